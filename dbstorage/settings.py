@@ -1,0 +1,220 @@
+"""Settings of the service, read from environment variables (one place, one sentence for each wrong value)."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeVar
+from urllib.parse import urlsplit, urlunsplit
+
+from dbstorage.database.url import DatabaseAddress, parse_database_url
+from dbstorage.errors import SettingsError
+
+Value = TypeVar("Value")
+
+REDIS_SCHEMES = ("redis", "rediss")
+#: Broker transports with an event loop that the reader can share (Celery: Redis and AMQP).
+BROKER_SCHEMES = ("redis", "rediss", "amqp", "amqps", "pyamqp")
+
+
+class Ordering(StrEnum):
+    """How several workers share one stream."""
+
+    STRICT = "strict"
+    PARALLEL = "parallel"
+
+
+class TaskEvents(StrEnum):
+    """Which task events the reader sends to Flower."""
+
+    ALL = "all"
+    THIN = "thin"
+    FAILURES = "failures"
+
+
+class LogFormat(StrEnum):
+    """How log lines are written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings; durations in seconds."""
+
+    redis_url: str
+    database: DatabaseAddress
+    broker_url: str
+    command_stream: str = "exness:dbstorage-stream"
+    response_stream: str = "exness:response-stream"
+    consumer_group: str = "dbstorage"
+    batch_size: int = 500
+    ordering: Ordering = Ordering.STRICT
+    claim_idle: float = 60.0
+    user_wait: float = 30.0
+    query_ttl: float = 5.0
+    history_limit: int = 100
+    response_maxlen: int = 1000
+    stream_keep: int = 100_000
+    task_events: TaskEvents = TaskEvents.THIN
+    metrics_port: int | None = None
+    log_level: str = "INFO"
+    log_format: LogFormat = LogFormat.TEXT
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from `environment` (default: the process's own).
+
+    Raises SettingsError with one sentence for every variable that is missing or wrong.
+    """
+    read = _Reader(os.environ if environment is None else environment)
+    redis_url = read.required("REDIS_URL", _redis_url)
+    database = read.required("DATABASE_URL", parse_database_url)
+    settings = {
+        "broker_url": read.optional("CELERY_BROKER_URL", _broker_url, redis_url),
+        "command_stream": read.optional("DBSTORAGE_STREAM", _name, Settings.command_stream),
+        "response_stream": read.optional("RESPONSE_STREAM", _name, Settings.response_stream),
+        "consumer_group": read.optional("CONSUMER_GROUP", _name, Settings.consumer_group),
+        "batch_size": read.optional("BATCH_SIZE", _whole(1, 10_000), Settings.batch_size),
+        "ordering": read.optional("ORDERING", _choice(Ordering), Settings.ordering),
+        "claim_idle": read.optional("CLAIM_IDLE", _seconds(1, 86_400), Settings.claim_idle),
+        "user_wait": read.optional("USER_WAIT", _seconds(0, 86_400), Settings.user_wait),
+        "query_ttl": read.optional("QUERY_TTL", _seconds(0.1, 3_600), Settings.query_ttl),
+        "history_limit": read.optional("HISTORY_LIMIT", _whole(1, 1_000), Settings.history_limit),
+        "response_maxlen": read.optional("RESPONSE_MAXLEN", _whole(1, 1_000_000), Settings.response_maxlen),
+        "stream_keep": read.optional("STREAM_KEEP", _whole(0, 1_000_000_000), Settings.stream_keep),
+        "task_events": read.optional("TASK_EVENTS", _choice(TaskEvents), Settings.task_events),
+        "metrics_port": read.optional("METRICS_PORT", _port_or_off, Settings.metrics_port),
+        "log_level": read.optional("LOG_LEVEL", _log_level, Settings.log_level),
+        "log_format": read.optional("LOG_FORMAT", _choice(LogFormat), Settings.log_format),
+    }
+    if read.sentences:
+        raise SettingsError(read.sentences)
+    if settings["command_stream"] == settings["response_stream"]:
+        raise SettingsError(
+            [
+                f"DBSTORAGE_STREAM and RESPONSE_STREAM are both {settings['command_stream']!r}: "
+                "answers would be read as commands; expected two different names."
+            ]
+        )
+    return Settings(redis_url=redis_url, database=database, **settings)  # type: ignore[arg-type]
+
+
+def without_password(url: str) -> str:
+    """The URL with its password replaced by `***` and its query left out, fit for a log or an error message."""
+    try:
+        parts = urlsplit(url)
+        # The last @ ends the user part, also in a password that was not percent-encoded.
+        user, at, host = parts.netloc.rpartition("@")
+    except ValueError:
+        return "***"
+    if not parts.netloc:
+        return f"{parts.scheme}:***" if parts.scheme else "***"
+    name, colon, _password = user.partition(":")
+    return urlunsplit((parts.scheme, f"{name}{colon and ':***'}{at}{host}", parts.path, "", ""))
+
+
+class _Reader:
+    """Reads variables one by one and gathers a sentence for each that is wrong."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self.environment = environment
+        self.sentences: list[str] = []
+
+    def required(self, name: str, convert: Callable[[str], Value]) -> Value:
+        if not self.environment.get(name, "").strip():
+            example = {"REDIS_URL": "redis://localhost:6379/0"}.get(name, "postgresql://user:password@localhost/db")
+            self.sentences.append(f"{name} is not set: expected a URL such as {example}.")
+        return self.optional(name, convert, None)  # type: ignore[arg-type]  # never used once a sentence is there
+
+    def optional(self, name: str, convert: Callable[[str], Value], default: Value) -> Value:
+        text = self.environment.get(name, "").strip()
+        if not text:
+            return default
+        try:
+            return convert(text)
+        except ValueError as error:
+            shown = without_password(text) if name.endswith("_URL") else text
+            self.sentences.append(f"{name} is {shown!r}: {error}.")
+            return default
+
+
+def _redis_url(text: str) -> str:
+    return _url(text, REDIS_SCHEMES)
+
+
+def _broker_url(text: str) -> str:
+    return _url(text, BROKER_SCHEMES)
+
+
+def _url(text: str, schemes: tuple[str, ...]) -> str:
+    expected = "expected a URL that begins with " + ", ".join(f"{scheme}://" for scheme in schemes)
+    try:
+        parts = urlsplit(text)
+        parts.port  # noqa: B018  # reading it checks it
+    except ValueError:
+        raise ValueError(f"{expected} and a port from 1 to 65535") from None
+    if parts.scheme not in schemes:
+        raise ValueError(expected)
+    if not parts.hostname:
+        raise ValueError(f"it names no host; {expected} and a host")
+    database = parts.path.strip("/")
+    if parts.scheme in REDIS_SCHEMES and database and not database.isdecimal():
+        raise ValueError(f"the part after the host is {database!r}; expected the number of a Redis database, such as 0")
+    return text
+
+
+def _name(text: str) -> str:
+    if any(ord(character) < 32 for character in text):
+        raise ValueError("expected a name without control characters")
+    return text
+
+
+def _whole(lowest: int, highest: int) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        if not (text.isascii() and text.isdecimal()) or len(text) > 12 or not lowest <= int(text) <= highest:
+            raise ValueError(f"expected a whole number from {lowest} to {highest}")
+        return int(text)
+
+    return convert
+
+
+def _seconds(lowest: float, highest: float) -> Callable[[str], float]:
+    def convert(text: str) -> float:
+        expected = f"expected seconds from {lowest:g} to {highest:g}"
+        try:
+            seconds = float(text)
+        except ValueError:
+            raise ValueError(expected) from None
+        if not lowest <= seconds <= highest:
+            raise ValueError(expected)
+        return seconds
+
+    return convert
+
+
+def _choice(choices: type[Value]) -> Callable[[str], Value]:
+    def convert(text: str) -> Value:
+        try:
+            return choices(text.lower())  # type: ignore[call-arg]
+        except ValueError:
+            raise ValueError("expected one of " + ", ".join(choices)) from None  # type: ignore[arg-type]
+
+    return convert
+
+
+def _port_or_off(text: str) -> int | None:
+    if text.lower() == "off":
+        return None
+    try:
+        return _whole(1, 65_535)(text)
+    except ValueError:
+        raise ValueError("expected off or a port from 1 to 65535") from None
+
+
+def _log_level(text: str) -> str:
+    levels = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+    if text.upper() not in levels:
+        raise ValueError("expected one of " + ", ".join(levels))
+    return text.upper()
