@@ -1,0 +1,80 @@
+import os
+import pwd
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from dbstorage.errors import EmbeddedServerError
+
+LAUNCHER = Path(__file__).with_name("launch.py")
+
+
+class Account(NamedTuple):
+    """User and group id that a server runs as; -1 is whoever we are."""
+
+    user_id: int
+    group_id: int
+
+
+OURSELVES = Account(-1, -1)
+
+
+def server_account(directory: Path) -> Account:
+    """The account of a server that keeps its data in `directory`.
+
+    PostgreSQL refuses to run as root, and Redis had better not: started by root, they run as the owner of the data,
+    `nobody` for new data. Raises EmbeddedServerError where the data belongs to somebody else.
+    """
+    status = directory.stat()
+    if os.geteuid() != 0:
+        if status.st_uid != os.geteuid():
+            raise EmbeddedServerError(
+                f"{directory} belongs to another user (id {status.st_uid}): start as that user or as root, "
+                "or choose another directory."
+            )
+        return OURSELVES
+    if status.st_uid != 0:
+        return Account(status.st_uid, status.st_gid)
+    try:
+        nobody = pwd.getpwnam("nobody")
+    except KeyError:
+        raise EmbeddedServerError(
+            "PostgreSQL does not run as root, and there is no user `nobody` to run it: start as an ordinary user."
+        ) from None
+    return Account(nobody.pw_uid, nobody.pw_gid)
+
+
+def spawn(
+    command: Sequence[str | Path],
+    *,
+    signal_when_orphaned: signal.Signals,
+    account: Account = OURSELVES,
+    directory: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    output: IO[bytes] | int | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a program in a session of its own, so that the terminal's Ctrl-C does not reach it.
+
+    It gets the signal when the thread that started it ends, whatever the reason (Linux; elsewhere it stays, and a
+    server is replaced by the next start). `output` takes what it prints, by default that goes where ours goes.
+    """
+    launcher: list[str | Path] = [
+        sys.executable,
+        "-I",
+        "-S",
+        LAUNCHER,
+        str(os.getpid()),
+        str(int(signal_when_orphaned)),
+    ]
+    return subprocess.Popen(
+        [*launcher, str(account.user_id), str(account.group_id), *command],
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        cwd=directory,
+        env=environment,
+        start_new_session=True,
+    )

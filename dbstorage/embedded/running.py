@@ -1,0 +1,42 @@
+import json
+import os
+from pathlib import Path
+
+#: Where `dbstorage up` keeps everything, relative to the directory it is started in.
+DEFAULT_DIRECTORY = Path(".dbstorage")
+FILE_NAME = "servers.json"
+
+
+def running_servers(directory: Path = DEFAULT_DIRECTORY) -> dict[str, str] | None:
+    """REDIS_URL and DATABASE_URL that `dbstorage up` is running with in `directory`; None when it is not running."""
+    try:
+        noted = json.loads((directory / FILE_NAME).read_bytes())
+        urls = {name: str(noted[name]) for name in ("REDIS_URL", "DATABASE_URL")}
+        running = _is_running(noted["pid"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return urls if running else None
+
+
+def note_servers(directory: Path, redis_url: str, database_url: str) -> None:
+    """Write the URLs, which hold passwords, where only our user can read them."""
+    new = directory / f"{FILE_NAME}.new"
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    new.write_text(json.dumps({"REDIS_URL": redis_url, "DATABASE_URL": database_url, "pid": os.getpid()}, indent=2))
+    new.replace(directory / FILE_NAME)
+
+
+def forget_servers(directory: Path) -> None:
+    """Remove what `note_servers` wrote."""
+    (directory / FILE_NAME).unlink(missing_ok=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

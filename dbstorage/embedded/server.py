@@ -1,0 +1,181 @@
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+import psutil
+
+from dbstorage.embedded.ports import choose_port, is_free
+from dbstorage.embedded.process import Account, server_account, spawn
+from dbstorage.errors import EmbeddedServerError
+
+#: Seconds; recovery after a crash reads all that was written since the last checkpoint.
+START_TIMEOUT = 120.0
+STOP_TIMEOUT = 30.0
+POLL_INTERVAL = 0.02
+PORT_ATTEMPTS = 3
+
+
+class EmbeddedServer(ABC):
+    """A server of our own on a loopback port, with all it keeps in one directory.
+
+    `port` is the one to take at the first start if it is free; the port is kept in the directory and taken again by
+    later starts. `durable` says whether data must survive a crash of the machine. The server ends with the thread
+    that started it.
+    """
+
+    name: ClassVar[str]
+    program: ClassVar[str]
+    signal_stop: ClassVar[signal.Signals]
+
+    def __init__(self, directory: Path, port: int | None = None, *, durable: bool = True) -> None:
+        self.directory = directory.absolute()
+        self.durable = durable
+        self.log_file = self.directory / "log"
+        self._port_file = self.directory / "port"
+        self._wanted_port = port
+        self._port: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Where clients find the server; known once it was started."""
+
+    @property
+    def port(self) -> int:
+        """The TCP port; raises EmbeddedServerError before the first start."""
+        if self._port is None:
+            raise EmbeddedServerError(f"{self.name} has not been started yet.")
+        return self._port
+
+    @property
+    def pid(self) -> int:
+        """The process id; raises EmbeddedServerError while the server is not running."""
+        if self._process is None or self._process.poll() is not None:
+            raise EmbeddedServerError(f"{self.name} is not running.")
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """None while the server runs, else its exit code (negative: the signal that ended it)."""
+        return self._process.poll() if self._process else 0
+
+    def start(self) -> None:
+        """Start the server and wait until it answers; does nothing when it runs.
+
+        Raises EmbeddedServerError with the reason and the end of the server's log.
+        """
+        if self.poll() is None:
+            return
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            account = server_account(self.directory)
+            if account.user_id >= 0:
+                os.chown(self.directory, *account)
+            self.directory.chmod(0o700)
+            self._stop_leftover()
+            self._prepare(account)
+            for attempt in range(PORT_ATTEMPTS):
+                self._port = choose_port(self._kept_port(), self._wanted_port)
+                self._port_file.write_text(f"{self._port}\n")
+                log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
+                with self.log_file.open("ab") as log:
+                    self._process = spawn(
+                        self._command(),
+                        signal_when_orphaned=self.signal_stop,
+                        account=account,
+                        directory=self.directory,
+                        output=log,
+                    )
+                if self._wait_until_ready():
+                    return
+                if attempt + 1 == PORT_ATTEMPTS or is_free(self._port):
+                    raise EmbeddedServerError(f"{self.name} does not start: {self._log_tail(log_start)}")
+        except OSError as error:
+            raise EmbeddedServerError(f"{self.name} does not start: {error}.") from error
+
+    def kill(self) -> None:
+        """End the server and its child processes at once, as a crash would."""
+        if self._process is None or self._process.poll() is not None:
+            return
+        with contextlib.suppress(psutil.NoSuchProcess):
+            children = psutil.Process(self._process.pid).children(recursive=True)
+            self._process.kill()
+            for child in children:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    child.kill()
+            # PostgreSQL does not start again before the last of them is gone.
+            psutil.wait_procs(children, STOP_TIMEOUT)
+        self._process.wait()
+
+    def _stop(self, signal_number: signal.Signals) -> None:
+        if self._process is None or self._process.poll() is not None:
+            return
+        self._process.send_signal(signal_number)
+        # A frozen process would not see the signal.
+        self._process.send_signal(signal.SIGCONT)
+        try:
+            self._process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+    @abstractmethod
+    def _command(self) -> list[str | Path]:
+        """The command line of the server."""
+
+    @abstractmethod
+    def _answers(self) -> bool:
+        """Whether the server takes commands now."""
+
+    @abstractmethod
+    def _pid_file(self) -> Path:
+        """The file in which the server itself writes its process id first."""
+
+    @abstractmethod
+    def _working_directory(self) -> Path:
+        """The working directory of the running server, by which one that was left over is recognized."""
+
+    def _prepare(self, account: Account) -> None:  # noqa: B027  # most servers need nothing
+        """What must be done before the server can be started."""
+
+    def _wait_until_ready(self) -> bool:
+        assert self._process  # noqa: S101  # called by start() only
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            if self._answers():
+                # Not another server that took the port a moment before ours.
+                return self._process.poll() is None
+            if self._process.poll() is not None:
+                return False
+            time.sleep(POLL_INTERVAL)
+        self.kill()
+        return False
+
+    def _kept_port(self) -> int | None:
+        try:
+            return int(self._port_file.read_text())
+        except (OSError, ValueError):
+            return None
+
+    def _stop_leftover(self) -> None:
+        """Stop a server of this directory whose starter could not do it; forget the pid file of one that is gone."""
+        pid_file = self._pid_file()
+        try:
+            process = psutil.Process(int(pid_file.read_text().split("\n")[0]))
+            if process.name().startswith(self.program) and Path(process.cwd()) == self._working_directory():
+                process.send_signal(self.signal_stop)
+                process.wait(STOP_TIMEOUT)
+        except (OSError, ValueError, psutil.Error):
+            pass
+        # Its number may be another program's by now, which PostgreSQL would take for a running server.
+        pid_file.unlink(missing_ok=True)
+
+    def _log_tail(self, start: int) -> str:
+        with self.log_file.open("rb") as log:
+            log.seek(start)
+            lines = log.read().decode(errors="replace").strip().splitlines()
+        return "\n  ".join(["the end of its log is", *lines[-5:]] if lines else [f"see {self.log_file}."])

@@ -1,0 +1,87 @@
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import closing
+
+import psycopg2
+import pytest
+import redis
+
+from dbstorage.embedded import EmbeddedPostgres, EmbeddedRedis
+
+TEMPLATE = "migrated"
+#: For throw-away data. The time zone is nobody's own, so that code which leans on the server's is found out.
+POSTGRES_SETTINGS = {
+    "shared_buffers": "16MB",
+    "max_connections": "200",
+    "timezone": "Asia/Kathmandu",
+    "io_method": "sync",
+}
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """PostgreSQL shared by the session; a test that stops it starts its own instead."""
+    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), durable=False, settings=POSTGRES_SETTINGS)
+    server.start()
+    yield server
+    server.stop("immediate")
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
+    """Redis shared by the session; a test that stops it starts its own instead."""
+    server = EmbeddedRedis(tmp_path_factory.mktemp("redis"), durable=False)
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: EmbeddedPostgres) -> str:
+    """The name of a migrated database to clone."""
+    from dbstorage.database.migrate import upgrade
+
+    _execute(postgres_server, f"CREATE DATABASE {TEMPLATE}")
+    upgrade(postgres_server.url_of(TEMPLATE))
+    return TEMPLATE
+
+
+@pytest.fixture
+def database_url(postgres_server: EmbeddedPostgres, migrated_template: str) -> Iterator[str]:
+    """The URL of a migrated database of the test's own, without rows."""
+    yield from _database(postgres_server, migrated_template)
+
+
+@pytest.fixture
+def empty_database_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
+    """The URL of a database of the test's own, without tables."""
+    yield from _database(postgres_server, "template1")
+
+
+@pytest.fixture
+def redis_url(redis_server: EmbeddedRedis) -> str:
+    """The URL of an empty Redis."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture
+def environment(redis_url: str, database_url: str) -> dict[str, str]:
+    """The environment for a process that is to use the test's Redis and database."""
+    return {**os.environ, "REDIS_URL": redis_url, "DATABASE_URL": database_url}
+
+
+def _database(server: EmbeddedPostgres, template: str) -> Iterator[str]:
+    name = f"test_{secrets.token_hex(6)}"
+    _execute(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield server.url_of(name)
+    _execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _execute(server: EmbeddedPostgres, statement: str) -> None:
+    with closing(psycopg2.connect(server.url_of("postgres"))) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(statement)
