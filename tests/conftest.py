@@ -19,6 +19,11 @@ POSTGRES_SETTINGS = {
 }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests that need no server first: most mistakes show there, within seconds."""
+    items.sort(key=lambda item: not {"postgres_server", "redis_server"}.isdisjoint(getattr(item, "fixturenames", ())))
+
+
 @pytest.fixture(scope="session")
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     """PostgreSQL shared by the session; a test that stops it starts its own instead."""

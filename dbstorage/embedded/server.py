@@ -109,7 +109,7 @@ class EmbeddedServer(ABC):
                 with contextlib.suppress(psutil.NoSuchProcess):
                     child.kill()
             # PostgreSQL does not start again before the last of them is gone.
-            psutil.wait_procs(children, STOP_TIMEOUT)
+            _wait_until_ended(children)
         self._process.wait()
 
     def _stop(self, signal_number: signal.Signals) -> None:
@@ -168,7 +168,7 @@ class EmbeddedServer(ABC):
             process = psutil.Process(int(pid_file.read_text().split("\n")[0]))
             if process.name().startswith(self.program) and Path(process.cwd()) == self._working_directory():
                 process.send_signal(self.signal_stop)
-                process.wait(STOP_TIMEOUT)
+                _wait_until_ended([process])
         except (OSError, ValueError, psutil.Error):
             pass
         # Its number may be another program's by now, which PostgreSQL would take for a running server.
@@ -179,3 +179,17 @@ class EmbeddedServer(ABC):
             log.seek(start)
             lines = log.read().decode(errors="replace").strip().splitlines()
         return "\n  ".join(["the end of its log is", *lines[-5:]] if lines else [f"see {self.log_file}."])
+
+
+def _wait_until_ended(processes: list[psutil.Process]) -> None:
+    """Wait for processes that are not our children; whether anybody collects their exit code does not matter."""
+    deadline = time.monotonic() + STOP_TIMEOUT
+    while any(map(_is_alive, processes)) and time.monotonic() < deadline:
+        time.sleep(POLL_INTERVAL)
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
