@@ -1,0 +1,65 @@
+"""The sentences that say why a command is refused."""
+
+import re
+from typing import Any
+
+from dbstorage.commands.numbers import number_text
+from dbstorage.errors import RejectedEntry
+
+_CODES = {
+    "orderId": "invalid_order_id",
+    "userId": "invalid_user_id",
+    "userEmail": "invalid_user_email",
+    "symbol": "invalid_symbol",
+    "type": "invalid_type",
+    "openTime": "invalid_open_time",
+    "closeTime": "invalid_close_time",
+    "quantity": "invalid_quantity",
+    "openPrice": "invalid_open_price",
+    "closePrice": "invalid_close_price",
+    "profitLoss": "invalid_profit_loss",
+    "leverage": "invalid_leverage",
+    "takeProfit": "invalid_take_profit",
+    "stopLoss": "invalid_stop_loss",
+    "stippage": "invalid_stippage",
+    "slippage": "invalid_stippage",
+    "limit": "invalid_limit",
+    "cursor": "invalid_cursor",
+    "detail": "invalid_detail",
+}
+_SHOWN_CHARACTERS = 40
+_LOCAL_PART_OF_EMAIL = re.compile(r"[^\s@]+@")
+
+
+def rejected(field: str, value: Any, expected: str) -> RejectedEntry:
+    """The error for a field whose value breaks its rule; `expected` completes the sentence "… expected …"."""
+    return RejectedEntry(_CODES[field], f"{field} is {shown(value)}; expected {expected}.")
+
+
+def shown(value: Any) -> str:
+    """A value as a sentence may show it: short, printable, e-mail addresses masked."""
+    if value is None:
+        return "missing"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _shown_text(value)
+    if isinstance(value, int | float):
+        return number_text(value) or "not a finite number"
+    return "an object" if isinstance(value, dict) else "a list"
+
+
+def without_emails(text: str) -> str:
+    """The text with the part before the @ of each e-mail address masked."""
+    return _LOCAL_PART_OF_EMAIL.sub("***@", text) if "@" in text else text
+
+
+def _shown_text(text: str) -> str:
+    # Cut far behind what is shown first: a megabyte need not be masked.
+    masked = without_emails(text[:400])
+    cut = masked[:_SHOWN_CHARACTERS] + ("…" if len(masked) > _SHOWN_CHARACTERS else "")
+    return '"' + "".join(map(_printable, cut)) + '"'
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else character.encode("unicode_escape").decode()

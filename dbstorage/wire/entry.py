@@ -1,0 +1,107 @@
+"""Stream entries and what they say, in either layout."""
+
+from contextlib import suppress
+from enum import StrEnum
+from typing import Any, NamedTuple, TypeAlias
+
+from dbstorage.errors import RejectedEntry
+from dbstorage.wire.json_text import parse_json
+
+CREATE_CLOSE_ORDER = "createCloseOrder"
+CREATE_USER = "createUser"
+GET_CLOSE_ORDERS = "getCloseOrders"
+
+#: What a question is echoed by; numbers come back as numbers.
+RequestId: TypeAlias = str | int | float
+
+# The flat fields each function needs; what else stands in an entry may be anything, broken UTF-8 included.
+_NEEDED = {
+    CREATE_CLOSE_ORDER: ("message",),
+    CREATE_USER: ("message", "userId", "userEmail"),
+    GET_CLOSE_ORDERS: ("message", "userId", "limit", "cursor", "detail"),
+}
+_ECHOED = ("requestId", "correlationId")
+_EXPECTED = 'expected one object such as {"function": "createUser", "message": {…}}.'
+
+
+class StreamEntry(NamedTuple):
+    """An entry as Redis delivered it: `fields` is name, value, name, value …"""
+
+    id: str
+    fields: list[bytes]
+
+
+class Layout(StrEnum):
+    """How an entry spells its command: one JSON object, or one field for each key."""
+
+    ENVELOPE = "envelope"
+    FLAT = "flat"
+
+
+class Request(NamedTuple):
+    """A decoded entry, or a call through the broker (then without entry id).
+
+    `function` is None where it is missing or not text. `body` is the JSON object of an envelope; of a flat entry the
+    fields its function knows, as text, with `message` parsed where it is JSON.
+    """
+
+    entry_id: str | None
+    layout: Layout
+    function: str | None
+    body: dict[str, Any]
+
+
+def layout_of(entry: StreamEntry) -> Layout:
+    """The layout of an entry: flat if and only if it has a field `function`."""
+    return Layout.FLAT if b"function" in entry.fields[::2] else Layout.ENVELOPE
+
+
+def decode(entry: StreamEntry) -> Request:
+    """Decode an entry; raises RejectedEntry (`invalid_entry`) for one that cannot be read."""
+    fields = entry.fields
+    if b"function" in fields[::2]:
+        return _decode_flat(entry)
+    try:
+        body = parse_json(fields[1] if len(fields) == 2 else b"".join(fields[1::2]))
+    except ValueError as error:
+        raise _invalid(f"The entry is not JSON ({error}); {_EXPECTED}") from None
+    if type(body) is not dict:
+        raise _invalid(f"The entry is JSON but not an object; {_EXPECTED}")
+    function = body.get("function")
+    return Request(entry.id, Layout.ENVELOPE, function if type(function) is str else None, body)
+
+
+def _decode_flat(entry: StreamEntry) -> Request:
+    # A field that stands there twice: the last one counts, as in JSON.
+    values = dict(zip(entry.fields[::2], entry.fields[1::2], strict=False))
+    function = _text("function", values[b"function"])
+    body: dict[str, Any] = {"function": function}
+    for name in _NEEDED.get(function, ()):
+        raw = values.get(name.encode())
+        if raw is not None:
+            body[name] = _message(raw) if name == "message" else _text(name, raw)
+    for name in _ECHOED:
+        # One that is not UTF-8 cannot be echoed: it counts as absent.
+        with suppress(KeyError, UnicodeDecodeError):
+            body[name] = values[name.encode()].decode()
+    return Request(entry.id, Layout.FLAT, function, body)
+
+
+def _message(raw: bytes) -> Any:
+    try:
+        value = parse_json(raw)
+    except ValueError:
+        return _text("message", raw)
+    # A bare number or true stays as written: it is the text of an id, such as 1e3.
+    return _text("message", raw) if isinstance(value, int | float) else value
+
+
+def _text(name: str, raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise _invalid(f"The field {name} is not UTF-8 text ({error.reason} at byte {error.start}).") from None
+
+
+def _invalid(sentence: str) -> RejectedEntry:
+    return RejectedEntry("invalid_entry", sentence)

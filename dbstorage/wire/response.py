@@ -1,0 +1,75 @@
+"""Answers to getCloseOrders, as fields for the response stream."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import orjson
+
+from dbstorage.wire.entry import GET_CLOSE_ORDERS, Layout, RequestId
+
+#: Keys that `detail` adds, in the order in which a row's values follow; closeReason only where the table has it.
+_DETAIL_KEYS = ("leverage", "takeProfit", "stopLoss", "stippage", "closeReason")
+_PLAIN_COLUMNS = 9
+
+
+class Answer(NamedTuple):
+    """What is answered to one question; `orders` are made by `order_as_answered`.
+
+    `in_reply_to` is the question's entry id, None for a question asked through the broker.
+    """
+
+    layout: Layout
+    orders: list[dict[str, Any]]
+    request_id: RequestId | None = None
+    in_reply_to: str | None = None
+    has_more: bool = False
+    next_cursor: str | None = None
+    error: str | None = None
+
+
+def order_as_answered(row: Sequence[Any]) -> dict[str, Any]:
+    """The keys of a closed order in an answer.
+
+    `row` holds orderId, symbol, type, quantity, openPrice, closePrice, openTime, closeTime, profitLoss, and with
+    detail also leverage, takeProfit, stopLoss, stippage and, where the table has it, closeReason. Times are naive UTC.
+    """
+    order = {
+        "orderId": row[0],
+        "symbol": row[1],
+        "type": row[2],
+        "quantity": row[3],
+        "openPrice": row[4],
+        "closePrice": row[5],
+        "openTime": _time(row[6]),
+        "closeTime": _time(row[7]),
+        "profitLoss": row[8],
+        "status": "closed",
+    }
+    order.update(zip(_DETAIL_KEYS, row[_PLAIN_COLUMNS:], strict=False))
+    return order
+
+
+def encode_answer(answer: Answer) -> list[bytes]:
+    """Name, value, name, value … of the response entry, in the layout of the question."""
+    orders = orjson.dumps(answer.orders)
+    keys: dict[str, Any] = {"function": GET_CLOSE_ORDERS, "message": orders.decode()}
+    if answer.request_id is not None:
+        keys["requestId"] = keys["correlationId"] = answer.request_id
+    if answer.in_reply_to is not None:
+        keys["inReplyTo"] = answer.in_reply_to
+    keys["hasMore"] = answer.has_more
+    if answer.next_cursor is not None:
+        keys["nextCursor"] = answer.next_cursor
+    if answer.error is not None:
+        keys["error"] = answer.error
+    if answer.layout is Layout.ENVELOPE:
+        return [b"message", orjson.dumps(keys)]
+    fields: list[bytes] = []
+    for name, value in keys.items():
+        fields += (name.encode(), value.encode() if isinstance(value, str) else orjson.dumps(value))
+    return fields
+
+
+def _time(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds") + "Z"
