@@ -1,0 +1,74 @@
+"""The SQLAlchemy engine with the time limits and session settings every connection of DBStorage has."""
+
+import sqlalchemy
+from sqlalchemy import Connection, Engine, event
+
+from dbstorage.database.url import DatabaseAddress
+
+#: A dead peer is noticed within about 7 s, inside the 10 s a shutdown may take; a URL that names them wins.
+LIMITS: dict[str, int] = {
+    "connect_timeout": 3,  # seconds
+    "keepalives": 1,
+    "keepalives_idle": 3,  # seconds
+    "keepalives_interval": 2,  # seconds
+    "keepalives_count": 2,
+    "tcp_user_timeout": 7_000,  # milliseconds
+}
+
+
+def create_engine(
+    address: DatabaseAddress,
+    *,
+    application_name: str = "dbstorage",
+    statement_timeout: float | None = 5.0,
+    idle_in_transaction_timeout: float = 10.0,
+    pool_size: int = 1,
+) -> Engine:
+    """Return an engine of at most `pool_size` connections; nothing is connected yet.
+
+    Timeouts are in seconds, enforced by the server; a `statement_timeout` of None switches that limit off.
+    """
+    settings = {
+        "statement_timeout": str(round((statement_timeout or 0) * 1000)),
+        "idle_in_transaction_session_timeout": str(round(idle_in_transaction_timeout * 1000)),
+        # The server ends a long statement whose client died, instead of keeping its locks until the end.
+        "client_connection_check_interval": "500",
+        "TimeZone": "UTC",
+    }
+    if address.search_path is not None:
+        settings["search_path"] = '"' + address.search_path.replace('"', '""') + '"'
+
+    arguments = {"application_name": application_name, **LIMITS, **address.url.query, "client_encoding": "utf8"}
+    if not address.behind_pgbouncer:
+        # Ours stand last and win: an orderly shutdown relies on them.
+        arguments["options"] = f"{address.url.query.get('options', '')} {_options(settings)}".strip()
+    engine = sqlalchemy.create_engine(
+        address.url.set(query={}),
+        connect_args=arguments,
+        pool_size=pool_size,
+        max_overflow=0,
+        # One round trip, so that a connection the server closed while it was idle costs a new one and no failure.
+        pool_pre_ping=True,
+    )
+    if address.behind_pgbouncer:
+        _set_in_each_transaction(engine, settings)
+    return engine
+
+
+def _options(settings: dict[str, str]) -> str:
+    return " ".join(f"-c {name}={_escape(value)}" for name, value in settings.items())
+
+
+def _escape(value: str) -> str:
+    """Escape for libpq's `options`, where blanks separate and a backslash takes the next character as it is."""
+    return "".join("\\" + character if character in "\\ " else character for character in value)
+
+
+def _set_in_each_transaction(engine: Engine, settings: dict[str, str]) -> None:
+    # PgBouncer refuses `options` at connect, and what a session sets may end up in the session of somebody else.
+    statement = "SELECT " + ", ".join("pg_catalog.set_config(%s, %s, true)" for _ in settings)
+    values = tuple(part for setting in settings.items() for part in setting)
+
+    @event.listens_for(engine, "begin")
+    def set_locally(connection: Connection) -> None:
+        connection.exec_driver_sql(statement, values)

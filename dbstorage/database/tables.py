@@ -1,0 +1,127 @@
+"""The tables: the platform's two as Prisma lays them out, and our own in the PostgreSQL schema `dbstorage`.
+
+`User` and `Orders` name no schema: they live where the search path of the connection leads.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Double,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import TIMESTAMP
+
+#: The PostgreSQL schema of our own tables, so that Prisma sees no drift in its own.
+OWN_SCHEMA = "dbstorage"
+
+metadata = MetaData()
+
+users = Table(
+    "User",
+    metadata,
+    Column("id", Integer, autoincrement=True),
+    Column("userID", Text, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("balance", Double, nullable=False, server_default=text("10000")),
+    PrimaryKeyConstraint("id", name="User_pkey"),
+    # Unique indexes, not constraints: that is what Prisma creates.
+    Index("User_userID_key", "userID", unique=True),
+    Index("User_email_key", "email", unique=True),
+)
+
+orders = Table(
+    "Orders",
+    metadata,
+    Column("id", Integer, autoincrement=True),
+    Column("orderId", Text, nullable=False),
+    Column("userId", Text, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("quantity", Double, nullable=False),
+    Column("leverage", Integer, nullable=False),
+    Column("takeProfit", Double),
+    Column("stopLoss", Double),
+    Column("stippage", Double),
+    Column("openPrice", Double, nullable=False),
+    Column("closePrice", Double, nullable=False),
+    Column("openTime", TIMESTAMP(precision=3), nullable=False),
+    Column("closeTime", TIMESTAMP(precision=3), nullable=False),
+    Column("profitLoss", Double, nullable=False),
+    PrimaryKeyConstraint("id", name="Orders_pkey"),
+    ForeignKeyConstraint(
+        ["userId"], ["User.userID"], name="Orders_userId_fkey", onupdate="CASCADE", ondelete="RESTRICT"
+    ),
+    Index("Orders_orderId_key", "orderId", unique=True),
+    Index("Orders_userId_idx", "userId"),
+    Index("Orders_closeTime_idx", text('"closeTime" DESC')),
+    Index("Orders_userId_closeTime_idx", "userId", text('"closeTime" DESC')),
+)
+
+#: One row for each command that failed or waits for a retry; `payload` holds the bytes as they came.
+failed_tasks = Table(
+    "failed_tasks",
+    metadata,
+    Column("id", BigInteger, autoincrement=True),
+    Column("task_id", Text, nullable=False),
+    Column("function", Text),
+    Column("entry_id", Text),
+    Column("layout", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("user_id", Text),
+    Column("order_id", Text),
+    Column("code", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("attempts", Integer, nullable=False, server_default=text("1")),
+    Column("first_failed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("last_failed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("state", Text, nullable=False),
+    Column("retry_at", DateTime(timezone=True)),
+    PrimaryKeyConstraint("id", name="failed_tasks_pkey"),
+    CheckConstraint("layout IN ('envelope', 'flat')", name="failed_tasks_layout_check"),
+    CheckConstraint("state IN ('failed', 'retrying', 'resolved', 'discarded')", name="failed_tasks_state_check"),
+    Index("failed_tasks_entry_id_key", "entry_id", unique=True),
+    Index("failed_tasks_task_id_key", "task_id", unique=True, postgresql_where=text("entry_id IS NULL")),
+    Index("failed_tasks_last_failed_at_idx", text("last_failed_at DESC"), text("id DESC")),
+    Index("failed_tasks_state_code_idx", "state", "code"),
+    Index("failed_tasks_retry_at_idx", "retry_at", postgresql_where=text("state = 'retrying'")),
+    Index(
+        "failed_tasks_user_id_idx",
+        "user_id",
+        postgresql_where=text("state IN ('failed', 'retrying') AND code = 'user_not_found'"),
+    ),
+    schema=OWN_SCHEMA,
+)
+
+#: The stream position (milliseconds * 2^64 + sequence) of the last createUser applied to "email:…" or "id:…".
+applied_users = Table(
+    "applied_users",
+    metadata,
+    Column("identity", Text),
+    Column("entry_position", Numeric(40, 0), nullable=False),
+    PrimaryKeyConstraint("identity", name="applied_users_pkey"),
+    schema=OWN_SCHEMA,
+)
+
+#: What the migration created outside of our schema, so that a downgrade never touches what it found.
+created_objects = Table(
+    "created_objects",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column("schema_name", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    PrimaryKeyConstraint("kind", "schema_name", "name", name="created_objects_pkey"),
+    CheckConstraint("kind IN ('table', 'index')", name="created_objects_kind_check"),
+    schema=OWN_SCHEMA,
+)

@@ -1,0 +1,162 @@
+"""DATABASE_URL as people write it for Prisma, turned into what libpq understands."""
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+from sqlalchemy import URL
+
+SCHEMES = ("postgresql", "postgres")
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+EXPECTED = (
+    "expected postgresql://user:password@host:port/database, "
+    "with special characters in user and password percent-encoded (@ as %40, / as %2F)"
+)
+
+#: Connection parameters of libpq that pass through; `user`, `password` and `dbname` become parts of the URL.
+_PASSED_ON = """
+    application_name channel_binding connect_timeout fallback_application_name gssdelegation gssencmode gsslib host
+    hostaddr keepalives keepalives_count keepalives_idle keepalives_interval krbsrvname load_balance_hosts options
+    passfile port require_auth requirepeer service ssl_max_protocol_version ssl_min_protocol_version sslcert sslcertmode
+    sslcompression sslcrl sslcrldir sslkey sslmode sslnegotiation sslpassword sslrootcert sslsni target_session_attrs
+    tcp_user_timeout
+"""
+LIBPQ_PARAMETERS = frozenset(_PASSED_ON.split())
+
+_HOST = r"(?:\[[0-9A-Fa-f:.%]+\]|[\w.%~-]+)(?::\d*)?"
+_PARAMETER = r"[\w.-]+(?:=[^&]*)?"
+_PLACE = re.compile(
+    rf"(?P<hosts>(?:{_HOST}(?:,{_HOST})*)?)(?:/(?P<database>[^/?@]*))?(?:\?(?P<query>(?:{_PARAMETER})?(?:&{_PARAMETER})*&?))?"
+)
+
+
+@dataclass(frozen=True)
+class DatabaseAddress:
+    """Where the database is and how to connect; shows its password nowhere."""
+
+    #: With the driver `postgresql+psycopg2`; its query holds parameters of libpq only.
+    url: URL = field(repr=False)
+    #: The one schema that holds the platform's tables (Prisma's `schema`), unquoted; None leaves it to the server.
+    search_path: str | None = None
+    #: Names of the parameters that were not handed on to libpq, in the order they were written.
+    dropped: tuple[str, ...] = ()
+    #: True after `pgbouncer=true`: the session belongs to others between two transactions.
+    behind_pgbouncer: bool = False
+
+    @property
+    def display(self) -> str:
+        """The address without password and parameters, fit for a log."""
+        user = f"{self.url.username}@" if self.url.username else ""
+        host = self.url.host or ""
+        if ":" in host:
+            host = f"[{host}]"
+        socket_or_hosts = self.url.query.get("host", "")
+        place = f"{host}:{self.url.port}" if self.url.port else host or socket_or_hosts
+        return f"postgresql://{user}{place}/{self.url.database}"
+
+    def __str__(self) -> str:
+        """Return `display`."""
+        return self.display
+
+    def __repr__(self) -> str:
+        """Return what may stand in a log."""
+        return f"DatabaseAddress({self.display!r}, search_path={self.search_path!r}, dropped={self.dropped!r})"
+
+
+def parse_database_url(text: str) -> DatabaseAddress:
+    """Read a URL as written for Prisma or libpq.
+
+    `schema` becomes the search path, libpq's own parameters are kept, all others are left out and named in `dropped`.
+    Raises ValueError with what was expected, never with a part of the password.
+    """
+    scheme, separator, rest = text.strip().partition("://")
+    if not separator or scheme.lower() not in SCHEMES:
+        raise ValueError("expected a URL that begins with postgresql:// or postgres://")
+    login, place = _split(rest)
+    user, _, password = login.partition(":")
+    parameters = _parameters(place["query"] or "")
+    user = parameters.pop("user", _decode(user))
+    password = parameters.pop("password", _decode(password))
+    database = parameters.pop("dbname", "") or _decode(place["database"] or "")
+    if not database:
+        raise ValueError("it names no database; expected one after the host, as in postgresql://user@host/database")
+    host, port = _host_and_port(place["hosts"], parameters)
+    schema = parameters.pop("schema", "") or None
+    _check_parameters(parameters)
+    kept = {name: value for name, value in parameters.items() if name in LIBPQ_PARAMETERS}
+    if "sslkey" not in kept:
+        # Without a key these are Prisma's: the server's certificate and the password of a PKCS 12 file.
+        kept.pop("sslcert", None)
+        kept.pop("sslpassword", None)
+    return DatabaseAddress(
+        url=URL.create("postgresql+psycopg2", user or None, password or None, host, port, database, kept),
+        search_path=schema,
+        dropped=tuple(name for name in parameters if name not in kept),
+        behind_pgbouncer=parameters.get("pgbouncer", "").lower() == "true",
+    )
+
+
+def _split(rest: str) -> tuple[str, re.Match[str]]:
+    """Find the `@` that ends the login: first as a correct URL has it, then as if the password were not encoded."""
+    authority_end = re.search(r"[/?]", rest)
+    correct = rest.rfind("@", 0, authority_end.start() if authority_end else len(rest))
+    others = [position for position, character in enumerate(rest) if character == "@"]
+    without_database = None
+    for position in [correct, *reversed(others)]:
+        place = _PLACE.fullmatch(rest, position + 1)
+        if place is None:
+            continue
+        split = rest[: max(position, 0)], place
+        if place["database"] or "dbname=" in (place["query"] or ""):
+            return split
+        without_database = without_database or split
+    if without_database is None:
+        raise ValueError(EXPECTED)
+    return without_database
+
+
+def _parameters(query: str) -> dict[str, str]:
+    pairs = (part.partition("=") for part in query.split("&") if part)
+    return {name: _decode(value) for name, _, value in pairs}
+
+
+def _host_and_port(hosts: str, parameters: dict[str, str]) -> tuple[str | None, int | None]:
+    """Return host and port; several hosts and the directory of a Unix socket stay among the parameters."""
+    found = [_host(part) for part in hosts.split(",")] if hosts else []
+    port_parameter = parameters.pop("port", "")
+    ports = port_parameter.split(",") if port_parameter else [port for _, port in found]
+    if any(port and not (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65_535) for port in ports):
+        raise ValueError("expected a port from 1 to 65535")
+    names = parameters.pop("host", "") or ",".join(name for name, _ in found)
+    if "," in names or "/" in names:
+        parameters["host"] = names
+        if "," in names and any(ports):
+            parameters["port"] = ",".join(ports)
+            return None, None
+        return None, int(ports[0]) if ports and ports[0] else None
+    return names or None, int(ports[0]) if ports and ports[0] else None
+
+
+def _host(text: str) -> tuple[str, str]:
+    bracketed = re.fullmatch(r"\[(.+)\](?::(\d*))?", text)
+    name, port = bracketed.groups(default="") if bracketed else text.partition(":")[::2]
+    return _decode(name), port
+
+
+def _check_parameters(parameters: dict[str, str]) -> None:
+    mode = parameters.get("sslmode")
+    if mode is not None and mode not in SSL_MODES:
+        raise ValueError(f"sslmode is {mode!r}; expected one of {', '.join(SSL_MODES)}")
+    timeout = parameters.get("connect_timeout")
+    if timeout is not None and not (timeout.isascii() and timeout.isdecimal() and len(timeout) < 6):
+        raise ValueError(f"connect_timeout is {timeout!r}; expected whole seconds")
+
+
+def _decode(text: str) -> str:
+    try:
+        decoded = unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise ValueError("expected percent-encoded text to be UTF-8") from None
+    if any(ord(character) < 32 for character in decoded):
+        raise ValueError("expected no control characters")
+    return decoded
