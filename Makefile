@@ -1,0 +1,39 @@
+# What a person types. Everything is installed into .venv, everything the servers keep is in .dbstorage.
+
+BIN := .venv/bin
+INSTALLED := .venv/installed
+MAKEFLAGS += --no-print-directory
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# The first that is Python 3.11 or later; looked for only when .venv is made.
+PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+
+.PHONY: run test format lock
+
+run: $(INSTALLED)  ## Start the whole service; Ctrl-C stops it.
+	@exec $(BIN)/dbstorage up
+
+test: $(INSTALLED)  ## Check format, style and types, then run every test.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: $(INSTALLED)  ## Mend format and style where that can be done by itself.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock:  ## Take the newest versions that pyproject.toml allows (needs uv).
+	uv pip compile --universal --python-version 3.11 --all-extras --upgrade --quiet \
+		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+
+$(INSTALLED): requirements.lock pyproject.toml | $(BIN)/pip
+	@echo "Installing into .venv (about half a minute) ..."
+	@$(BIN)/pip install --quiet --no-deps --requirement requirements.lock
+	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(BIN)/pip:
+	@[ -n "$(PYTHON)" ] || { echo "DBStorage needs Python 3.11 or later, and no python3 here is: install one."; exit 1; }
+	@$(PYTHON) -m venv --clear .venv
