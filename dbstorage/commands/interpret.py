@@ -12,6 +12,7 @@ from dbstorage.errors import RejectedEntry
 from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER, GET_CLOSE_ORDERS, Request
 
 INVALID_ENTRY = "invalidEntry"
+_EXPECTED_FUNCTION = f"expected {CREATE_CLOSE_ORDER}, {CREATE_USER} or {GET_CLOSE_ORDERS}"
 
 
 class Identity(NamedTuple):
@@ -62,40 +63,36 @@ def identify(request: Request) -> Identity:
         try:
             user_id = usable_id(user_fields(body)[0])
         except RejectedEntry:
-            return identify_undecodable(entry_id)
-        return Identity(CREATE_USER, f"{CREATE_USER}:{entry_id}", f"userId {_shown_id(user_id)}", user_id, None)
-    return identify_undecodable(entry_id)
+            return _not_a_command(entry_id, f"function {shown(function)}")
+        return Identity(CREATE_USER, f"{CREATE_USER}:{entry_id}", _summary_of_user(user_id), user_id, None)
+    return _not_a_command(entry_id, f"function {shown(function)}")
 
 
 def identify_undecodable(entry_id: str) -> Identity:
     """Name, id and summary of the task for an entry that cannot be read as a command."""
-    return Identity(INVALID_ENTRY, f"{INVALID_ENTRY}:{entry_id}", "not a command", None, None)
+    return _not_a_command(entry_id, "unreadable")
+
+
+def _not_a_command(entry_id: str, summary: str) -> Identity:
+    return Identity(INVALID_ENTRY, f"{INVALID_ENTRY}:{entry_id}", summary, None, None)
 
 
 def _identify_order(entry_id: str, message: dict[str, Any]) -> Identity:
     order_id = usable_id(message.get("orderId"))
     user_id = usable_id(message.get("userId"))
-    return Identity(
-        CREATE_CLOSE_ORDER,
-        f"{CREATE_CLOSE_ORDER}:{entry_id if order_id is None else order_id}",
-        f"orderId {_shown_id(order_id)}, userId {_shown_id(user_id)}",
-        user_id,
-        order_id,
-    )
+    task_id = f"createCloseOrder:{order_id or entry_id}"
+    summary = without_emails(f"orderId {order_id or '?'}, userId {user_id or '?'}")
+    return Identity(CREATE_CLOSE_ORDER, task_id, summary, user_id, order_id)
 
 
 def _identify_question(entry_id: str, body: dict[str, Any]) -> Identity:
     request_id = request_id_of(body)
-    if request_id is None:
-        task_id = entry_id
-    else:
-        task_id = (request_id if isinstance(request_id, str) else str(number_text(request_id)))[:ID_CHARACTERS]
+    if isinstance(request_id, int | float):
+        request_id = number_text(request_id)
     user_id = usable_id(asked_user(body))
-    return Identity(GET_CLOSE_ORDERS, f"{GET_CLOSE_ORDERS}:{task_id}", f"userId {_shown_id(user_id)}", user_id, None)
+    task_id = f"{GET_CLOSE_ORDERS}:{request_id[:ID_CHARACTERS] if request_id else entry_id}"
+    return Identity(GET_CLOSE_ORDERS, task_id, _summary_of_user(user_id), user_id, None)
 
 
-def _shown_id(text: str | None) -> str:
-    return "unusable" if text is None else without_emails(text)
-
-
-_EXPECTED_FUNCTION = f"expected {CREATE_CLOSE_ORDER}, {CREATE_USER} or {GET_CLOSE_ORDERS}"
+def _summary_of_user(user_id: str | None) -> str:
+    return without_emails(f"userId {user_id or '?'}")

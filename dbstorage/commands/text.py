@@ -27,6 +27,8 @@ def required_email(value: Any) -> str:
 def usable_id(value: Any) -> str | None:
     """The text of an id, a number as JavaScript writes it; None where it cannot be one."""
     if type(value) is str:
+        if value.isascii() and 0 < len(value) <= ID_CHARACTERS and "\0" not in value:
+            return value
         text: str | None = value
     elif type(value) is int or type(value) is float:
         text = number_text(value)

@@ -32,7 +32,7 @@ def user_fields(body: dict[str, Any]) -> tuple[Any, Any]:
     if message not in (None, "") and user_id in (None, "") and email in (None, ""):
         raise RejectedEntry(
             "invalid_entry",
-            f"The message of createUser is {shown(message)}; expected an object with userId and userEmail.",
+            f"The message of createUser is {shown(message)}; expected userId and userEmail in an object.",
         )
     return user_id, email
 
