@@ -101,6 +101,15 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     return Settings(redis_url=redis_url, database=database, **settings)  # type: ignore[arg-type]
 
 
+def load_database_address(environment: Mapping[str, str] | None = None) -> DatabaseAddress:
+    """Read DATABASE_URL alone, for the migrations; raises SettingsError as `load_settings` does."""
+    read = _Reader(os.environ if environment is None else environment)
+    address = read.required("DATABASE_URL", parse_database_url)
+    if read.sentences:
+        raise SettingsError(read.sentences)
+    return address
+
+
 def without_password(url: str) -> str:
     """The URL with its password replaced by `***` and its query left out, fit for a log or an error message."""
     try:

@@ -46,9 +46,10 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedR
 def migrated_template(postgres_server: EmbeddedPostgres) -> str:
     """The name of a migrated database to clone."""
     from dbstorage.database.migrate import upgrade
+    from dbstorage.database.url import parse_database_url
 
     _execute(postgres_server, f"CREATE DATABASE {TEMPLATE}")
-    upgrade(postgres_server.url_of(TEMPLATE))
+    upgrade(parse_database_url(postgres_server.url_of(TEMPLATE)))
     return TEMPLATE
 
 

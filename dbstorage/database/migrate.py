@@ -1,0 +1,72 @@
+"""Runs the Alembic migrations from inside a program, and says beforehand what they would do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import alembic.command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import DBAPIError
+
+from dbstorage.database.adoption import plan_adoption
+from dbstorage.database.engine import create_engine
+from dbstorage.database.sqlstate import Verdict, classify
+from dbstorage.database.tables import OWN_SCHEMA
+from dbstorage.database.url import DatabaseAddress
+from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError
+
+
+def upgrade(address: DatabaseAddress) -> None:
+    """Bring the database to the newest revision; does nothing where it is there already.
+
+    Raises DatabaseNotReadyError with one sentence when the migration refuses the tables it finds (nothing is changed
+    then), DatabaseUnavailableError when PostgreSQL cannot be used.
+    """
+    configuration = _configuration()
+    configuration.attributes["address"] = address
+    alembic.command.upgrade(configuration, "head")
+
+
+def describe(address: DatabaseAddress) -> list[str]:
+    """Return a sentence for each thing `upgrade` would do, none when the database is up to date; changes nothing.
+
+    Raises what `upgrade` would raise.
+    """
+    engine = create_engine(address, statement_timeout=30)
+    try:
+        with explained_errors(address), engine.connect() as connection:
+            script = ScriptDirectory.from_config(_configuration())
+            context = MigrationContext.configure(connection, opts={"version_table_schema": OWN_SCHEMA})
+            found = context.get_current_revision()
+            if found == script.get_current_head():
+                return []
+            if found is not None:
+                return [f"Migrate from revision {found} to {script.get_current_head()}."]
+            return [*plan_adoption(connection).sentences(), f'Create the schema "{OWN_SCHEMA}" with our own tables.']
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def explained_errors(address: DatabaseAddress) -> Iterator[None]:
+    """Turn errors of the driver into one sentence each."""
+    try:
+        yield
+    except DBAPIError as error:
+        reason = str(error.orig).strip().partition("\n")[0]
+        if classify(error) is Verdict.OUTAGE:
+            raise DatabaseUnavailableError(f"PostgreSQL at {address} cannot be used: {reason}.") from error
+        raise DatabaseNotReadyError(f"PostgreSQL at {address} refused, and nothing was changed: {reason}.") from error
+
+
+def _configuration() -> Config:
+    package = Path(__file__).resolve().parents[1]
+    # An installed wheel carries the scripts inside the package; in a checkout they stand beside it.
+    installed, checkout = package / "migrations", package.parent / "migrations"
+    configuration = Config()
+    configuration.set_main_option(
+        "script_location", str(installed if installed.exists() else checkout).replace("%", "%%")
+    )
+    return configuration
