@@ -7,6 +7,8 @@ import psycopg2
 import pytest
 import redis
 
+from dbstorage.database.migrate import upgrade
+from dbstorage.database.url import parse_database_url
 from dbstorage.embedded import EmbeddedPostgres, EmbeddedRedis
 
 TEMPLATE = "migrated"
@@ -45,9 +47,6 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedR
 @pytest.fixture(scope="session")
 def migrated_template(postgres_server: EmbeddedPostgres) -> str:
     """The name of a migrated database to clone."""
-    from dbstorage.database.migrate import upgrade
-    from dbstorage.database.url import parse_database_url
-
     _execute(postgres_server, f"CREATE DATABASE {TEMPLATE}")
     upgrade(parse_database_url(postgres_server.url_of(TEMPLATE)))
     return TEMPLATE

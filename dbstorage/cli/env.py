@@ -1,0 +1,22 @@
+import shlex
+from pathlib import Path
+
+import click
+
+from dbstorage.embedded import running_servers
+from dbstorage.embedded.running import DEFAULT_DIRECTORY
+from dbstorage.errors import EmbeddedServerError
+
+
+@click.command()
+@click.option("--directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY, help="As given to `up`.")
+def env(directory: Path) -> None:
+    """Print shell lines that set the URLs of the running servers, password included.
+
+    With `eval "$(dbstorage env)"` commands such as `celery -A dbstorage inspect active` find them.
+    """
+    servers = running_servers(directory)
+    if servers is None:
+        raise EmbeddedServerError(f"`dbstorage up` is not running with {directory}: start it first.")
+    for name, url in servers.items():
+        click.echo(f"export {name}={shlex.quote(url)}")

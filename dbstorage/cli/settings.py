@@ -1,0 +1,26 @@
+import os
+from pathlib import Path
+
+from dbstorage.embedded import running_servers
+from dbstorage.embedded.running import DEFAULT_DIRECTORY
+from dbstorage.errors import SettingsError
+from dbstorage.settings import Settings, load_settings
+
+SERVER_VARIABLES = ("REDIS_URL", "DATABASE_URL")
+
+
+def settings_for_command(directory: Path = DEFAULT_DIRECTORY) -> Settings:
+    """The settings of a command that talks to the service.
+
+    Server URLs that are not in the environment are those of the `dbstorage up` running in `directory`. Raises
+    SettingsError.
+    """
+    given = {name: value for name, value in os.environ.items() if value.strip()}
+    servers = running_servers(directory)
+    try:
+        return load_settings({**(servers or {}), **given})
+    except SettingsError as error:
+        if servers or all(name in given for name in SERVER_VARIABLES):
+            raise
+        hint = "`dbstorage up` does not run in this directory either; it would start both servers."
+        raise SettingsError([*error.sentences, hint]) from None

@@ -1,0 +1,139 @@
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from dbstorage.database.migrate import upgrade
+from dbstorage.database.url import parse_database_url
+from dbstorage.embedded import EmbeddedPostgres, EmbeddedRedis
+from dbstorage.embedded.celery_process import CeleryProcess
+from dbstorage.embedded.lock import directory_lock
+from dbstorage.embedded.ports import LOOPBACK, choose_port, is_free
+from dbstorage.embedded.running import DEFAULT_DIRECTORY, forget_servers, note_servers
+from dbstorage.embedded.supervisor import Supervisor
+from dbstorage.settings import load_settings, without_password
+
+REDIS_PORT = 6379
+POSTGRES_PORT = 5432
+FLOWER_PORT = 5555
+#: Seconds that Flower may take to listen before the URLs are printed all the same.
+FLOWER_TIMEOUT = 20.0
+#: Seconds; more than the worker allows itself to finish the batch in hand.
+WORKER_STOP_TIMEOUT = 12.0
+FLOWER_STOP_TIMEOUT = 5.0
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@click.command()
+@click.option(
+    "--directory",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DEFAULT_DIRECTORY,
+    show_default=True,
+    help="Where the servers keep their data, ports and logs between runs.",
+)
+@click.option("--flower/--no-flower", default=True, help="Start the Flower dashboard too (default: yes).")
+def up(directory: Path, flower: bool) -> None:
+    """Start the whole service: PostgreSQL, Redis, migrations, worker and Flower.
+
+    A server whose URL is in the environment (REDIS_URL, DATABASE_URL) is used as it is, the other is started here on
+    a loopback port. Ctrl-C or SIGTERM stops everything that was started; the data stays.
+    """
+    _check_settings()
+    with directory_lock(directory):
+        supervisor = Supervisor(_say)
+        for number in STOP_SIGNALS:
+            signal.signal(number, _interrupt)
+        try:
+            _start(supervisor, directory, flower)
+            exit_code = supervisor.watch()
+        except KeyboardInterrupt:
+            exit_code = 0
+        finally:
+            _ignore_signals()
+            _say("Stopping ...")
+            supervisor.stop()
+            forget_servers(directory)
+        _say("Everything is stopped.")
+    sys.exit(exit_code)
+
+
+def _start(supervisor: Supervisor, directory: Path, flower: bool) -> None:
+    redis_url = os.environ.get("REDIS_URL", "").strip()
+    database_url = os.environ.get("DATABASE_URL", "").strip()
+    if not redis_url:
+        redis = EmbeddedRedis(directory / "redis", REDIS_PORT)
+        supervisor.start(redis)
+        redis_url = redis.url
+    if not database_url:
+        postgres = EmbeddedPostgres(directory / "postgresql", POSTGRES_PORT)
+        supervisor.start(postgres)
+        database_url = postgres.url
+    address = parse_database_url(database_url)
+    upgrade(address)
+    note_servers(directory, redis_url, database_url)
+
+    environment = {**os.environ, "REDIS_URL": redis_url, "DATABASE_URL": database_url}
+    lines = [f"PostgreSQL  {address}", f"Redis       {without_password(redis_url)}"]
+    if flower:
+        port = choose_port(FLOWER_PORT)
+        arguments = ["flower", f"--address={LOOPBACK}", f"--port={port}"]
+        log_file = directory / "flower.log"
+        supervisor.start(CeleryProcess("Flower", arguments, environment, FLOWER_STOP_TIMEOUT, log_file))
+        lines.append(f"Flower      http://{LOOPBACK}:{port}")
+    supervisor.start(CeleryProcess("The worker", ["worker"], environment, WORKER_STOP_TIMEOUT))
+    if flower:
+        deadline = time.monotonic() + FLOWER_TIMEOUT
+        while is_free(port) and time.monotonic() < deadline:
+            time.sleep(0.1)
+    command = _command_name()
+    _say(
+        "\n".join(
+            [
+                "",
+                "DBStorage is up. Ctrl-C stops it.",
+                "",
+                *(f"  {line}" for line in lines),
+                "",
+                "Send a first order, in another terminal of this directory:",
+                "",
+                f"  {command} send examples/sample.jsonl",
+                f"  {command} history USER",
+                "",
+            ]
+        )
+    )
+
+
+def _check_settings() -> None:
+    """Say what is wrong with the other settings before anything is started."""
+    embedded = {"REDIS_URL": "redis://localhost", "DATABASE_URL": "postgresql://localhost/dbstorage"}
+    load_settings({**embedded, **{name: value for name, value in os.environ.items() if value.strip()}})
+
+
+def _command_name() -> str:
+    """This command as the person would type it: its path if that is below the current directory."""
+    path = Path(sys.argv[0]).absolute()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
+
+
+def _say(text: str) -> None:
+    # The terminal may be gone already, which must not keep anything running.
+    with suppress(OSError):
+        click.echo(text)
+
+
+def _interrupt(signal_number: int, frame: FrameType | None) -> None:
+    # Once only: what follows must not be interrupted.
+    _ignore_signals()
+    raise KeyboardInterrupt
+
+
+def _ignore_signals() -> None:
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)

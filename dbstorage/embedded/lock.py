@@ -1,0 +1,34 @@
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dbstorage.errors import EmbeddedServerError
+
+
+@contextmanager
+def directory_lock(directory: Path) -> Iterator[None]:
+    """Make the directory ours for the duration; the kernel gives it back however we end.
+
+    Raises EmbeddedServerError where another process has it, or where the directory cannot be written.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        file = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise EmbeddedServerError(f"Nothing can be kept in {directory}: {error.strerror}.") from error
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(file, 20, 0).decode() or "unknown"
+            raise EmbeddedServerError(
+                f"`dbstorage up` already runs with {directory} (process {holder}): stop that one first."
+            ) from None
+        os.truncate(file, 0)
+        os.pwrite(file, str(os.getpid()).encode(), 0)
+        yield
+        os.truncate(file, 0)
+    finally:
+        os.close(file)
