@@ -70,7 +70,10 @@ def die_with_parent(parent: int, signal_number: int) -> None:
 def main(parent: str, signal_number: str, user_id: str, group_id: str, *command: str) -> None:
     """Take the steps and become the program."""
     if int(user_id) >= 0:
-        become(int(user_id), int(group_id))
+        try:
+            become(int(user_id), int(group_id))
+        except OSError as error:
+            sys.exit(f"It may not run as root, and cannot become user {user_id}: {error.strerror}.")
     # After the change of user, which would clear it.
     die_with_parent(int(parent), int(signal_number))
     try:

@@ -73,7 +73,7 @@ def spawn(
         [*launcher, str(account.user_id), str(account.group_id), *command],
         stdin=subprocess.DEVNULL,
         stdout=output,
-        stderr=output,
+        stderr=None if output is None else subprocess.STDOUT,
         cwd=directory,
         env=environment,
         start_new_session=True,

@@ -72,11 +72,10 @@ class EmbeddedServer(ABC):
         if self.poll() is None:
             return
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             account = server_account(self.directory)
             if account.user_id >= 0:
                 os.chown(self.directory, *account)
-            self.directory.chmod(0o700)
             self._stop_leftover()
             self._prepare(account)
             for attempt in range(PORT_ATTEMPTS):
@@ -96,7 +95,7 @@ class EmbeddedServer(ABC):
                 if attempt + 1 == PORT_ATTEMPTS or is_free(self._port):
                     raise EmbeddedServerError(f"{self.name} does not start: {self._log_tail(log_start)}")
         except OSError as error:
-            raise EmbeddedServerError(f"{self.name} does not start: {error}.") from error
+            raise EmbeddedServerError(f"{self.name} does not start: {error.filename}: {error.strerror}.") from error
 
     def kill(self) -> None:
         """End the server and its child processes at once, as a crash would."""
