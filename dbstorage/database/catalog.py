@@ -108,15 +108,19 @@ def read_tables(connection: Connection) -> dict[str, FoundTable]:
 
 def read_indexes(connection: Connection, table: FoundTable) -> list[FoundIndex]:
     """Return the indexes of the table that a query or ON CONFLICT can use without further conditions."""
-    rows = connection.execute(_INDEXES, {"table": quoted(table)})
+    rows = connection.execute(_INDEXES, {"table": quoted(table.schema, table.name)})
     return [FoundIndex(row.name, tuple(row.columns), row.unique) for row in rows]
 
 
 def user_id_cascades(connection: Connection, users: FoundTable, orders: FoundTable) -> bool:
     """Tell whether orders follow their user when its "userID" changes."""
-    return bool(connection.scalar(_CASCADES, {"users": quoted(users), "orders": quoted(orders)}))
+    return bool(
+        connection.scalar(
+            _CASCADES, {"users": quoted(users.schema, users.name), "orders": quoted(orders.schema, orders.name)}
+        )
+    )
 
 
-def quoted(table: FoundTable) -> str:
-    """Return the table's name with its schema as SQL writes it."""
-    return ".".join('"' + part.replace('"', '""') + '"' for part in (table.schema, table.name))
+def quoted(schema: str, name: str) -> str:
+    """Return a name with its schema as SQL writes it."""
+    return ".".join('"' + part.replace('"', '""') + '"' for part in (schema, name))

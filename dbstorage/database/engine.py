@@ -35,6 +35,7 @@ def create_engine(
         "client_connection_check_interval": "500",
         "TimeZone": "UTC",
     }
+    # Never left to the server: its default begins with the schema named like the user, and ours is named dbstorage.
     if address.search_path is not None:
         settings["search_path"] = '"' + address.search_path.replace('"', '""') + '"'
 

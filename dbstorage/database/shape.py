@@ -6,6 +6,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from dbstorage.database.catalog import Column, FoundTable, read_tables
+from dbstorage.database.tables import OWN_SCHEMA
 from dbstorage.errors import DatabaseNotReadyError
 
 #: The revision of `migrations/` this version of DBStorage needs; a later one serves too.
@@ -105,12 +106,16 @@ def inspect_shape(connection: Connection) -> TableShape:
 
 
 def require_schema(connection: Connection) -> None:
-    """Raise DatabaseNotReadyError when the search path leads to no schema at all."""
+    """Raise DatabaseNotReadyError when the search path leads to no schema, or to our own."""
     state = connection.execute(_STATE).one()
     if state.schema is None:
         raise DatabaseNotReadyError(
             f'The schema {state.search_path} does not exist in the database "{state.database}" '
             "or may not be used by this user: create it, or correct schema= in DATABASE_URL."
+        )
+    if state.schema == OWN_SCHEMA:
+        raise DatabaseNotReadyError(
+            f'The schema "{OWN_SCHEMA}" is kept for our own tables: name another one with schema= in DATABASE_URL.'
         )
 
 

@@ -36,8 +36,8 @@ class DatabaseAddress:
 
     #: With the driver `postgresql+psycopg2`; its query holds parameters of libpq only.
     url: URL = field(repr=False)
-    #: The one schema that holds the platform's tables (Prisma's `schema`), unquoted; None leaves it to the server.
-    search_path: str | None = None
+    #: The one schema that holds the platform's tables, unquoted, by default Prisma's; None where `options` says it.
+    search_path: str | None = "public"
     #: Names of the parameters that were not handed on to libpq, in the order they were written.
     dropped: tuple[str, ...] = ()
     #: True after `pgbouncer=true`: the session belongs to others between two transactions.
@@ -81,7 +81,7 @@ def parse_database_url(text: str) -> DatabaseAddress:
     if not database:
         raise ValueError("it names no database; expected one after the host, as in postgresql://user@host/database")
     host, port = _host_and_port(place["hosts"], parameters)
-    schema = parameters.pop("schema", "") or None
+    schema = parameters.pop("schema", "") or (None if "search_path" in parameters.get("options", "") else "public")
     _check_parameters(parameters)
     kept = {name: value for name, value in parameters.items() if name in LIBPQ_PARAMETERS}
     if "sslkey" not in kept:

@@ -8,6 +8,7 @@ from alembic import context, op
 from sqlalchemy.dialects.postgresql import TIMESTAMP
 
 from dbstorage.database.adoption import ORDER_INDEXES, plan_adoption
+from dbstorage.database.catalog import quoted
 from dbstorage.errors import DBStorageError
 
 revision = "0001"
@@ -173,13 +174,12 @@ def _refuse_to_lose_failed_tasks(connection: sa.Connection) -> None:
 
 
 def _drop_if_empty(connection: sa.Connection, schema: str, name: str) -> None:
-    table = sa.table(name, schema=schema)
-    title = connection.dialect.identifier_preparer.format_table(table)
+    title = quoted(schema, name)
     if connection.scalar(sa.text("SELECT to_regclass(:title)"), {"title": title}) is None:
         return
-    # Locked before the look: nobody may add a row in between.
-    connection.exec_driver_sql(f"LOCK TABLE {title.replace('%', '%%')} IN ACCESS EXCLUSIVE MODE")
-    if connection.scalar(sa.select(sa.literal(1)).select_from(table).limit(1)):
+    # Locked before the look: nobody may add a row in between. A colon would begin a parameter.
+    connection.execute(sa.text(f"LOCK TABLE {title.replace(':', chr(92) + ':')} IN ACCESS EXCLUSIVE MODE"))
+    if connection.scalar(sa.select(sa.literal(1)).select_from(sa.table(name, schema=schema)).limit(1)):
         context.config.print_stdout('The table "%s" in schema "%s" holds rows and was kept.', name, schema)
     else:
         op.drop_table(name, schema=schema)
