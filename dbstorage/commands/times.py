@@ -11,8 +11,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EXPECTED = (
     "an ISO 8601 time such as 2025-01-31T12:00:00.000Z or a number of milliseconds since 1970, in the years 1 to 9999"
 )
-# fromisoformat() lets any character part date and time: the digits 1712101012000 would be a day in the year 1712.
-_DATE_OR_DATE_AND_TIME = re.compile(r"[0-9W-]{7,10}(?:[Tt ].+)?")
+# As Date.toISOString() writes it, which is nearly always: what is stored then stands there already.
+_JAVASCRIPT_TIME = re.compile(r"\d\d\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ", re.ASCII)
+# fromisoformat() alone is laxer: any character may part date and time, so that the digits 1712101012000 are a day in
+# 1712, and what follows a NUL may go unread.
+_ISO_8601 = re.compile(
+    r"(?:\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d(?:-?\d)?)"
+    r"(?:[Tt ]\d\d(?::?\d\d(?::?\d\d(?:[.,]\d+)?)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?",
+    re.ASCII,
+)
 
 
 def utc_milliseconds(field: str, value: Any) -> str:
@@ -22,12 +29,12 @@ def utc_milliseconds(field: str, value: Any) -> str:
     """
     try:
         if type(value) is str:
-            moment = datetime.fromisoformat(value)
-            # Exactly as JavaScript writes it, nearly always; the calendar was checked above.
-            if len(value) == 24 and value[10] == "T" and value[19] == "." and value[23] == "Z" and value[7] == "-":
+            if _JAVASCRIPT_TIME.fullmatch(value):
+                datetime.fromisoformat(value)  # raises ValueError for a day or an hour that does not exist
                 return value[:23]
-            if not _DATE_OR_DATE_AND_TIME.fullmatch(value):
+            if not _ISO_8601.fullmatch(value):
                 raise rejected(field, value, _EXPECTED)
+            moment = datetime.fromisoformat(value)
             moment = moment.astimezone(UTC) if moment.tzinfo else moment
         elif (type(value) is int or type(value) is float) and isfinite(value):
             moment = _EPOCH + timedelta(milliseconds=int(value))
