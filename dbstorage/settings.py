@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeVar
+from typing import TypeVar, cast
 from urllib.parse import urlsplit, urlunsplit
 
 from dbstorage.database.url import DatabaseAddress, parse_database_url
@@ -135,7 +135,7 @@ class _Reader:
         if not self.environment.get(name, "").strip():
             example = {"REDIS_URL": "redis://localhost:6379/0"}.get(name, "postgresql://user:password@localhost/db")
             self.sentences.append(f"{name} is not set: expected a URL such as {example}.")
-        return self.optional(name, convert, None)  # type: ignore[arg-type]  # never used once a sentence is there
+        return self.optional(name, convert, cast(Value, None))  # never used once a sentence is there
 
     def optional(self, name: str, convert: Callable[[str], Value], default: Value) -> Value:
         text = self.environment.get(name, "").strip()

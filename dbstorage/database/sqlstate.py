@@ -3,6 +3,7 @@
 from enum import StrEnum
 
 import psycopg2
+import psycopg2.errors
 from sqlalchemy.exc import DBAPIError
 
 
@@ -52,6 +53,22 @@ def classify(error: BaseException) -> Verdict:
     if isinstance(error, psycopg2.ProgrammingError | psycopg2.NotSupportedError) and not connection_lost:
         return Verdict.OTHER
     return Verdict.OUTAGE
+
+
+def lost_reference(error: BaseException) -> bool:
+    """Whether a row that we refer to vanished between looking for it and writing: the same again finds it gone."""
+    error = getattr(error, "orig", None) or error
+    # A trigger may raise the same SQLSTATE, but names no constraint.
+    return isinstance(error, psycopg2.errors.ForeignKeyViolation) and error.diag.constraint_name is not None
+
+
+def describe(error: BaseException) -> str:
+    """One line on a database error, with its SQLSTATE; without the DETAIL, which may quote an e-mail address."""
+    cause = getattr(error, "orig", None) or error
+    primary = cause.diag.message_primary if isinstance(cause, psycopg2.Error) else None
+    lines = (primary or str(cause)).strip().splitlines()
+    sqlstate = getattr(cause, "pgcode", None)
+    return f"{lines[0] if lines else type(cause).__name__}{f' (SQLSTATE {sqlstate})' if sqlstate else ''}"
 
 
 def _by_sqlstate(sqlstate: str) -> Verdict:

@@ -1,0 +1,75 @@
+"""Task events for Flower: each outcome as one complete event, successes thinned when there are too many."""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from dbstorage.settings import TaskEvents
+from dbstorage.storage.outcome import Outcome, Status
+from dbstorage.worker.requests import StreamRequest
+
+#: Successes a second that are all told; beyond, a sample of this size. Flower follows about 6,000 at its best.
+THIN_PER_SECOND = 2_000
+
+
+class TaskEventSender:
+    """Sends the outcomes of batches through the worker's event dispatcher."""
+
+    def __init__(self, mode: TaskEvents) -> None:
+        self.mode = mode
+        self._allowance = float(THIN_PER_SECOND)
+        self._refilled = time.monotonic()
+
+    def send(self, dispatcher: Any, finished: Sequence[tuple[StreamRequest, Outcome]], runtime: float) -> None:
+        """Tell of finished tasks; `runtime` is their batch's, in seconds."""
+        if dispatcher is None or not dispatcher.enabled:
+            return
+        if dispatcher.groups and "task" not in dispatcher.groups:
+            return
+        successes = []
+        for request, outcome in finished:
+            if outcome.status is Status.FAILED:
+                dispatcher.send("task-failed", exception=described(outcome), traceback=None, **fields(request))
+            elif outcome.status is Status.RETRYING:
+                dispatcher.send("task-retried", exception=described(outcome), traceback=None, **fields(request))
+            else:
+                successes.append((request, outcome))
+        for request, outcome in self._chosen(successes):
+            dispatcher.send(
+                "task-succeeded", result=f"'{outcome.code or outcome.status}'", runtime=runtime, **fields(request)
+            )
+
+    def _chosen(
+        self, successes: Sequence[tuple[StreamRequest, Outcome]]
+    ) -> Iterator[tuple[StreamRequest, Outcome]] | Sequence[tuple[StreamRequest, Outcome]]:
+        if self.mode is TaskEvents.FAILURES:
+            return ()
+        if self.mode is TaskEvents.ALL:
+            return successes
+        now = time.monotonic()
+        self._allowance = min(THIN_PER_SECOND, self._allowance + (now - self._refilled) * THIN_PER_SECOND)
+        self._refilled = now
+        count = len(successes)
+        told = min(count, int(self._allowance))
+        self._allowance -= told
+        # Spread evenly over the batch.
+        return (successes[index * count // told] for index in range(told))
+
+
+def described(outcome: Outcome) -> str:
+    """An outcome as Flower shows an exception."""
+    return f"{outcome.code}: {outcome.message}"
+
+
+def fields(request: StreamRequest) -> dict[str, Any]:
+    """What makes one event a complete task in Flower; times in seconds since 1970."""
+    return {
+        "uuid": request.id,
+        "name": request.name,
+        "args": f"({request.summary})",
+        "kwargs": f"{{'entry_id': '{request.entry_id}'}}",
+        "retries": 0,
+        "root_id": request.id,
+        "received": request.received,
+        "started": request.started,
+    }

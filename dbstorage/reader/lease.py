@@ -1,0 +1,82 @@
+"""Keys that expire unless their owner renews them: the reader's lease and a worker's sign of life."""
+
+import os
+import platform
+import uuid
+from typing import NamedTuple
+
+Command = tuple[str | bytes | int, ...]
+
+#: Longer than the event loop is ever held up, shorter than the 10 s in which a standby has to take over.
+LEASE_MILLISECONDS = 6_000
+RENEW_SECONDS = 1.5
+#: How often a standby looks whether it may read.
+STANDBY_SECONDS = 0.4
+
+#: Takes or renews a key. KEYS: the key. ARGV: token, milliseconds, a dead owner's token that may be replaced or "".
+#: Returns the owner's token: ARGV[1] when it is ours now.
+HOLD = """
+local owner = redis.call('GET', KEYS[1])
+if not owner or owner == ARGV[1] or owner == ARGV[3] then
+    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+    return ARGV[1]
+end
+return owner
+"""
+
+#: Gives a key up if it is ours. KEYS: the key. ARGV: token.
+GIVE_UP = """
+if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
+
+
+class Owner(NamedTuple):
+    """Who holds a key; written as its token."""
+
+    node_name: str
+    host: str
+    process_id: int
+    nonce: str
+
+    @classmethod
+    def this_process(cls, node_name: str) -> "Owner":
+        """A new owner for this process."""
+        return cls(node_name, platform.node(), os.getpid(), uuid.uuid4().hex)
+
+    @classmethod
+    def parse(cls, token: str) -> "Owner | None":
+        """The owner that wrote this token, None where it is not one of ours."""
+        try:
+            nonce, process_id, host, node_name = token.split(" ", 3)
+            return cls(node_name, host, int(process_id), nonce)
+        except ValueError:
+            return None
+
+    @property
+    def token(self) -> str:
+        """The owner as text."""
+        return f"{self.nonce} {self.process_id} {self.host} {self.node_name}"
+
+    def is_dead_neighbour(self) -> bool:
+        """Whether this owner ran on this host and its process is gone, so that its keys need not expire first."""
+        # In containers every host name is its own, and process 1 is always alive: they wait for the key to expire.
+        if self.host != platform.node() or self.process_id == os.getpid():
+            return False
+        try:
+            os.kill(self.process_id, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            return False
+        return False
+
+
+def hold(key: str, token: str, replaceable: str = "") -> Command:
+    """Take or renew the key; the reply is the owner's token."""
+    return ("EVAL", HOLD, 1, key, token, LEASE_MILLISECONDS, replaceable)
+
+
+def give_up(key: str, token: str) -> Command:
+    """Delete the key if it is ours."""
+    return ("EVAL", GIVE_UP, 1, key, token)

@@ -1,0 +1,214 @@
+"""The stream as one more queue of a Celery worker: session, execution and housekeeping put together."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from dbstorage.failed_tasks.sweep import send_due_retries
+from dbstorage.keys import lease_key, worker_key
+from dbstorage.reader.events import TaskEventSender
+from dbstorage.reader.execution import LOOK_SECONDS, Execution
+from dbstorage.reader.group import accepted, parse_consumers
+from dbstorage.reader.lease import give_up
+from dbstorage.reader.session import Session
+from dbstorage.settings import Ordering, Settings
+from dbstorage.storage.outcome import Outcome, Report
+from dbstorage.storage.resources import connect_redis
+from dbstorage.wire.entry import StreamEntry
+from dbstorage.worker.internals import stop_worker, submit
+from dbstorage.worker.requests import StreamRequest
+
+logger = logging.getLogger(__name__)
+
+TRIM_SECONDS = 5.0
+CLAIM_SECONDS = 1.0
+SWEEP_SECONDS = 1.0
+CLEAN_SECONDS = 60.0
+#: Seconds that a stopping worker waits for Redis; without Redis the keys expire by themselves.
+FAREWELL_SECONDS = 1.0
+
+
+class StreamReader:
+    """Reads the command stream for one worker; `consumer` is Celery's consumer, which has the hub, timer and pool."""
+
+    def __init__(self, settings: Settings, consumer: Any) -> None:
+        self.settings = settings
+        self._consumer = consumer
+        self.session = Session(settings, consumer.hostname, consumer.hub, consumer.timer, self)
+        self.execution = Execution(settings, consumer, consumer.timer, self, lambda: self.session.available)
+        self.execution.on_drained = self._give_up_lease_when_drained
+        self._events = TaskEventSender(settings.task_events)
+        self._timers: list[Any] = []
+        self._sweeping = False
+
+    # What Celery's blueprint asks for
+
+    def start(self) -> None:
+        """Begin to read, or go on after the broker was lost."""
+        self.execution.stopping = False
+        self.session.open()
+        self._every(LOOK_SECONDS, self.execution.look)
+        self._every(SWEEP_SECONDS, self._sweep)
+        self._every(TRIM_SECONDS, self._trim)
+        self._every(max(0.5, self.settings.claim_idle / 4), self._renew_claims)
+        if self.settings.ordering is Ordering.PARALLEL:
+            self._every(CLAIM_SECONDS, self._claim_idle)
+        self._every(CLEAN_SECONDS, self._list_consumers)
+
+    def pause(self) -> None:
+        """The broker was lost: leave the event loop, keep what is in hand."""
+        self._cancel_timers()
+        self.session.close()
+        self._sweeping = False
+        self.execution.resubmit_unaccepted()
+
+    def stop(self) -> None:
+        """The worker stops: read nothing more, give back what was only read ahead."""
+        self.execution.stopping = True
+        self._cancel_timers()
+        self.session.close()
+        self.execution.drop_waiting()
+        self._release(keep=set(self.execution.entry_ids()))
+        self._give_up_lease_when_drained()
+
+    def finish(self) -> None:
+        """The pool has drained: give everything back that is left."""
+        self.execution.stopping = True
+        self.session.close()
+        self._release(keep=set())
+        self._farewell([give_up(worker_key(self.settings, self.session.owner.node_name), self.session.owner.token)])
+
+    # What the session tells
+
+    def deliver(self, entries: list[StreamEntry], deliveries: dict[str, int]) -> None:
+        """Entries were read."""
+        self.execution.add(entries, deliveries)
+
+    def in_hand(self, entry_id: str) -> bool:
+        """Whether an entry is being worked on already."""
+        return entry_id in self.execution.entry_ids()
+
+    def drop_waiting(self) -> None:
+        """The lease is lost."""
+        self.execution.drop_waiting()
+
+    def session_ready(self) -> None:
+        """Entries can be run and read."""
+        self.execution.pump()
+
+    def refuse(self, sentence: str) -> None:
+        """Stop the worker for a reason that a person has to mend."""
+        logger.critical(sentence)
+        self.session.close()
+        stop_worker(1)
+
+    # What the execution tells
+
+    def want_more(self) -> None:
+        """There is room for another batch."""
+        self.session.read_more()
+
+    def finished(self, done: list[tuple[StreamRequest, Outcome]], report: Report, runtime: float) -> None:
+        """Outcomes are known: tell Flower, the log and the metrics."""
+        for request, outcome in done:
+            if outcome.code is not None:
+                logger.warning(
+                    "%s %s: %s", request.id, outcome.status, outcome.message or outcome.code,
+                    extra={"task_id": request.id, "entry_id": request.entry_id, "code": outcome.code},
+                )  # fmt: skip
+        self._events.send(self._consumer.event_dispatcher, done, runtime)
+
+    # Housekeeping
+
+    def _every(self, seconds: float, function: Callable[[], None]) -> None:
+        self._timers.append(self._consumer.timer.call_repeatedly(seconds, function))
+
+    def _cancel_timers(self) -> None:
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+
+    def _sweep(self) -> None:
+        if self._sweeping or self.execution.outage is not None or not self.session.control.connected:
+            return
+        hub = self._consumer.hub
+
+        def over(_: Any) -> None:
+            hub.call_soon(self._sweep_over)
+
+        self._sweeping = submit(
+            self._consumer.pool, send_due_retries, (self.settings,), on_accepted=lambda: None, on_result=over,
+            on_lost=over,
+        )  # fmt: skip
+
+    def _sweep_over(self) -> None:
+        self._sweeping = False
+
+    def _trim(self) -> None:
+        if self.session.available:
+            self.session.ask(accepted, self.session.group.trim(self.settings.stream_keep))
+
+    def _renew_claims(self) -> None:
+        ids = self.execution.entry_ids()
+        if ids and self.session.available:
+            self.session.ask(accepted, self.session.group.claim(ids))
+
+    def _claim_idle(self) -> None:
+        if self.execution.has_room:
+            self.session.claim_idle()
+
+    def _list_consumers(self) -> None:
+        """Remove the consumers of workers that are gone and left nothing pending."""
+        if not self.session.available:
+            return
+
+        def listed(reply: Any) -> None:
+            for consumer in parse_consumers(reply):
+                name = consumer["name"]
+                if consumer["pending"] == 0 and name != self.session.group.consumer:
+                    self.session.ask(removal_of(name), ("EXISTS", worker_key(self.settings, name)))
+
+        def removal_of(name: str) -> Callable[[Any], None]:
+            def known(alive: Any) -> None:
+                if not accepted(alive):
+                    self.session.ask(accepted, self.session.group.remove_consumer(name))
+
+            return known
+
+        self.session.ask(listed, self.session.group.consumers())
+
+    # Leaving
+
+    def _give_up_lease_when_drained(self) -> None:
+        if self.session.leads:
+            self.session.leads = False
+            self._farewell([give_up(lease_key(self.settings), self.session.owner.token)])
+
+    def _release(self, keep: set[str]) -> None:
+        """Let other workers claim at once what this one will not finish."""
+        group = self.session.group
+        try:
+            with connect_redis(self.settings.redis_url, FAREWELL_SECONDS) as redis:
+                pending = redis.xpending_range(
+                    group.stream, group.name, "-", "+", 4 * self.settings.batch_size, group.consumer
+                )
+                by_deliveries: dict[int, list[str]] = {}
+                for item in pending:
+                    entry_id = item["message_id"].decode()
+                    if entry_id not in keep:
+                        by_deliveries.setdefault(int(item["times_delivered"]), []).append(entry_id)
+                for deliveries, entry_ids in by_deliveries.items():
+                    # They were read, but given to no process: not a delivery.
+                    redis.execute_command(*group.release(entry_ids, max(0, deliveries - 1)))
+        except (RedisError, OSError) as error:
+            logger.info("Pending entries were not released (%s); others claim them when they are idle.", error)
+
+    def _farewell(self, commands: list[tuple[str | bytes | int, ...]]) -> None:
+        try:
+            with connect_redis(self.settings.redis_url, FAREWELL_SECONDS) as redis:
+                for command in commands:
+                    redis.execute_command(*command)
+        except (RedisError, OSError) as error:
+            logger.info("Redis could not be told that this worker stops: %s", error)

@@ -1,0 +1,52 @@
+"""The reader as a step of Celery's consumer blueprint (Celery's "Extensions and Bootsteps")."""
+
+import logging
+from typing import Any
+
+from celery import bootsteps
+
+from dbstorage.reader.reader import StreamReader
+from dbstorage.settings import Settings
+from dbstorage.worker.internals import is_stopping, stop_worker
+
+logger = logging.getLogger(__name__)
+
+
+class StreamReaderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
+    """Starts and stops the StreamReader with the worker; see docs/architecture.md for the order of calls."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, consumer: Any, **options: Any) -> None:
+        super().__init__(consumer, **options)
+        self._reader: StreamReader | None = None
+
+    def start(self, consumer: Any) -> None:
+        """Called when the worker is connected to its broker, and again after each loss."""
+        if consumer.hub is None:
+            logger.critical(
+                "The stream cannot be read: the broker or the pool has no event loop. "
+                "Use a redis:// or amqp:// broker (CELERY_BROKER_URL) and the prefork, threads or solo pool (-P)."
+            )
+            stop_worker(1)
+            return
+        if self._reader is None:
+            settings: Settings = consumer.app.settings
+            self._reader = StreamReader(settings, consumer)
+        self._reader.start()
+
+    def stop(self, consumer: Any) -> None:
+        """Called when the worker stops, and when its broker is lost."""
+        if self._reader is None:
+            return
+        if is_stopping(consumer):
+            self._reader.stop()
+        else:
+            self._reader.pause()
+
+    def shutdown(self, consumer: Any) -> None:
+        """Called at the end, when the pool has drained; also where stop was not called."""
+        if self._reader is not None:
+            self._reader.finish()
+            if consumer.event_dispatcher is not None:
+                consumer.event_dispatcher.flush()

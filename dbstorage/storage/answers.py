@@ -1,0 +1,90 @@
+"""Acknowledging entries and writing answers: one round trip to Redis for a whole batch."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from dbstorage.errors import RedisUnavailableError
+from dbstorage.settings import Settings
+
+#: Writes an answer and acknowledges its question in one step, unless the question is older than its time to live by
+#: Redis' own clock at that very moment: an answer that was held up on its way is never given to somebody else.
+#: KEYS: response stream, command stream. ARGV: group, entry id, milliseconds to live, MAXLEN, name, value, …
+#: Returns 1 when the answer was written, 0 when it was too late.
+ANSWER_IN_TIME = """
+local now = redis.call('TIME')
+local age = now[1] * 1000 + math.floor(now[2] / 1000) - tonumber(string.match(ARGV[2], '^%d+'))
+local answered = 0
+if age <= tonumber(ARGV[3]) then
+    redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], '*', unpack(ARGV, 5))
+    answered = 1
+end
+redis.call('XACK', KEYS[2], ARGV[1], ARGV[2])
+return answered
+"""
+
+
+class Answered(NamedTuple):
+    """A question's entry id and the fields of its answer (name, value, …)."""
+
+    entry_id: str
+    fields: list[bytes]
+
+
+def acknowledge_and_answer(
+    redis: Redis, settings: Settings, acknowledged: Sequence[str], answers: Sequence[Answered]
+) -> list[bool]:
+    """Acknowledge entries, then answer questions in order; tells for each answer whether it was still in time.
+
+    Raises RedisUnavailableError; what was written by then is written again next time.
+    """
+    script = redis.register_script(ANSWER_IN_TIME)
+    keys = [settings.response_stream, settings.command_stream]
+    milliseconds = round(settings.query_ttl * 1000)
+    with redis.pipeline(transaction=False) as pipeline:
+        if acknowledged:
+            pipeline.xack(settings.command_stream, settings.consumer_group, *acknowledged)
+        for answer in answers:
+            script(
+                keys,
+                [settings.consumer_group, answer.entry_id, milliseconds, settings.response_maxlen, *answer.fields],
+                client=pipeline,
+            )
+        try:
+            replies = pipeline.execute()
+        except ResponseError as error:
+            raise RedisUnavailableError(f"Redis refused an acknowledgement: {error}") from error
+        except (RedisError, OSError) as error:
+            raise RedisUnavailableError(f"Redis did not take an acknowledgement: {error}") from error
+    return [reply == 1 for reply in replies[-len(answers) :]] if answers else []
+
+
+def answer_call(redis: Redis, settings: Settings, fields: list[bytes]) -> None:
+    """Write the answer of a question that came through the broker. Raises RedisUnavailableError."""
+    pairs = dict(zip(fields[::2], fields[1::2], strict=True))
+    try:
+        redis.xadd(settings.response_stream, pairs, maxlen=settings.response_maxlen, approximate=True)  # type: ignore[arg-type]
+    except (RedisError, OSError) as error:
+        raise RedisUnavailableError(f"Redis did not take an answer: {error}") from error
+
+
+def oldest_answerable(redis: Redis, settings: Settings) -> int:
+    """The entry id's milliseconds from which on a question is young enough to be answered."""
+    try:
+        seconds, microseconds = redis.time()
+    except (RedisError, OSError) as error:
+        raise RedisUnavailableError(f"Redis did not tell its time: {error}") from error
+    return int(seconds) * 1000 + int(microseconds) // 1000 - round(settings.query_ttl * 1000)
+
+
+def older_pending_elsewhere(redis: Redis, settings: Settings, entry_id: str, consumer: str) -> bool:
+    """Whether another consumer still has an entry in hand that stands before this one."""
+    try:
+        pending = redis.xpending_range(
+            settings.command_stream, settings.consumer_group, min="-", max=f"({entry_id}", count=4 * settings.batch_size
+        )
+    except (RedisError, OSError) as error:
+        raise RedisUnavailableError(f"Redis did not tell what is pending: {error}") from error
+    return any(item["consumer"] != consumer.encode() for item in pending)

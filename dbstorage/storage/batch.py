@@ -1,0 +1,261 @@
+"""One pool job: a batch of entries becomes rows, records and answers, then it is acknowledged."""
+
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from dbstorage.commands.questions import HistoryQuestion
+from dbstorage.errors import DatabaseUnavailableError, DBStorageError, RedisUnavailableError
+from dbstorage.settings import Ordering
+from dbstorage.storage import history
+from dbstorage.storage.alone import ALLOWED_DEATHS, POISON, begin_alone, end_alone
+from dbstorage.storage.answers import Answered, acknowledge_and_answer, older_pending_elsewhere, oldest_answerable
+from dbstorage.storage.outcome import ANSWERED, EXPIRED, Outage, Outcome, Report, Status
+from dbstorage.storage.resources import Resources
+from dbstorage.storage.segments import emails, may_move_users, split_at_moves
+from dbstorage.storage.transaction import BatchWriter, Refused, in_transaction
+from dbstorage.storage.users import user_ids_by_email
+from dbstorage.storage.work import Work, understand
+from dbstorage.wire.entry import StreamEntry
+from dbstorage.wire.entry_id import milliseconds_of
+from dbstorage.wire.response import Answer, encode_answer
+
+UNAVAILABLE = "unavailable"
+INTERNAL_ERROR = "internal_error"
+POISONED = Outcome(
+    Status.FAILED,
+    POISON,
+    f"The process that ran this entry died {ALLOWED_DEATHS} times while it ran alone. "
+    "Look for what kills it (memory, a crash in the logs) before a retry.",
+)
+#: Seconds that a question waits, in parallel order, for older entries that other workers have in hand (SPEC 3).
+OLDER_PENDING_SECONDS = 0.5
+OLDER_PENDING_PAUSE = 0.02
+
+
+class Job(NamedTuple):
+    """What the main process asks of a pool process.
+
+    `settled` names entries whose outcome is safe already and only has to be acknowledged. `alone` marks a suspect's
+    job. `unavailable` asks for nothing but to answer the questions with that error, because the database is away.
+    """
+
+    entries: Sequence[StreamEntry]
+    consumer: str
+    settled: frozenset[str] = frozenset()
+    alone: bool = False
+    unavailable: bool = False
+
+
+def run_job(resources: Resources, job: Job) -> Report:
+    """Run a job; never raises for what an entry, PostgreSQL or Redis may do."""
+    batch = Batch(resources, job)
+    outage: Outage | None = None
+    reason = crash = ""
+    try:
+        if job.unavailable:
+            batch.answer_unavailable()
+        elif job.alone:
+            batch.run_alone()
+        else:
+            batch.run()
+    except DatabaseUnavailableError as error:
+        outage, reason = Outage.DATABASE, str(error)
+    except RedisUnavailableError as error:
+        outage, reason = Outage.REDIS, str(error)
+    except Exception:  # noqa: BLE001
+        # A bug of ours: the main process has the entries run alone, so that it fails nobody but its own.
+        crash = traceback.format_exc()
+    return Report(
+        [work.outcome for work in batch.works],
+        [work.entry is not None and work.entry.id in batch.acknowledged for work in batch.works],
+        outage,
+        reason,
+        crash,
+        batch.seconds,
+        batch.answer_seconds,
+    )
+
+
+class Batch:
+    """The works of one job and how far they have come."""
+
+    def __init__(self, resources: Resources, job: Job) -> None:
+        started = time.perf_counter()
+        self.resources = resources
+        self.settings = resources.settings
+        self.job = job
+        self.works = [understand(entry, self.settings.history_limit) for entry in job.entries]
+        self.acknowledged: set[str] = set()
+        self.answer_seconds: list[float] = []
+        self.seconds = {"decode": time.perf_counter() - started, "database": 0.0, "acknowledge": 0.0}
+        self.writer = BatchWriter(resources)
+
+    def run(self) -> None:
+        """Segment by segment: writes in one transaction, then its questions, then the acknowledgement."""
+        self._acknowledge([work for work in self.works if _id(work) in self.job.settled])
+        for segment in self._segments([work for work in self.works if _id(work) not in self.job.settled]):
+            writes = [work for work in segment if not isinstance(work.command, HistoryQuestion)]
+            questions = [work for work in segment if isinstance(work.command, HistoryQuestion)]
+            started = time.perf_counter()
+            try:
+                self.writer.run(writes)
+            finally:
+                self.seconds["database"] += time.perf_counter() - started
+                decided = [work for work in writes if work.outcome is not None]
+                if questions and len(decided) == len(writes) and self.settings.ordering is Ordering.STRICT:
+                    # Nobody waits for these acknowledgements, so they travel with the answers.
+                    acknowledge_later = decided
+                else:
+                    acknowledge_later = []
+                    self._acknowledge(decided)
+            if len(decided) < len(writes):
+                # What follows may depend on it and waits for the next job.
+                return
+            self._answer(questions, acknowledge_later)
+
+    def run_alone(self) -> None:
+        """Run a single suspect, unless it has taken too many processes with it."""
+        work = self.works[0]
+        allowed = begin_alone(self.resources.redis, self.settings, _id(work))
+        try:
+            if allowed:
+                self._run_reporting_bugs(work)
+            else:
+                self._give_up(work, POISONED)
+        finally:
+            end_alone(self.resources.redis, self.settings, _id(work))
+
+    def _run_reporting_bugs(self, work: Work) -> None:
+        try:
+            self.run()
+        except DBStorageError:
+            raise
+        except Exception as error:
+            self._give_up(work, Outcome(Status.FAILED, INTERNAL_ERROR, f"A bug in DBStorage: {error!r:.500}"))
+            raise
+
+    def _give_up(self, work: Work, outcome: Outcome) -> None:
+        if isinstance(work.command, HistoryQuestion):
+            work.outcome = outcome
+        else:
+            self.writer.fail(work, outcome)
+        self._acknowledge([work])
+
+    def answer_unavailable(self) -> None:
+        """Tell those who ask that the database is away, while they still listen."""
+        questions = [work for work in self.works if isinstance(work.command, HistoryQuestion)]
+        self._send(questions, [history.Page(error=UNAVAILABLE)] * len(questions), [])
+
+    def _segments(self, works: list[Work]) -> list[list[Work]]:
+        if not may_move_users(works):
+            return [works]
+        named = emails(works)
+        try:
+            known = in_transaction(
+                self.resources,
+                lambda connection: user_ids_by_email(connection, named),
+            )
+        except Refused as refused:
+            raise DatabaseUnavailableError(refused.outcome.message) from refused
+        return split_at_moves(works, known)
+
+    def _answer(self, questions: list[Work], acknowledge_first: list[Work]) -> None:
+        if not questions:
+            return
+        if self.settings.ordering is Ordering.PARALLEL:
+            self._wait_for_older_entries(_id(questions[-1]))
+        oldest = oldest_answerable(self.resources.redis, self.settings)
+        for chunk in _chunks(questions):
+            # A question that came too late is not worth a look into the database.
+            asked = [work for work in chunk if milliseconds_of(_id(work)) >= oldest]
+            started = time.perf_counter()
+            try:
+                pages = dict(zip(map(_id, asked), self._read(asked), strict=True))
+            except DatabaseUnavailableError:
+                self._acknowledge(acknowledge_first)
+                raise
+            finally:
+                self.seconds["database"] += time.perf_counter() - started
+            self._send(chunk, [pages.get(_id(work), history.EMPTY) for work in chunk], acknowledge_first)
+            acknowledge_first = []
+
+    def _read(self, questions: list[Work]) -> list[history.Page]:
+        if not questions:
+            return []
+        commands = [work.command for work in questions if isinstance(work.command, HistoryQuestion)]
+        try:
+            return in_transaction(
+                self.resources,
+                lambda connection: history.read_pages(connection, self.resources.shape(connection), commands),
+            )
+        except Refused:
+            if len(questions) == 1:
+                return [history.Page(error=UNAVAILABLE)]
+            return [page for work in questions for page in self._read([work])]
+
+    def _send(self, questions: list[Work], pages: list[history.Page], acknowledge_first: list[Work]) -> None:
+        answers = [
+            Answered(_id(work), encode_answer(answer_to(work, page)))
+            for work, page in zip(questions, pages, strict=True)
+        ]
+        first = [_id(work) for work in acknowledge_first]
+        started = time.perf_counter()
+        in_time = acknowledge_and_answer(self.resources.redis, self.settings, first, answers)
+        self.seconds["acknowledge"] += time.perf_counter() - started
+        self.acknowledged.update(first)
+        now = time.time()
+        for work, page, answered in zip(questions, pages, in_time, strict=True):
+            self.acknowledged.add(_id(work))
+            if answered:
+                work.outcome = ANSWERED if page.error is None else ANSWERED._replace(code=page.error)
+                self.answer_seconds.append(now - milliseconds_of(_id(work)) / 1000)
+            else:
+                work.outcome = EXPIRED
+
+    def _acknowledge(self, works: list[Work]) -> None:
+        if works:
+            self._send([], [], works)
+
+    def _wait_for_older_entries(self, entry_id: str) -> None:
+        deadline = time.monotonic() + OLDER_PENDING_SECONDS
+        while time.monotonic() < deadline and older_pending_elsewhere(
+            self.resources.redis, self.settings, entry_id, self.job.consumer
+        ):
+            time.sleep(OLDER_PENDING_PAUSE)
+
+
+def answer_to(work: Work, page: history.Page) -> Answer:
+    """The answer of a question with what was read for it."""
+    question, request = work.command, work.request
+    assert isinstance(question, HistoryQuestion)
+    assert request is not None
+    return Answer(
+        layout=request.layout,
+        orders=page.orders,
+        request_id=question.request_id,
+        in_reply_to=request.entry_id,
+        has_more=page.next_cursor is not None,
+        next_cursor=page.next_cursor,
+        error=page.error,
+    )
+
+
+def _id(work: Work) -> str:
+    return work.entry.id if work.entry else ""
+
+
+def _chunks(questions: list[Work]) -> Iterator[list[Work]]:
+    """Runs of questions that together ask for at most ROWS_AT_ONCE rows."""
+    chunk: list[Work] = []
+    rows = 0
+    for work in questions:
+        assert isinstance(work.command, HistoryQuestion)
+        rows += work.command.limit
+        if chunk and rows > history.ROWS_AT_ONCE:
+            yield chunk
+            chunk, rows = [], work.command.limit
+        chunk.append(work)
+    if chunk:
+        yield chunk

@@ -1,0 +1,62 @@
+"""What became of an entry, and what a pool job reports to the worker's main process: plain data that pickles small."""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Status(StrEnum):
+    """The outcomes of an entry; `FAILED` and `RETRYING` have a row in `dbstorage.failed_tasks`."""
+
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    CREATED = "created"
+    UPDATED = "updated"
+    UNCHANGED = "unchanged"
+    SUPERSEDED = "superseded"
+    ANSWERED = "answered"
+    EXPIRED = "expired"
+    FAILED = "failed"
+    RETRYING = "retrying"
+
+
+class Outcome(NamedTuple):
+    """One entry's outcome; `code` and `message` say why it failed, or which error an answer carried."""
+
+    status: Status
+    code: str | None = None
+    message: str | None = None
+
+
+class Outage(StrEnum):
+    """Which server could not be used."""
+
+    DATABASE = "database"
+    REDIS = "redis"
+
+
+class Report(NamedTuple):
+    """The result of one pool job.
+
+    `outcomes` has one element for each entry of the job, None where nothing is decided yet; `acknowledged` tells
+    which of them the command stream knows about. Where `outage` is set the rest is to be tried again later. `crash` is
+    the traceback of a bug of ours.
+    """
+
+    outcomes: list[Outcome | None]
+    acknowledged: list[bool]
+    outage: Outage | None = None
+    reason: str = ""
+    crash: str = ""
+    seconds: dict[str, float] = {}  # noqa: RUF012  # never changed: stage -> seconds
+    answer_seconds: list[float] = []  # noqa: RUF012  # from entry to answer
+
+    @property
+    def finished(self) -> bool:
+        """Whether every entry is decided and acknowledged."""
+        return all(self.acknowledged)
+
+
+STORED = Outcome(Status.STORED)
+DUPLICATE = Outcome(Status.DUPLICATE)
+EXPIRED = Outcome(Status.EXPIRED)
+ANSWERED = Outcome(Status.ANSWERED)

@@ -1,0 +1,66 @@
+"""What a pool process holds: settings, one database engine, the tables' shape and one Redis client."""
+
+import os
+from dataclasses import dataclass, field
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from sqlalchemy import Connection, Engine
+
+from dbstorage.database.engine import create_engine
+from dbstorage.database.shape import TableShape, inspect_shape
+from dbstorage.settings import Settings
+
+#: Seconds that a pool job waits for Redis; pausing is the main process's business.
+REDIS_TIMEOUT = 2.0
+
+
+@dataclass
+class Resources:
+    """Connections are made when first used and made anew after they were lost."""
+
+    settings: Settings
+    engine: Engine
+    redis: Redis
+    _shape: TableShape | None = field(default=None)
+
+    def shape(self, connection: Connection) -> TableShape:
+        """The tables' shape, read once; raises DatabaseNotReadyError until the database is migrated."""
+        if self._shape is None:
+            self._shape = inspect_shape(connection)
+        return self._shape
+
+    def forget_shape(self) -> None:
+        """After an unexpected error: the tables may have changed under us."""
+        self._shape = None
+
+    def forget_database(self) -> None:
+        """After an outage: another server may answer."""
+        self._shape = None
+        self.engine.dispose()
+
+
+def connect_redis(url: str, timeout: float = REDIS_TIMEOUT) -> Redis:
+    """A client that fails fast: no retry of its own, so that an answer is never written twice unseen."""
+    return Redis.from_url(
+        url,
+        protocol=2,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+    )
+
+
+_resources: tuple[int, Resources] | None = None
+
+
+def resources_of(settings: Settings) -> Resources:
+    """This process's resources; a forked child makes its own."""
+    global _resources
+    if _resources is None or _resources[0] != os.getpid() or _resources[1].settings is not settings:
+        engine = create_engine(settings.database)
+        _resources = (os.getpid(), Resources(settings, engine, connect_redis(settings.redis_url)))
+    return _resources[1]

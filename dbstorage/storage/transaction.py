@@ -1,0 +1,122 @@
+"""Running writes so that one bad entry never fails its neighbours, and an outage fails nobody (SPEC 3)."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
+
+from dbstorage.database.sqlstate import Verdict, classify, describe, lost_reference
+from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError
+from dbstorage.storage.failures import DATABASE_ERROR, Failed, first_failure, record
+from dbstorage.storage.outcome import Outcome, Status
+from dbstorage.storage.resources import Resources
+from dbstorage.storage.users import ConcurrentChangeError
+from dbstorage.storage.work import Work
+from dbstorage.storage.writes import write
+
+Result = TypeVar("Result")
+
+#: Runs of one transaction that met a deadlock or another program's change, before it counts as an error.
+MAXIMUM_RUNS = 10
+#: Seconds after which splitting a refused batch pauses; the rest is handed back, so that the worker can stop in time.
+SPLITTING_SECONDS = 1.5
+
+
+class Refused(Exception):
+    """Raised when the database refuses a transaction for a reason that repeating it at once does not mend."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        wrong = classify(error) is Verdict.WRONG_ENTRY
+        self.outcome = Outcome(
+            Status.FAILED,
+            "invalid_value" if wrong else DATABASE_ERROR,
+            f"The database refused it: {describe(error)}",
+        )
+
+
+def in_transaction(resources: Resources, run: Callable[[Connection], Result]) -> Result:
+    """Run in one transaction; deadlocks and other programs' changes are met by running it again at once.
+
+    Raises Refused, or DatabaseUnavailableError in an outage, which includes a database that is not migrated.
+    """
+    reconnected = False
+    for attempt in range(1, MAXIMUM_RUNS + 1):
+        last = attempt == MAXIMUM_RUNS
+        try:
+            with resources.engine.begin() as connection:
+                return run(connection)
+        except DatabaseNotReadyError as error:
+            resources.forget_database()
+            raise DatabaseUnavailableError(str(error)) from error
+        except ConcurrentChangeError as error:
+            if last:
+                raise Refused(error) from error
+        except SQLAlchemyError as error:
+            verdict = classify(error)
+            if verdict is Verdict.OUTAGE:
+                resources.forget_database()
+                # A single connection may have been cut while the server is well, so a new one is tried once.
+                if reconnected:
+                    raise DatabaseUnavailableError(describe(error)) from error
+                reconnected = True
+            elif last or not (verdict is Verdict.AGAIN or lost_reference(error)):
+                if verdict is Verdict.OTHER:
+                    resources.forget_shape()
+                raise Refused(error) from error
+    raise AssertionError("every run ends in a result or an error")
+
+
+class BatchWriter:
+    """Runs the writes of one pool job."""
+
+    def __init__(self, resources: Resources) -> None:
+        self.resources = resources
+        self.deadline = time.monotonic() + SPLITTING_SECONDS
+        self.splitting = False
+
+    def run(self, works: Sequence[Work]) -> None:
+        """Decide every work: its outcome is set once the transaction that holds it has committed.
+
+        A batch that the database refuses is split until the culprit is alone. Works are left undecided when that takes
+        too long. Raises DatabaseUnavailableError; what was decided by then stays decided.
+        """
+        if not works or (self.splitting and time.monotonic() > self.deadline):
+            return
+        try:
+            outcomes = in_transaction(self.resources, lambda connection: self._write(connection, works))
+        except Refused as refused:
+            self.splitting = True
+            if len(works) == 1:
+                self.fail(works[0], refused.outcome)
+                return
+            middle = len(works) // 2
+            self.run(works[:middle])
+            self.run(works[middle:])
+            return
+        for work, outcome in zip(works, outcomes, strict=True):
+            work.outcome = outcome
+
+    def _write(self, connection: Connection, works: Sequence[Work]) -> list[Outcome]:
+        outcomes = write(connection, self.resources.shape(connection), works)
+        failed: list[Failed] = []
+        for index, outcome in enumerate(outcomes):
+            if outcome.code is not None:
+                failure = first_failure(works[index], outcome, self.resources.settings.user_wait)
+                outcomes[index] = failure.outcome
+                failed.append(failure)
+        if failed:
+            record(connection, failed)
+        return outcomes
+
+    def fail(self, work: Work, outcome: Outcome) -> None:
+        """Record a work that cannot be stored. Raises DatabaseUnavailableError."""
+        failure = first_failure(work, outcome, self.resources.settings.user_wait)
+        try:
+            in_transaction(self.resources, lambda connection: record(connection, [failure]))
+        except Refused as refused:
+            # What cannot even be recorded has to stay pending, whatever the reason.
+            raise DatabaseUnavailableError(f"A failure could not be recorded. {refused.outcome.message}") from refused
+        work.outcome = failure.outcome

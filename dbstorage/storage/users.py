@@ -1,0 +1,188 @@
+"""Creating users: what each command does is decided over plain data, then written in as few statements as it takes."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from dbstorage.commands.users import CreateUser
+from dbstorage.errors import DBStorageError
+from dbstorage.storage.outcome import Status
+
+
+class ConcurrentChangeError(DBStorageError):
+    """Raised when another program changed the same user in the meantime; the transaction is to be run again."""
+
+    code = "concurrent_change"
+
+
+class UserWrite(NamedTuple):
+    """A createUser and its place in the stream; None where an operator called the task."""
+
+    command: CreateUser
+    position: int | None
+
+
+class Decision(NamedTuple):
+    """What a createUser does; CREATED inserts, UPDATED changes the one side that differs, None is a conflict."""
+
+    status: Status | None
+    #: The userID that the row has before an update of the userID.
+    moves_from: str | None = None
+
+
+class KnownUsers:
+    """The rows that a batch of createUsers can meet, and the last applied position of each identity."""
+
+    def __init__(self, rows: Sequence[tuple[str, str]], positions: dict[str, int]) -> None:
+        self.email_of = dict(rows)
+        self.user_id_of = {email: user_id for user_id, email in rows}
+        self.positions = positions
+
+    def decide(self, write: UserWrite) -> Decision:
+        """Decide by SPEC 2.2 and take the change over, so that the next command of the batch sees it."""
+        user_id, email = write.command
+        if write.position is not None:
+            applied = max(self.positions.get(identity, -1) for identity in identities(write.command))
+            if applied > write.position:
+                return Decision(Status.SUPERSEDED)
+        owner = self.user_id_of.get(email)
+        if owner == user_id:
+            decision = Decision(Status.UNCHANGED)
+        elif owner is not None:
+            if user_id in self.email_of:
+                return Decision(None)
+            decision = Decision(Status.UPDATED, moves_from=owner)
+            del self.email_of[owner]
+        elif user_id in self.email_of:
+            decision = Decision(Status.UPDATED)
+            del self.user_id_of[self.email_of[user_id]]
+        else:
+            decision = Decision(Status.CREATED)
+        self.email_of[user_id] = email
+        self.user_id_of[email] = user_id
+        if write.position is not None:
+            for identity in identities(write.command):
+                self.positions[identity] = write.position
+        return decision
+
+
+def identities(command: CreateUser) -> tuple[str, str]:
+    """The two keys under which the last applied createUser is remembered."""
+    return f"id:{command.user_id}", f"email:{command.email}"
+
+
+def store_users(connection: Connection, writes: Sequence[UserWrite]) -> list[Decision]:
+    """Apply createUsers in order; must run first in its transaction, which holds locks on these people until it ends.
+
+    Raises ConcurrentChangeError when a program beside us created or changed one of them at the same moment.
+    """
+    keys = sorted({identity for write in writes for identity in identities(write.command)})
+    connection.exec_driver_sql(
+        # Sorted, so that two workers never wait for each other in a circle.
+        "SELECT pg_advisory_xact_lock(hashtextextended('dbstorage:' || identity, 0)) "
+        "FROM (SELECT identity FROM unnest(%s::text[]) AS identity ORDER BY identity) AS sorted",
+        (keys,),
+    )
+    known = _read(connection, writes, keys)
+    decisions = [known.decide(write) for write in writes]
+    _write(connection, writes, decisions)
+    _remember(connection, writes, decisions)
+    _wake_waiting_orders(connection, writes, decisions)
+    return decisions
+
+
+def user_ids_by_email(connection: Connection, emails: list[str]) -> dict[str, str]:
+    """The userID of each of these e-mail addresses that exists."""
+    rows = connection.exec_driver_sql(
+        'SELECT "email", "userID" FROM "User" WHERE "email" = ANY(%s)',
+        (emails,),
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def _read(connection: Connection, writes: Sequence[UserWrite], keys: list[str]) -> KnownUsers:
+    rows = connection.exec_driver_sql(
+        'SELECT "userID", "email" FROM "User" WHERE "userID" = ANY(%s) '
+        'UNION SELECT "userID", "email" FROM "User" WHERE "email" = ANY(%s)',
+        ([write.command.user_id for write in writes], [write.command.email for write in writes]),
+    )
+    known = [(row[0], row[1]) for row in rows]
+    positions = connection.exec_driver_sql(
+        "SELECT identity, entry_position FROM dbstorage.applied_users WHERE identity = ANY(%s)", (keys,)
+    )
+    return KnownUsers(known, {row[0]: int(row[1]) for row in positions})
+
+
+def _write(connection: Connection, writes: Sequence[UserWrite], decisions: Sequence[Decision]) -> None:
+    new: list[CreateUser] = []
+
+    def insert_gathered() -> None:
+        if not new:
+            return
+        inserted = connection.exec_driver_sql(
+            'INSERT INTO "User" ("userID", "email") '
+            "SELECT * FROM unnest(%s::text[], %s::text[]) ON CONFLICT DO NOTHING",
+            ([command.user_id for command in new], [command.email for command in new]),
+        )
+        _expect(inserted.rowcount, len(new))
+        new.clear()
+
+    for write, decision in zip(writes, decisions, strict=True):
+        user_id, email = write.command
+        if decision.status is Status.CREATED:
+            new.append(write.command)
+        elif decision.status is Status.UPDATED:
+            insert_gathered()
+            if decision.moves_from is not None:
+                changed = connection.exec_driver_sql(
+                    'UPDATE "User" SET "userID" = %s WHERE "email" = %s AND "userID" = %s',
+                    (user_id, email, decision.moves_from),
+                )
+            else:
+                changed = connection.exec_driver_sql(
+                    'UPDATE "User" SET "email" = %s WHERE "userID" = %s',
+                    (email, user_id),
+                )
+            _expect(changed.rowcount, 1)
+    insert_gathered()
+
+
+def _expect(rows: int, expected: int) -> None:
+    if rows != expected:
+        raise ConcurrentChangeError("Another program changed one of these users at the same moment.")
+
+
+def _applied(writes: Sequence[UserWrite], decisions: Sequence[Decision]) -> list[UserWrite]:
+    return [
+        write
+        for write, decision in zip(writes, decisions, strict=True)
+        if decision.status not in (None, Status.SUPERSEDED)
+    ]
+
+
+def _remember(connection: Connection, writes: Sequence[UserWrite], decisions: Sequence[Decision]) -> None:
+    positions = {
+        identity: write.position
+        for write in _applied(writes, decisions)
+        if write.position is not None
+        for identity in identities(write.command)
+    }
+    if positions:
+        connection.exec_driver_sql(
+            "INSERT INTO dbstorage.applied_users (identity, entry_position) "
+            "SELECT * FROM unnest(%s::text[], %s::numeric[]) ON CONFLICT (identity) DO UPDATE "
+            "SET entry_position = greatest(applied_users.entry_position, excluded.entry_position)",
+            (list(positions), list(positions.values())),
+        )
+
+
+def _wake_waiting_orders(connection: Connection, writes: Sequence[UserWrite], decisions: Sequence[Decision]) -> None:
+    """Put orders that wait for one of these users, or gave up waiting, back to work (SPEC 2.1)."""
+    user_ids = sorted({write.command.user_id for write in _applied(writes, decisions)})
+    if user_ids:
+        connection.exec_driver_sql(
+            "UPDATE dbstorage.failed_tasks SET state = 'retrying', retry_at = now() "
+            "WHERE user_id = ANY(%s) AND code = 'user_not_found' AND state IN ('failed', 'retrying')",
+            (user_ids,),
+        )

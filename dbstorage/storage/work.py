@@ -1,0 +1,48 @@
+"""One entry on its way through a batch."""
+
+from dataclasses import dataclass, field
+
+from dbstorage.commands.interpret import Identity, identify, identify_undecodable, interpret
+from dbstorage.commands.orders import CloseOrder
+from dbstorage.commands.questions import HistoryQuestion
+from dbstorage.commands.users import CreateUser
+from dbstorage.errors import RejectedEntry
+from dbstorage.storage.outcome import Outcome
+from dbstorage.wire.entry import Request, StreamEntry, decode
+
+
+@dataclass(slots=True)
+class Work:
+    """An entry with what was understood of it and, once decided, its outcome.
+
+    `entry` is None for a task that was called through the broker.
+    """
+
+    entry: StreamEntry | None
+    request: Request | None
+    command: CloseOrder | CreateUser | HistoryQuestion | RejectedEntry
+    outcome: Outcome | None = field(default=None)
+
+    @property
+    def identity(self) -> Identity:
+        """Task name and id; computed only where a row or an answer needs it."""
+        if self.request is not None:
+            return identify(self.request)
+        return identify_undecodable(self.entry.id if self.entry else "")
+
+
+def understand(entry: StreamEntry, history_limit: int) -> Work:
+    """Decode and validate one entry; never raises."""
+    try:
+        request = decode(entry)
+    except RejectedEntry as rejection:
+        return Work(entry, None, rejection)
+    return understand_request(request, history_limit, entry)
+
+
+def understand_request(request: Request, history_limit: int, entry: StreamEntry | None = None) -> Work:
+    """Validate a decoded entry, or a broker call; never raises."""
+    try:
+        return Work(entry, request, interpret(request, history_limit))
+    except RejectedEntry as rejection:
+        return Work(entry, request, rejection)

@@ -1,0 +1,116 @@
+"""The parts of Celery that its documentation does not promise; tests/worker/test_internals.py names the versions.
+
+- `celery.worker.state`: the registries behind `inspect active`, `inspect stats` and revoke. A batch enters and leaves
+  them as a set, which costs a fifth of doing so task by task.
+- `celery.worker.state.should_stop`: how a step ends its worker with an exit code of its own.
+- `EventDispatcher.buffer_limit` and `send(retry=)`: events leave in one message for a batch, and never hold up the
+  event loop when the broker is frozen.
+- `Consumer.ensure_connected`: short pauses while the broker is away.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection
+from typing import Any
+
+from celery import bootsteps
+from celery.app.events import Events
+from celery.events.dispatcher import EventDispatcher
+from celery.worker import state
+from celery.worker.consumer import Consumer
+
+from dbstorage.worker.requests import StreamRequest
+
+#: Task events that gather before they are published; more come to the same thing at a higher cost for each.
+EVENT_BUFFER = 1_000
+
+
+class BatchingDispatcher(EventDispatcher):  # type: ignore[misc]  # Celery has no types
+    """Publishes task events in large messages and gives up at once when the broker does not take them."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.buffer_limit = EVENT_BUFFER
+
+    def send(self, type: str, *arguments: Any, **fields: Any) -> Any:
+        """Send an event; a frozen broker must not freeze the event loop, so nothing is retried."""
+        fields["retry"] = False
+        return super().send(type, *arguments, **fields)
+
+
+class BatchingEvents(Events):  # type: ignore[misc]
+    """Makes the app use BatchingDispatcher."""
+
+    dispatcher_cls = BatchingDispatcher
+
+
+class PatientConsumer(Consumer):  # type: ignore[misc]
+    """Reconnects to the broker without end, with pauses of 0.2 s to 2 s instead of 2 s to 30 s."""
+
+    def ensure_connected(self, connection: Any) -> Any:
+        """Connect, however long it takes; SIGTERM is obeyed meanwhile."""
+        connection.ensure_connection(
+            self._broker_is_away, max_retries=None, interval_start=0.2, interval_step=0.2, interval_max=2.0,
+            callback=state.maybe_shutdown,
+        )  # fmt: skip
+        return connection
+
+    def _broker_is_away(self, error: Exception, interval: float) -> None:
+        bootsteps.logger.debug("The broker %s is away: %s", self.conninfo.as_uri(), error)
+
+
+def track(requests: Collection[StreamRequest]) -> None:
+    """Show these requests as active in `inspect`, and count them in `inspect stats`."""
+    state.requests.update({request.id: request for request in requests})
+    state.reserved_requests.update(requests)
+    state.active_requests.update(requests)
+    state.total_count.update(Counter(request.name for request in requests))
+    state.all_total_count[0] += len(requests)
+
+
+def untrack(requests: Collection[StreamRequest]) -> None:
+    """The requests are finished, or were given back."""
+    for request in requests:
+        state.requests.pop(request.id, None)
+    state.reserved_requests.difference_update(requests)
+    state.active_requests.difference_update(requests)
+
+
+def stop_worker(exit_code: int) -> None:
+    """End the worker at the event loop's next turn, as SIGTERM does."""
+    state.should_stop = exit_code
+
+
+def is_stopping(consumer: Any) -> bool:
+    """Whether the whole worker stops, and not only its connection to the broker is made anew."""
+    return bool(consumer.controller.blueprint.state != bootsteps.RUN)
+
+
+def look_for_dead_processes(pool: Any) -> None:
+    """Notice a killed pool process now; the pool itself looks only every 5 seconds."""
+    pool.maintain_pool()
+
+
+def submit(
+    pool: Any,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    *,
+    on_accepted: Callable[[], None],
+    on_result: Callable[[Any], None],
+    on_lost: Callable[[str], None],
+) -> bool:
+    """Give a function to the worker's pool; False when the pool is closed.
+
+    The callbacks run in whatever thread the pool uses. `function` has to catch every exception, because the thread pool
+    tells of none: `on_lost` means that the process died.
+    """
+    submitted = pool.apply_async(
+        function,
+        arguments,
+        {},
+        accept_callback=lambda *_: on_accepted(),
+        callback=on_result,
+        error_callback=lambda information: on_lost(repr(information.exception)),
+    )
+    # The solo pool has run the function by now, and returns nothing.
+    return submitted is not None or not hasattr(pool, "_pool")

@@ -1,0 +1,1 @@
+"""The Celery tasks: what the reader feeds in batches, one at a time through the broker."""

@@ -1,0 +1,60 @@
+"""How a task called through the broker runs: an operator's call, or the retry of a failed task."""
+
+import random
+from typing import Any
+
+from celery import Task
+from celery.exceptions import Retry
+
+from dbstorage.errors import DatabaseUnavailableError, RedisUnavailableError
+from dbstorage.failed_tasks.retry import run_retry
+from dbstorage.settings import Settings
+from dbstorage.storage.call import run_call
+from dbstorage.storage.outcome import Outcome, Status
+from dbstorage.storage.resources import resources_of
+from dbstorage.wire.entry import Layout, Request
+
+#: Longest pause between two attempts while a server is away, in seconds.
+LONGEST_PAUSE = 5.0
+
+
+class TaskFailed(Exception):
+    """Raised to tell Celery that a task failed; the text is its code and a sentence."""
+
+
+class StorageTask(Task):  # type: ignore[misc]  # Celery has no types
+    """A task whose failures are outcomes of ours, not bugs."""
+
+    abstract = True
+    Request = "dbstorage.worker.requests:BrokerRequest"
+    throws = (TaskFailed,)
+    max_retries = None
+
+    def run_storage(self, failed_task_id: int | None, body: dict[str, Any]) -> str:
+        """Run the call, or the failed task with this id, and return its outcome's name.
+
+        Raises TaskFailed, or Retry where another attempt follows.
+        """
+        settings: Settings = self.app.settings
+        resources = resources_of(settings)
+        try:
+            if failed_task_id is not None:
+                outcome = run_retry(resources, failed_task_id)
+            else:
+                body = {name: value for name, value in body.items() if value is not None}
+                function = body.get("function")
+                outcome = run_call(resources, Request(None, Layout.ENVELOPE, function, body))
+        except (DatabaseUnavailableError, RedisUnavailableError) as error:
+            # An outage counts no attempt.
+            raise self.retry(exc=error, countdown=random.uniform(0.5, LONGEST_PAUSE), throw=False) from error
+        return told(outcome)
+
+
+def told(outcome: Outcome) -> str:
+    """The outcome as Celery wants it: a result, or an exception."""
+    if outcome.status is Status.FAILED:
+        raise TaskFailed(f"{outcome.code}: {outcome.message}")
+    if outcome.status is Status.RETRYING:
+        # The record says when; the sweep sends the task again.
+        raise Retry(f"{outcome.code}: {outcome.message}")
+    return outcome.message or outcome.status.value

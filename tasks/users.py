@@ -1,0 +1,21 @@
+"""createUser through the broker."""
+
+from typing import Any
+
+from celery import shared_task
+
+from tasks.running import StorageTask
+
+
+@shared_task(name="createUser", base=StorageTask, bind=True)  # type: ignore[untyped-decorator]
+def create_user(
+    self: StorageTask,
+    message: dict[str, Any] | None = None,
+    *,
+    userId: str | None = None,  # the wire's own names
+    userEmail: str | None = None,
+    failed_task_id: int | None = None,
+) -> str:
+    """Create or change a user (SPEC 2.2), or retry the failed task with this id."""
+    body = {"function": "createUser", "message": message, "userId": userId, "userEmail": userEmail}
+    return self.run_storage(failed_task_id, body)
