@@ -1,0 +1,115 @@
+import psycopg2
+import pytest
+from sqlalchemy import Engine, event, exc, text
+
+from dbstorage.database.engine import create_engine
+from dbstorage.database.url import parse_database_url
+
+
+@pytest.fixture
+def connect(empty_database_url):
+    """Return an engine for the test's database, its URL extended by parameters."""
+    engines: list[Engine] = []
+
+    def engine(parameters: str = "", **options) -> Engine:
+        engines.append(create_engine(parse_database_url(f"{empty_database_url}?{parameters}"), **options))
+        return engines[-1]
+
+    yield engine
+    for each in engines:
+        each.dispose()
+
+
+def setting(engine: Engine, name: str) -> str:
+    with engine.connect() as connection:
+        return str(connection.scalar(text("SELECT current_setting(:name)"), {"name": name}))
+
+
+SETTINGS = {
+    "statement_timeout": "5s",
+    "idle_in_transaction_session_timeout": "10s",
+    "client_connection_check_interval": "500ms",
+    "TimeZone": "UTC",
+    "search_path": '"public"',
+    "client_encoding": "UTF8",
+    "application_name": "dbstorage",
+}
+
+
+@pytest.mark.parametrize("parameters", ["", "pgbouncer=true"])
+def test_every_connection_has_its_limits_and_settings(parameters, connect):
+    engine = connect(parameters)
+    assert {name: setting(engine, name) for name in SETTINGS} == SETTINGS
+
+
+def test_options_of_the_url_are_kept_but_ours_win(connect):
+    engine = connect("options=-c%20statement_timeout%3D0%20-c%20work_mem%3D8MB")
+    assert setting(engine, "work_mem") == "8MB"
+    assert setting(engine, "statement_timeout") == "5s"
+
+
+def test_a_search_path_in_options_is_kept(connect):
+    assert setting(connect("options=-c%20search_path%3Dmine"), "search_path") == "mine"
+
+
+def test_the_application_name_of_the_url_wins(connect):
+    assert setting(connect("application_name=shop"), "application_name") == "shop"
+
+
+@pytest.mark.parametrize("parameters", ["", "&pgbouncer=true"])
+def test_a_schema_of_any_name_becomes_the_search_path(parameters, connect):
+    engine = connect("schema=a%20%22b%22%5C%2C%20c'%25" + parameters)
+    assert setting(engine, "search_path") == '''"a ""b""\\, c'%"'''
+
+
+def test_a_limit_can_be_switched_off(connect):
+    assert setting(connect(statement_timeout=None), "statement_timeout") == "0"
+
+
+def test_a_statement_that_takes_too_long_is_ended_by_the_server(connect):
+    with (
+        pytest.raises(exc.OperationalError, match="statement timeout"),
+        connect(statement_timeout=0.05).connect() as slow,
+    ):
+        slow.execute(text("SELECT pg_sleep(60)"))
+
+
+def test_behind_pgbouncer_settings_end_with_their_transaction(connect):
+    engine = connect("pgbouncer=true")
+    with engine.connect() as connection:
+        connection.commit()
+        cursor = connection.connection.cursor()
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() == ("0",)
+
+
+def test_a_connection_that_the_server_closed_while_idle_is_replaced_unnoticed(connect):
+    engine, other = connect(), connect()
+    with engine.connect() as connection:
+        process = connection.scalar(text("SELECT pg_backend_pid()"))
+    with other.connect() as administrator:
+        administrator.execute(text("SELECT pg_terminate_backend(:process, 5000)"), {"process": process})
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT pg_backend_pid()")) != process
+
+
+def test_an_engine_connects_only_when_it_is_used():
+    engine = create_engine(parse_database_url("postgresql://ann@127.0.0.1:1/nothing"))
+    attempts = []
+    event.listen(engine, "do_connect", lambda *arguments: attempts.append(arguments))
+    assert not attempts
+    with pytest.raises(exc.OperationalError):
+        engine.connect()
+    assert attempts
+
+
+def test_a_dead_server_is_noticed_in_time(connect):
+    with connect().connect() as connection:
+        driver = connection.connection.dbapi_connection
+        assert isinstance(driver, psycopg2.extensions.connection)
+        parameters = driver.info.dsn_parameters
+    assert {name: parameters[name] for name in ("connect_timeout", "keepalives_idle", "tcp_user_timeout")} == {
+        "connect_timeout": "3",
+        "keepalives_idle": "3",
+        "tcp_user_timeout": "7000",
+    }

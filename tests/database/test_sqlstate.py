@@ -1,0 +1,156 @@
+import psycopg2
+import pytest
+from psycopg2 import errors
+from sqlalchemy import Engine, exc, text
+
+from dbstorage.database.engine import create_engine
+from dbstorage.database.sqlstate import Verdict, classify
+from dbstorage.database.url import parse_database_url
+
+WRONG, AGAIN, OUTAGE, OTHER = Verdict.WRONG_ENTRY, Verdict.AGAIN, Verdict.OUTAGE, Verdict.OTHER
+
+VERDICTS = {
+    "22003": WRONG,  # numeric value out of range
+    "22021": WRONG,  # character not in repertoire
+    "22P02": WRONG,  # invalid text representation: not a label of the enum
+    "23502": WRONG,  # not null violation
+    "23503": WRONG,  # foreign key violation
+    "23505": WRONG,  # unique violation
+    "23514": WRONG,  # check violation
+    "40001": AGAIN,
+    "40P01": AGAIN,
+    "08006": OUTAGE,
+    "25006": OUTAGE,
+    "25P03": OUTAGE,
+    "28000": OUTAGE,
+    "28P01": OUTAGE,
+    "3D000": OUTAGE,
+    "53100": OUTAGE,  # disk full
+    "53200": OUTAGE,  # out of memory
+    "53300": OUTAGE,  # too many connections
+    "57P01": OUTAGE,
+    "57P02": OUTAGE,
+    "57P03": OUTAGE,
+    "57014": OTHER,  # query canceled: the statement timeout
+    "40002": OTHER,
+    "25P02": OTHER,
+    "42501": OTHER,
+    "42P01": OTHER,
+    "55P03": OTHER,
+    "58030": OTHER,
+    "P0001": OTHER,
+    "XX000": OTHER,
+}
+
+
+def error_of(engine: Engine, statement: str) -> BaseException:
+    with pytest.raises(exc.DBAPIError) as raised, engine.begin() as connection:
+        connection.execute(text(statement))
+    return raised.value
+
+
+@pytest.fixture
+def raising_table(empty_database: Engine) -> Engine:
+    """A database whose table "raise" answers an insert with the SQLSTATE inserted."""
+    with empty_database.begin() as connection:
+        connection.execute(text('CREATE TABLE "raise" (sqlstate text)'))
+        connection.execute(
+            text(
+                "CREATE FUNCTION raise_it() RETURNS trigger LANGUAGE plpgsql AS "
+                "$$ BEGIN RAISE EXCEPTION 'raised' USING ERRCODE = NEW.sqlstate; END $$"
+            )
+        )
+        connection.execute(
+            text('CREATE TRIGGER raises BEFORE INSERT ON "raise" FOR EACH ROW EXECUTE FUNCTION raise_it()')
+        )
+    return empty_database
+
+
+def test_errors_are_sorted_by_what_happens_next(raising_table):
+    found = {
+        state: classify(error_of(raising_table, f"""INSERT INTO "raise" VALUES ('{state}')""")) for state in VERDICTS
+    }
+    assert found == VERDICTS
+
+
+@pytest.mark.parametrize(
+    ("statement", "verdict"),
+    [
+        ("SELECT 1 / 0", WRONG),
+        ("SELECT 'x'::integer", WRONG),
+        ("SELECT 3000000000::bigint::integer", WRONG),
+        ("SET TRANSACTION READ ONLY; CREATE TABLE x ()", OUTAGE),
+        ("SET LOCAL statement_timeout = 1; SELECT pg_sleep(60)", OTHER),
+        ("SELECT pg_terminate_backend(pg_backend_pid())", OUTAGE),
+        ("SELECT * FROM nothing", OTHER),
+    ],
+)
+def test_real_errors_are_sorted_too(statement, verdict, empty_database):
+    assert classify(error_of(empty_database, statement)) is verdict
+
+
+def test_a_connection_ended_by_an_administrator_is_an_outage(empty_database, postgres_server):
+    other = create_engine(parse_database_url(postgres_server.url_of("postgres")))
+    with empty_database.connect() as connection, other.connect() as administrator:
+        process = connection.scalar(text("SELECT pg_backend_pid()"))
+        administrator.execute(text("SELECT pg_terminate_backend(:process, 5000)"), {"process": process})
+        with pytest.raises(exc.DBAPIError) as raised:
+            connection.execute(text("SELECT 1"))
+        assert classify(raised.value) is OUTAGE
+        connection.invalidate()
+    other.dispose()
+
+
+def test_a_lost_serialization_race_is_tried_again(empty_database):
+    second = create_engine(parse_database_url(empty_database.url.set(drivername="postgresql").render_as_string(False)))
+    with empty_database.begin() as connection:
+        connection.execute(text("CREATE TABLE counter AS SELECT 1 AS value"))
+    with empty_database.connect() as first:
+        first = first.execution_options(isolation_level="REPEATABLE READ")
+        first.execute(text("SELECT value FROM counter"))
+        with second.begin() as connection:
+            connection.execute(text("UPDATE counter SET value = 2"))
+        with pytest.raises(exc.DBAPIError) as raised:
+            first.execute(text("UPDATE counter SET value = 3"))
+        assert classify(raised.value) is AGAIN
+    second.dispose()
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["postgresql://ann@127.0.0.1:1/nothing", "postgresql://ann@no-such-host.invalid/nothing"],
+)
+def test_no_connection_is_an_outage(address):
+    engine = create_engine(parse_database_url(address))
+    with pytest.raises(exc.OperationalError) as raised:
+        engine.connect()
+    assert classify(raised.value) is OUTAGE
+
+
+@pytest.mark.parametrize("change", [{"database": "nothing"}, {"password": "wrong"}, {"username": "nobody"}])
+def test_a_database_or_login_that_is_refused_is_an_outage(change, empty_database_url):
+    url = parse_database_url(empty_database_url).url.set(drivername="postgresql", **change)
+    engine = create_engine(parse_database_url(url.render_as_string(hide_password=False)))
+    with pytest.raises(exc.OperationalError) as raised:
+        engine.connect()
+    assert classify(raised.value) is OUTAGE
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [
+        (psycopg2.OperationalError("server closed the connection unexpectedly"), OUTAGE),
+        (psycopg2.DatabaseError("SSL SYSCALL error: EOF detected"), OUTAGE),
+        (psycopg2.InterfaceError("connection already closed"), OUTAGE),
+        (psycopg2.DataError("no code"), WRONG),
+        (psycopg2.ProgrammingError("can't adapt type 'object'"), OTHER),
+        (errors.AdminShutdown("no code"), OUTAGE),
+        (exc.DBAPIError("SELECT 1", None, psycopg2.OperationalError("gone"), connection_invalidated=True), OUTAGE),
+        (exc.TimeoutError("QueuePool limit"), OTHER),
+        (ValueError("no database error at all"), OTHER),
+        (KeyboardInterrupt(), OTHER),
+    ],
+    ids=repr,
+)
+def test_what_the_driver_says_without_a_sqlstate_is_about_the_connection(error, verdict):
+    assert classify(error) is verdict
