@@ -30,7 +30,7 @@ class EmbeddedPostgres(EmbeddedServer):
     """
 
     name = "PostgreSQL"
-    program = "postgres"
+    programs = ("postgres",)
     signal_stop = signal.SIGINT
     _stop_signals: ClassVar = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 

@@ -18,7 +18,7 @@ class EmbeddedRedis(EmbeddedServer):
     """
 
     name = "Redis"
-    program = "redis"
+    programs = ("redis", "valkey")
     signal_stop = signal.SIGTERM
 
     @property

@@ -29,7 +29,8 @@ class EmbeddedServer(ABC):
     """
 
     name: ClassVar[str]
-    program: ClassVar[str]
+    #: How the names of its processes begin.
+    programs: ClassVar[tuple[str, ...]]
     signal_stop: ClassVar[signal.Signals]
 
     def __init__(self, directory: Path, port: int | None = None, *, durable: bool = True) -> None:
@@ -142,7 +143,7 @@ class EmbeddedServer(ABC):
         """What must be done before the server can be started."""
 
     def _wait_until_ready(self) -> bool:
-        assert self._process  # noqa: S101  # called by start() only
+        assert self._process  # called by start() only
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
             if self._answers():
@@ -165,7 +166,7 @@ class EmbeddedServer(ABC):
         pid_file = self._pid_file()
         try:
             process = psutil.Process(int(pid_file.read_text().split("\n")[0]))
-            if process.name().startswith(self.program) and Path(process.cwd()) == self._working_directory():
+            if process.name().startswith(self.programs) and Path(process.cwd()) == self._working_directory():
                 process.send_signal(self.signal_stop)
                 _wait_until_ended([process])
         except (OSError, ValueError, psutil.Error):

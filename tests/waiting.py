@@ -1,0 +1,17 @@
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
+#: Seconds; generous, because it is only spent where something is broken.
+PATIENCE = 60.0
+
+
+def wait_until(condition: Callable[[], Value], what: str, seconds: float = PATIENCE) -> Value:
+    """Return the first true value of `condition`; fail with `what` was waited for when it does not come."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
+        time.sleep(0.02)
+    return value
