@@ -1,0 +1,207 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import psutil
+import psycopg2
+import pytest
+import redis
+
+from dbstorage.embedded import EmbeddedRedis, running_servers
+from tests.waiting import wait_until
+
+CHECKOUT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-c", "from dbstorage.cli import main; main(prog_name='dbstorage')"]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where all of these tests type their commands: the data is created once."""
+    return tmp_path_factory.mktemp("up")
+
+
+def environment(**variables: str) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in ("REDIS_URL", "DATABASE_URL")}
+    return {**inherited, "PYTHONPATH": str(CHECKOUT), **variables}
+
+
+class Up:
+    """A running `dbstorage up` and the processes that it started."""
+
+    def __init__(self, directory: Path, *options: str, **variables: str) -> None:
+        self.directory = directory
+        self.log_file = directory / "up.log"
+        with self.log_file.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*COMMAND, "up", *options],
+                cwd=directory,
+                env=environment(**variables),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_until(lambda: self.process.poll() is not None or self.says("DBStorage is up"), "the start")
+        assert self.process.poll() is None, self.output
+        self.descendants = psutil.Process(self.process.pid).children(recursive=True)
+
+    @property
+    def output(self) -> str:
+        return self.log_file.read_text()
+
+    @property
+    def servers(self) -> dict[str, str]:
+        servers = running_servers(self.directory / ".dbstorage")
+        assert servers
+        return servers
+
+    def says(self, text: str) -> bool:
+        return text in self.output
+
+    def end(self, signal_number: signal.Signals) -> int:
+        """Send the signal as a terminal would, to the whole group; return the exit code once all is gone."""
+        # Those that were started meanwhile too.
+        self.descendants += psutil.Process(self.process.pid).children(recursive=True)
+        os.killpg(self.process.pid, signal_number)
+        exit_code = self.process.wait(60)
+        wait_until(lambda: not self.running(), "the end of all that it started")
+        return exit_code
+
+    def running(self) -> list[psutil.Process]:
+        return [process for process in self.descendants if is_alive(process)]
+
+    def child(self, word: str) -> psutil.Process | None:
+        """The direct child with this word in its command line."""
+        for child in psutil.Process(self.process.pid).children():
+            if word in child.cmdline():
+                return child
+        return None
+
+
+@contextmanager
+def running_up(directory: Path, *options: str, **variables: str) -> Iterator[Up]:
+    up = Up(directory, *options, **variables)
+    try:
+        yield up
+    finally:
+        if up.process.poll() is None:
+            up.end(signal.SIGTERM)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def users(database_url: str) -> list[str]:
+    with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute('SELECT "userID" FROM "User"')
+        return [user for (user,) in cursor.fetchall()]
+
+
+def run(directory: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=directory,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_the_whole_service_comes_up_and_ctrl_c_leaves_only_the_data(directory: Path):
+    with running_up(directory) as up:
+        first = up.servers
+        with urllib.request.urlopen(re.findall(r"http://127\.0\.0\.1:\d+", up.output)[0], timeout=30) as page:
+            assert page.status == 200
+        with closing(redis.Redis.from_url(first["REDIS_URL"])) as client:
+            client.xadd(
+                "exness:dbstorage-stream",
+                {"message": '{"function":"createUser","message":{"userId":"u-1","userEmail":"joe@example.com"}}'},
+            )
+        wait_until(lambda: users(first["DATABASE_URL"]) == ["u-1"], "the worker to store the user")
+        password = psycopg2.extensions.parse_dsn(first["DATABASE_URL"])["password"]
+        assert password not in up.output
+
+        exported = run(directory, "env")
+        assert exported.stdout == "".join(f"export {name}={url}\n" for name, url in first.items())
+        assert run(directory, "up").stderr == (
+            f"`dbstorage up` already runs with .dbstorage (process {up.process.pid}): stop that one first.\n"
+        )
+
+        assert up.end(signal.SIGINT) == 0
+        assert "Traceback" not in up.output
+        assert up.output.endswith("Everything is stopped.\n")
+    assert running_servers(directory / ".dbstorage") is None
+
+    with running_up(directory, "--no-flower") as up:
+        assert up.servers == first
+        assert users(first["DATABASE_URL"]) == ["u-1"]
+        assert "Flower" not in up.output
+        assert up.child("flower") is None
+        assert up.end(signal.SIGTERM) == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of others tells nobody that the parent ended")
+def test_killed_it_takes_everything_along_and_can_be_started_again(directory: Path):
+    with running_up(directory) as up:
+        assert up.end(signal.SIGKILL) == -signal.SIGKILL
+    assert running_servers(directory / ".dbstorage") is None
+    with running_up(directory, "--no-flower") as up:
+        assert up.end(signal.SIGINT) == 0
+
+
+def test_a_worker_that_dies_is_replaced(directory: Path):
+    with running_up(directory, "--no-flower") as up:
+        worker = up.child("worker")
+        assert worker
+        worker.kill()
+        wait_until(
+            lambda: up.says("The worker ended by itself (signal SIGKILL); starting it again in 1 s."), "the news"
+        )
+        wait_until(lambda: up.child("worker"), "another worker")
+        assert up.end(signal.SIGINT) == 0
+
+
+def test_a_server_of_ones_own_is_used_and_the_other_started(tmp_path: Path, redis_server: EmbeddedRedis):
+    with running_up(tmp_path, "--no-flower", "--directory", "elsewhere", REDIS_URL=redis_server.url) as up:
+        servers = running_servers(tmp_path / "elsewhere")
+        assert servers
+        assert servers["REDIS_URL"] == redis_server.url
+        assert users(servers["DATABASE_URL"]) == []
+        assert not (tmp_path / "elsewhere" / "redis").exists()
+        assert up.end(signal.SIGINT) == 0
+    assert redis_server.poll() is None
+
+
+def test_a_wrong_setting_is_one_sentence_before_anything_is_started(tmp_path: Path):
+    ended = run(tmp_path, "up", BATCH_SIZE="many", ORDERING="loose")
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "BATCH_SIZE is 'many': expected a whole number from 1 to 10000.\n"
+        "ORDERING is 'loose': expected one of strict, parallel.\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_that_cannot_be_reached_stops_the_start_with_a_sentence(tmp_path: Path):
+    ended = run(tmp_path, "up", DATABASE_URL="postgresql://joe:secret@127.0.0.1:1/db")
+    assert ended.returncode == 1
+    assert "PostgreSQL at postgresql://joe@127.0.0.1:1/db cannot be used" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "secret" not in ended.stderr + ended.stdout
+
+
+def test_env_without_a_running_service_says_so(tmp_path: Path):
+    ended = run(tmp_path, "env")
+    assert ended.returncode == 1
+    assert ended.stderr == "`dbstorage up` is not running with .dbstorage: start it first.\n"
+    assert ended.stdout == ""
