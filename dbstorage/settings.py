@@ -1,11 +1,12 @@
 """Settings of the service, read from environment variables (one place, one sentence for each wrong value)."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar, cast
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from dbstorage.database.url import DatabaseAddress, parse_database_url
 from dbstorage.errors import SettingsError
@@ -112,16 +113,14 @@ def load_database_address(environment: Mapping[str, str] | None = None) -> Datab
 
 def without_password(url: str) -> str:
     """The URL with its password replaced by `***` and its query left out, fit for a log or an error message."""
-    try:
-        parts = urlsplit(url)
-        # The last @ ends the user part, also in a password that was not percent-encoded.
-        user, at, host = parts.netloc.rpartition("@")
-    except ValueError:
-        return "***"
-    if not parts.netloc:
-        return f"{parts.scheme}:***" if parts.scheme else "***"
-    name, colon, _password = user.partition(":")
-    return urlunsplit((parts.scheme, f"{name}{colon and ':***'}{at}{host}", parts.path, "", ""))
+    scheme, separator, rest = url.partition("://")
+    # The last @ ends the login, also where the password was not percent-encoded and holds a / or another @.
+    login, at, place = rest.rpartition("@")
+    place = re.split(r"[?#]", place)[0]
+    if not separator or not (at or re.fullmatch(r"(\[[\da-fA-F:]+\]|[\w.-]*)(:\d*)?(/.*)?", place)):
+        return f"{scheme}://***" if separator else "***"
+    name, colon, _password = login.partition(":")
+    return f"{scheme}://{name}{colon and ':***'}{at}{place}"
 
 
 class _Reader:
