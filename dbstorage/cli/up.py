@@ -45,10 +45,10 @@ def up(directory: Path, flower: bool) -> None:
     a loopback port. Ctrl-C or SIGTERM stops everything that was started; the data stays.
     """
     _check_settings()
+    for number in STOP_SIGNALS:
+        signal.signal(number, _interrupt)
     with directory_lock(directory):
         supervisor = Supervisor(_say)
-        for number in STOP_SIGNALS:
-            signal.signal(number, _interrupt)
         try:
             _start(supervisor, directory, flower)
             exit_code = supervisor.watch()

@@ -63,6 +63,7 @@ class Supervisor:
             for watched in self._watched:
                 exit_code = watched.part.poll()
                 if exit_code == WRONG_SETTING:
+                    self._say(f"{watched.part.name} cannot work with its settings.")
                     return exit_code
                 if exit_code is not None:
                     self._look_after(watched, exit_code)

@@ -182,6 +182,25 @@ def test_a_server_of_ones_own_is_used_and_the_other_started(tmp_path: Path, redi
     assert redis_server.poll() is None
 
 
+def test_ctrl_c_while_it_starts_leaves_nothing_running(tmp_path: Path):
+    starting = subprocess.Popen(
+        [*COMMAND, "up"],
+        cwd=tmp_path,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    wait_until((tmp_path / ".dbstorage" / "redis" / "log").exists, "the first server to be started")
+    started = psutil.Process(starting.pid).children(recursive=True)
+    os.killpg(starting.pid, signal.SIGINT)
+    output, _ = starting.communicate(timeout=60)
+    assert output == "Stopping ...\nEverything is stopped.\n"
+    assert starting.returncode == 0
+    wait_until(lambda: not any(map(is_alive, started)), "the end of all that it started")
+
+
 def test_a_wrong_setting_is_one_sentence_before_anything_is_started(tmp_path: Path):
     ended = run(tmp_path, "up", BATCH_SIZE="many", ORDERING="loose")
     assert ended.returncode == 2

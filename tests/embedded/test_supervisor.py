@@ -54,4 +54,5 @@ def test_what_ends_by_itself_is_started_again_with_growing_pauses_until_a_settin
         "worker ended by itself (signal SIGKILL); starting it again in 1 s.",
         "worker does not start; starting it again in 2 s.",
         "worker starts",
+        "worker cannot work with its settings.",
     ]
