@@ -55,13 +55,13 @@ def migrated_template(postgres_server: EmbeddedPostgres) -> str:
 @pytest.fixture
 def database_url(postgres_server: EmbeddedPostgres, migrated_template: str) -> Iterator[str]:
     """The URL of a migrated database of the test's own, without rows."""
-    yield from _database(postgres_server, migrated_template)
+    yield from new_database(postgres_server, migrated_template)
 
 
 @pytest.fixture
 def empty_database_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
     """The URL of a database of the test's own, without tables."""
-    yield from _database(postgres_server, "template1")
+    yield from new_database(postgres_server, "template1")
 
 
 @pytest.fixture
@@ -78,7 +78,8 @@ def environment(redis_url: str, database_url: str) -> dict[str, str]:
     return {**os.environ, "REDIS_URL": redis_url, "DATABASE_URL": database_url}
 
 
-def _database(server: EmbeddedPostgres, template: str) -> Iterator[str]:
+def new_database(server: EmbeddedPostgres, template: str) -> Iterator[str]:
+    """The URL of a clone of `template`, dropped at the end."""
     name = f"test_{secrets.token_hex(6)}"
     _execute(server, f"CREATE DATABASE {name} TEMPLATE {template}")
     yield server.url_of(name)

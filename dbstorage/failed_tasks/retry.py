@@ -6,7 +6,7 @@ from sqlalchemy import Connection, func, select, update
 
 from dbstorage.database.tables import failed_tasks
 from dbstorage.storage.alone import ALLOWED_DEATHS, POISON, begin_alone, end_alone
-from dbstorage.storage.failures import due_in, next_attempt
+from dbstorage.storage.failures import next_attempt
 from dbstorage.storage.outcome import Outcome, Status
 from dbstorage.storage.resources import Resources
 from dbstorage.storage.transaction import Refused, in_transaction
@@ -86,7 +86,7 @@ def _note(resources: Resources, connection: Connection, row: Any, outcome: Outco
             attempts=failed_tasks.c.attempts + 1,
             last_failed_at=func.now(),
             state="failed" if retry_after is None else "retrying",
-            retry_at=None if retry_after is None else due_in(retry_after),
+            retry_at=None if retry_after is None else func.now() + func.make_interval(0, 0, 0, 0, 0, 0, retry_after),
         )
     )
     return outcome._replace(status=Status.FAILED if retry_after is None else Status.RETRYING)

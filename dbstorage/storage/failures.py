@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import Connection, func
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection
 
-from dbstorage.database.tables import failed_tasks
 from dbstorage.storage.outcome import Outcome, Status
 from dbstorage.storage.work import Work
 from dbstorage.wire.entry import Layout
@@ -58,29 +56,48 @@ def record(connection: Connection, failed: Sequence[Failed]) -> None:
     """
     of_entries = [_row(failure) for failure in failed if failure.work.entry is not None]
     if of_entries:
-        connection.execute(insert(failed_tasks).on_conflict_do_nothing(index_elements=["entry_id"]), of_entries)
-    for failure in failed:
-        if failure.work.entry is None:
-            _record_call(connection, _row(failure))
-
-
-def _record_call(connection: Connection, row: dict[str, Any]) -> None:
-    """A task called through the broker has no entry: its task id stands for it."""
-    new = insert(failed_tasks).values(row)
-    connection.execute(
-        new.on_conflict_do_update(
-            index_elements=["task_id"],
-            index_where=failed_tasks.c.entry_id.is_(None),
-            set_={
-                **{name: new.excluded[name] for name in ("payload", "code", "message", "state", "retry_at")},
-                "attempts": failed_tasks.c.attempts + 1,
-                "last_failed_at": func.now(),
-            },
+        connection.exec_driver_sql(f"{RECORD} ON CONFLICT (entry_id) DO NOTHING", _columns(of_entries))
+    of_calls = {row.task_id: row for row in (_row(failure) for failure in failed if failure.work.entry is None)}
+    if of_calls:
+        # A task called through the broker has no entry: its task id stands for it.
+        connection.exec_driver_sql(
+            f"{RECORD} ON CONFLICT (task_id) WHERE entry_id IS NULL DO UPDATE SET payload = excluded.payload, "
+            "code = excluded.code, message = excluded.message, state = excluded.state, retry_at = excluded.retry_at, "
+            "attempts = failed_tasks.attempts + 1, last_failed_at = now()",
+            _columns(list(of_calls.values())),
         )
-    )
 
 
-def _row(failure: Failed) -> dict[str, Any]:
+class _Row(NamedTuple):
+    task_id: str
+    function: str
+    entry_id: str | None
+    layout: str
+    payload: bytes
+    user_id: str | None
+    order_id: str | None
+    code: str | None
+    message: str | None
+    retry_after: float | None
+
+
+#: One statement for any number of records; its parameters are the columns of _Row as arrays.
+RECORD = """
+INSERT INTO dbstorage.failed_tasks
+    (task_id, function, entry_id, layout, payload, user_id, order_id, code, message, state, retry_at)
+SELECT task_id, function, entry_id, layout, payload, user_id, order_id, code, message,
+    CASE WHEN retry_after IS NULL THEN 'failed' ELSE 'retrying' END, now() + make_interval(secs => retry_after)
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[], %s::text[], %s::text[],
+    %s::text[], %s::double precision[])
+    AS given(task_id, function, entry_id, layout, payload, user_id, order_id, code, message, retry_after)
+"""
+
+
+def _columns(rows: Sequence[_Row]) -> tuple[list[Any], ...]:
+    return tuple(list(column) for column in zip(*rows, strict=True))
+
+
+def _row(failure: Failed) -> _Row:
     work, outcome, retry_after = failure
     identity = work.identity
     if work.entry is not None:
@@ -88,24 +105,18 @@ def _row(failure: Failed) -> dict[str, Any]:
     else:
         # As the envelope that would have said the same.
         layout, payload = Layout.ENVELOPE, orjson.dumps(work.request.body if work.request else {})
-    return {
-        "task_id": task_id_of(work, outcome),
-        "function": identity.name,
-        "entry_id": work.entry.id if work.entry else None,
-        "layout": layout.value,
-        "payload": payload,
-        "user_id": identity.user_id,
-        "order_id": identity.order_id,
-        "code": outcome.code,
-        "message": outcome.message,
-        "state": "failed" if retry_after is None else "retrying",
-        "retry_at": None if retry_after is None else due_in(retry_after),
-    }
-
-
-def due_in(seconds: float) -> Any:
-    """SQL for a moment from now, by the database's clock."""
-    return func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)
+    return _Row(
+        task_id_of(work, outcome),
+        identity.name,
+        work.entry.id if work.entry else None,
+        layout.value,
+        payload,
+        identity.user_id,
+        identity.order_id,
+        outcome.code,
+        outcome.message,
+        retry_after,
+    )
 
 
 def task_id_of(work: Work, outcome: Outcome) -> str:

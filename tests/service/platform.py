@@ -1,0 +1,158 @@
+"""The platform around the service, as a test sees it: what it writes, what it reads, what is stored."""
+
+import itertools
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import psycopg2
+import redis
+
+from tests.waiting import PATIENCE, wait_until
+
+STREAM = "exness:dbstorage-stream"
+RESPONSES = "exness:response-stream"
+GROUP = "dbstorage"
+
+_numbers = itertools.count(1)
+
+
+def order(order_id: str, user_id: str = "user-1", **fields: Any) -> dict[str, Any]:
+    """A createCloseOrder command."""
+    message = {
+        "orderId": order_id,
+        "userId": user_id,
+        "symbol": "btc",
+        "type": "buy",
+        "quantity": 0.5,
+        "leverage": 10,
+        "takeProfit": None,
+        "stopLoss": 145.5,
+        "stippage": None,
+        "openPrice": 100.25,
+        "closePrice": 101.75,
+        "openTime": "2026-05-05T00:00:00.000Z",
+        "closeTime": "2026-05-05T00:00:01.000Z",
+        "profitLoss": 7.5,
+    }
+    return {"function": "createCloseOrder", "message": {**message, **fields}, "requestId": f"r-{next(_numbers)}"}
+
+
+def user(user_id: str, email: str | None = None) -> dict[str, Any]:
+    """A createUser command."""
+    return {"function": "createUser", "message": {"userId": user_id, "userEmail": email or f"{user_id}@example.com"}}
+
+
+def question(user_id: str, request_id: str | None = None, **options: Any) -> dict[str, Any]:
+    """A getCloseOrders command."""
+    command = {"function": "getCloseOrders", "userId": user_id, **options}
+    return command if request_id is None else {**command, "requestId": request_id}
+
+
+class Platform:
+    """Redis and PostgreSQL from the outside."""
+
+    def __init__(self, redis_url: str, database_url: str) -> None:
+        self.redis = redis.Redis.from_url(redis_url, protocol=2)
+        self.database_url = database_url
+        self._connection: Any = None
+
+    # Writing
+
+    def send(self, *commands: dict[str, Any]) -> list[str]:
+        """Add commands as the engine does, so that the worker meets them in one batch; their entry ids."""
+        return self.send_raw(*({b"message": json.dumps(command).encode()} for command in commands))
+
+    def send_raw(self, *entries: dict[Any, Any]) -> list[str]:
+        """Add entries field by field."""
+        ids: list[str] = []
+        for start in range(0, len(entries), 1000):
+            # A transaction: the worker reads them together.
+            with self.redis.pipeline(transaction=True) as pipeline:
+                for entry in entries[start : start + 1000]:
+                    pipeline.xadd(STREAM, entry)
+                ids += [entry_id.decode() for entry_id in pipeline.execute()]
+        return ids
+
+    # Reading
+
+    def answers(self) -> list[dict[str, Any]]:
+        """All answers in the response stream, oldest first, each with its decoded orders under `orders`."""
+        answers = []
+        for _entry_id, fields in self.redis.xrange(RESPONSES):
+            if b"function" in fields:
+                answer = {name.decode(): value.decode() for name, value in fields.items()}
+            else:
+                answer = json.loads(fields[b"message"])
+            answers.append({**answer, "orders": json.loads(answer["message"])})
+        return answers
+
+    def answer_to(self, request_id: Any) -> dict[str, Any]:
+        """The first answer with this requestId, waited for."""
+        return wait_until(
+            lambda: next((answer for answer in self.answers() if answer.get("requestId") == request_id), None),
+            f"an answer to {request_id}",
+        )
+
+    def pending(self) -> int:
+        """Entries delivered and not acknowledged."""
+        return int(self.redis.xpending(STREAM, GROUP)["pending"])
+
+    def finished(self) -> bool:
+        """Whether everything in the stream was delivered and acknowledged."""
+        last = self.redis.xrevrange(STREAM, count=1)
+        try:
+            [group] = [group for group in self.redis.xinfo_groups(STREAM) if group["name"] == GROUP.encode()]
+        except (redis.ResponseError, ValueError):
+            return False
+        return not last or (group["last-delivered-id"] == last[0][0] and group["pending"] == 0)
+
+    def wait_until_finished(self, seconds: float = PATIENCE) -> None:
+        """Wait until everything in the stream is acknowledged."""
+        wait_until(self.finished, "the stream to be worked off", seconds)
+
+    def query(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Rows of a statement."""
+        if self._connection is None or self._connection.closed:
+            self._connection = psycopg2.connect(self.database_url)
+            self._connection.autocommit = True
+        with self._connection.cursor() as cursor:
+            cursor.execute(statement, parameters or None)
+            return list(cursor.fetchall()) if cursor.description else []
+
+    def orders(self) -> dict[str, str]:
+        """orderId -> userId of every stored order."""
+        return {row[0]: row[1] for row in self.query('SELECT "orderId", "userId" FROM "Orders"')}
+
+    def users(self) -> dict[str, str]:
+        """userID -> e-mail address of every user."""
+        return {row[0]: row[1] for row in self.query('SELECT "userID", email FROM "User"')}
+
+    def failed(self, *columns: str) -> list[tuple[Any, ...]]:
+        """These columns of every failed task, in stream order."""
+        return self.query(f"SELECT {', '.join(columns)} FROM dbstorage.failed_tasks ORDER BY id")
+
+    def failed_codes(self) -> dict[str, tuple[str, str]]:
+        """entry id -> (state, code) of every failed task."""
+        return {entry_id: (state, code) for entry_id, state, code in self.failed("entry_id", "state", "code")}
+
+    def failed_with_order(self, order_id: str) -> list[tuple[Any, ...]]:
+        """task id, code and state of the failed tasks of an order."""
+        return self.query(
+            "SELECT task_id, code, state FROM dbstorage.failed_tasks WHERE order_id = %s ORDER BY id", order_id
+        )
+
+    def wait_for_state(self, entry_id: str, state: str) -> None:
+        """Wait until the failed task of an entry is in this state."""
+        wait_until(lambda: self.failed_codes().get(entry_id, ("",))[0] == state, f"{entry_id} to be {state}")
+
+    def close(self) -> None:
+        """Close the connections."""
+        self.redis.close()
+        if self._connection is not None:
+            self._connection.close()
+
+
+def commands_of(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """The commands of a JSON-lines file."""
+    return [json.loads(line) for line in lines]

@@ -1,0 +1,92 @@
+"""Starting, killing and watching real workers."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Self
+
+import psutil
+
+from tests.waiting import wait_until
+
+
+class Worker:
+    """A `celery -A dbstorage worker` process of a test's own."""
+
+    def __init__(self, environment: dict[str, str], directory: Path, name: str = "worker", *options: str) -> None:
+        self.environment = {"LOG_LEVEL": "INFO", "PYTHONUNBUFFERED": "1", **environment}
+        self.name = f"{name}@test"
+        self.options = options
+        self.log_path = directory / f"{name}.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, ready: bool = True) -> Self:
+        """Start the worker and wait until it is ready."""
+        seen = self.log.count(" ready.")
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "celery", "-A", "dbstorage", "worker", "-n", self.name, *self.options],
+                env=self.environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        if ready:
+            wait_until(lambda: self.log.count(" ready.") > seen or not self.alive, "the worker to be ready")
+            assert self.alive, self.log
+        return self
+
+    @property
+    def log(self) -> str:
+        """Everything the worker has logged, over all its starts."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the main process runs."""
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def pool_processes(self) -> list[psutil.Process]:
+        """The pool's child processes."""
+        if self.process is None or not self.alive:
+            return []
+        try:
+            return psutil.Process(self.process.pid).children()
+        except psutil.NoSuchProcess:
+            return []
+
+    def kill(self) -> None:
+        """SIGKILL the main process; on Linux its children die with it."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def kill_pool_process(self) -> bool:
+        """SIGKILL one pool process."""
+        for child in self.pool_processes[:1]:
+            try:
+                os.kill(child.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                return False
+            return True
+        return False
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the main process only, as a process manager should."""
+        if self.process is not None and self.alive:
+            self.process.send_signal(signal.SIGTERM)
+
+    def stop(self, seconds: float = 20) -> int:
+        """SIGTERM and wait for the end; the exit code."""
+        self.terminate()
+        assert self.process is not None
+        return self.process.wait(seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
