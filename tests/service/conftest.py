@@ -46,7 +46,7 @@ def service(
     for database_url in new_database(postgres_server, migrated_template):
         environment = {**os.environ, "REDIS_URL": redis_server.url, "DATABASE_URL": database_url}
         settings = {"QUERY_TTL": "3600", "USER_WAIT": "3"}
-        with closing(Platform(redis_server.url, database_url)) as platform:
-            with Worker({**environment, **settings}, tmp_path_factory.mktemp("service")) as worker:
-                worker.start()
-                yield platform
+        worker = Worker({**environment, **settings}, tmp_path_factory.mktemp("service"))
+        with closing(Platform(redis_server.url, database_url)) as platform, worker:
+            worker.start()
+            yield platform

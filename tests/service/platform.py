@@ -55,6 +55,7 @@ class Platform:
     def __init__(self, redis_url: str, database_url: str) -> None:
         self.redis = redis.Redis.from_url(redis_url, protocol=2)
         self.database_url = database_url
+        self.environment = {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
         self._connection: Any = None
 
     # Writing
@@ -145,6 +146,12 @@ class Platform:
     def wait_for_state(self, entry_id: str, state: str) -> None:
         """Wait until the failed task of an entry is in this state."""
         wait_until(lambda: self.failed_codes().get(entry_id, ("",))[0] == state, f"{entry_id} to be {state}")
+
+    def hold_orders(self) -> Any:
+        """A connection that keeps orders from being written until it is closed."""
+        connection = psycopg2.connect(self.database_url)
+        connection.cursor().execute('LOCK TABLE "Orders" IN SHARE MODE')
+        return connection
 
     def close(self) -> None:
         """Close the connections."""
