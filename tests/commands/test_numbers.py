@@ -4,7 +4,10 @@ from typing import Any
 
 import pytest
 
-from tests.commands.closed_orders import ABSENT, code_for, stored
+from dbstorage.commands.interpret import identify, interpret
+from dbstorage.wire.entry import Layout, Request
+from tests.commands.closed_orders import ABSENT, ORDER, code_for, stored
+from tests.wire.entries import rejection_of
 
 TEXTS_OF_NUMBERS = [("1.5", 1.5), ("-2", -2.0), (" 3 ", 3.0), ("\t4\n", 4.0), ("+5", 5.0), (".5", 0.5), ("5.", 5.0)]
 NUMBERS = [
@@ -128,3 +131,14 @@ def test_leverage_is_a_whole_number_with_its_fraction_cut_off(value: Any, number
 @pytest.mark.parametrize("value", [*NOT_NUMBERS, 2**31, -(2**31) - 1, "2147483648", 1e300, 10**30])
 def test_a_leverage_that_is_no_number_of_32_bits_is_rejected(value: Any):
     assert code_for("leverage", value) == "invalid_leverage"
+
+
+@pytest.mark.parametrize(("key", "code"), [("quantity", "invalid_quantity"), ("orderId", "invalid_order_id")])
+def test_a_whole_number_without_bounds_is_rejected_in_a_call_through_the_broker(key: str, code: str):
+    request = Request(None, Layout.ENVELOPE, "createCloseOrder", {"message": {**ORDER, key: 10**400}})
+
+    rejection = rejection_of(interpret, request, 100)
+
+    assert rejection
+    assert rejection.code == code
+    assert identify(request).name == "createCloseOrder"

@@ -1,5 +1,7 @@
 """The times of a closed order: what is accepted, what is stored for it, what is rejected with which code."""
 
+import time
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -101,6 +103,21 @@ class TestTimes:
     )
     def test_anything_else_is_rejected(self, key: str, value: Any):
         assert code_for(key, value) == {"openTime": "invalid_open_time", "closeTime": "invalid_close_time"}[key]
+
+
+@pytest.fixture
+def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Kathmandu")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_from_utc")
+def test_a_time_without_offset_is_utc_wherever_the_worker_runs():
+    assert utc_milliseconds("openTime", "2026-05-05T00:35:14") == "2026-05-05T00:35:14.000"
+    assert utc_milliseconds("openTime", 1777941314283) == "2026-05-05T00:35:14.283"
 
 
 FIRST = -62135596800000  # 0001-01-01T00:00:00.000Z in milliseconds since 1970

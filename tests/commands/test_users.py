@@ -68,7 +68,8 @@ def test_an_unusable_email_is_rejected(email: Any):
         ({"userId": "u-1"}, "invalid_user_email"),
         ({"message": ["u-1"], "userEmail": "a@b.c"}, "invalid_user_id"),
         # A wrong value is not passed over for a right one elsewhere.
-        ({"message": {"userId": ["x"], "userEmail": "a@b.c"}, "userId": "u-1"}, "invalid_user_id"),
+        ({"message": {"userId": [], "userEmail": "a@b.c"}, "userId": "u-1"}, "invalid_user_id"),
+        ({"message": {"userId": "u-1", "userEmail": 0}, "userEmail": "a@b.c"}, "invalid_user_email"),
         ({"message": "text"}, "invalid_entry"),
         ({"message": 7}, "invalid_entry"),
         ({"message": True}, "invalid_entry"),

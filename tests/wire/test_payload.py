@@ -57,6 +57,7 @@ def _said(entry: StreamEntry) -> str:
         b"*1\r\n",
         b"*1\r\n$3\r\nab\r\n",
         b"*1\r\n$2\r\nabc\r\n",
+        b"*1\r\n$2\r\nab\n\n",
         b"*1\r\n$2\r\nab\r\nc",
         b"*-1\r\n",
     ],
