@@ -1,7 +1,8 @@
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
+from pathlib import Path
 
 import psycopg2
 import pytest
@@ -10,6 +11,7 @@ import redis
 from dbstorage.database.migrate import upgrade
 from dbstorage.database.url import parse_database_url
 from dbstorage.embedded import EmbeddedPostgres, EmbeddedRedis
+from tests.service.worker import StartWorker, Worker
 
 TEMPLATE = "migrated"
 #: For throw-away data. The time zone is nobody's own, so that code which leans on the server's is found out.
@@ -91,3 +93,15 @@ def _execute(server: EmbeddedPostgres, statement: str) -> None:
         connection.autocommit = True
         with connection.cursor() as cursor:
             cursor.execute(statement)
+
+
+@pytest.fixture
+def start_worker(environment: dict[str, str], tmp_path: Path) -> Iterator[StartWorker]:
+    """Start a worker on the test's servers; settings are given as keywords."""
+    with ExitStack() as stack:
+
+        def start(name: str = "worker", *options: str, ready: bool = True, **settings: str) -> Worker:
+            worker = stack.enter_context(Worker({**environment, **settings}, tmp_path, name, *options))
+            return worker.start(ready=ready)
+
+        yield start

@@ -1,7 +1,6 @@
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 import redis
@@ -11,26 +10,12 @@ from tests.conftest import new_database
 from tests.service.platform import Platform
 from tests.service.worker import Worker
 
-StartWorker = Callable[..., Worker]
-
 
 @pytest.fixture
 def platform(redis_url: str, database_url: str) -> Iterator[Platform]:
     platform = Platform(redis_url, database_url)
     yield platform
     platform.close()
-
-
-@pytest.fixture
-def start_worker(environment: dict[str, str], tmp_path: Path) -> Iterator[StartWorker]:
-    """Start a worker on the test's servers; settings are given as keywords."""
-    with ExitStack() as stack:
-
-        def start(name: str = "worker", *options: str, ready: bool = True, **settings: str) -> Worker:
-            worker = stack.enter_context(Worker({**environment, **settings}, tmp_path, name, *options))
-            return worker.start(ready=ready)
-
-        yield start
 
 
 @pytest.fixture(scope="module")

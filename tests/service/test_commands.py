@@ -1,7 +1,7 @@
 """Commands in, rows and answers out, through a real worker."""
 
-from tests.service.conftest import StartWorker
 from tests.service.platform import RESPONSES, STREAM, Platform, order, question, user
+from tests.service.worker import StartWorker
 
 
 def test_the_first_order_of_a_new_user_is_stored_and_told(service: Platform) -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -90,3 +91,6 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+
+StartWorker = Callable[..., Worker]

@@ -1,0 +1,62 @@
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from dbstorage.database.migrate import upgrade
+from dbstorage.database.url import parse_database_url
+from dbstorage.embedded import EmbeddedPostgres, EmbeddedRedis
+from tests.conftest import POSTGRES_SETTINGS
+from tests.service.platform import Platform
+
+#: `make chaos` runs the whole suite; `make test` a short form of it.
+FULL = os.environ.get("CHAOS") == "full"
+
+
+def scaled(short: int, full: int) -> int:
+    """A number of commands, kills and so on, by the form of the suite."""
+    return full if FULL else short
+
+
+class Servers:
+    """A PostgreSQL and a Redis of a test's own, which may be stopped and killed."""
+
+    def __init__(self, directory: Path) -> None:
+        self.postgres = EmbeddedPostgres(directory / "postgres", settings=POSTGRES_SETTINGS)
+        self.redis = EmbeddedRedis(directory / "redis")
+
+    def start(self) -> None:
+        """Start both."""
+        self.postgres.start()
+        self.redis.start()
+
+    def stop(self) -> None:
+        """Stop both."""
+        self.postgres.stop("immediate")
+        self.redis.kill()
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    servers = Servers(tmp_path_factory.mktemp("chaos"))
+    servers.start()
+    upgrade(parse_database_url(servers.postgres.url))
+    yield servers
+    servers.stop()
+
+
+@pytest.fixture
+def platform(servers: Servers) -> Iterator[Platform]:
+    """The platform on servers of its own, empty at first."""
+    servers.start()
+    with closing(Platform(servers.redis.url, servers.postgres.url)) as platform:
+        platform.redis.flushall()
+        platform.query('TRUNCATE "User", "Orders", dbstorage.failed_tasks, dbstorage.applied_users RESTART IDENTITY')
+        yield platform
+
+
+@pytest.fixture
+def environment(platform: Platform) -> dict[str, str]:
+    return {**os.environ, **platform.environment}

@@ -1,0 +1,91 @@
+"""Traffic with a known end: what must be stored, answered and failed when everything was worked off."""
+
+import random
+import threading
+from collections.abc import Callable
+from typing import Any, Self
+
+import redis
+
+from tests.service.platform import Platform, order, question, user
+
+PEOPLE = 40
+
+
+class Traffic:
+    """Orders, users, questions and duplicates in random order, sent by a thread of their own."""
+
+    def __init__(self, platform: Platform, commands: int, seed: int = 1, per_second: float = 2000) -> None:
+        self.platform = Platform(platform.environment["REDIS_URL"], platform.environment["DATABASE_URL"])
+        self.random = random.Random(seed)
+        self.per_second = per_second
+        self.orders: dict[str, str] = {}
+        self.emails: dict[str, str] = {}
+        self.questions: list[str] = []
+        self.commands = list(self._commands(commands))
+        self.sent = threading.Event()
+        self._thread = threading.Thread(target=self._send, daemon=True)
+
+    def _commands(self, count: int) -> list[dict[str, Any]]:
+        people = [f"person-{number}" for number in range(PEOPLE)]
+        commands = []
+        for person in people:
+            self.emails[person] = f"{person}@example.com"
+            commands.append(user(person, self.emails[person]))
+        sent_orders: list[dict[str, Any]] = []
+        while len(commands) < count:
+            person = self.random.choice(people)
+            dice = self.random.random()
+            if dice < 0.80:
+                command = order(f"order-{len(sent_orders)}", person, profitLoss=float(len(sent_orders)))
+                self.orders[f"order-{len(sent_orders)}"] = person
+                sent_orders.append(command)
+            elif dice < 0.87 and sent_orders:
+                command = self.random.choice(sent_orders)
+            elif dice < 0.92:
+                self.emails[person] = f"{person}.{len(commands)}@example.com"
+                command = user(person, self.emails[person])
+            else:
+                self.questions.append(f"question-{len(commands)}")
+                command = question(person, self.questions[-1])
+            commands.append(command)
+        return commands
+
+    def start(self) -> Self:
+        """Begin to send."""
+        self._thread.start()
+        return self
+
+    def _send(self) -> None:
+        chunk = max(1, int(self.per_second / 20))
+        pause = threading.Event()
+        for start in range(0, len(self.commands), chunk):
+            self._until_redis_takes(lambda start=start: self.platform.send(*self.commands[start : start + chunk]))
+            pause.wait(chunk / self.per_second)
+        self.sent.set()
+
+    def _until_redis_takes(self, send: Callable[[], Any]) -> None:
+        pause = threading.Event()
+        while True:
+            try:
+                send()
+                return
+            except redis.RedisError:
+                # As the engine does: it goes on when Redis is back. What was sent twice is a duplicate.
+                pause.wait(0.1)
+
+    def check_everything_is_stored_once(self) -> None:
+        """Assert the end that this traffic must come to."""
+        platform = self.platform
+        assert platform.failed("task_id", "state", "code", "message") == []
+        stored = platform.query('SELECT "orderId", "userId", "profitLoss" FROM "Orders"')
+        assert len(stored) == len(self.orders), "orders lost or doubled"
+        assert {row[0]: row[1] for row in stored} == self.orders
+        assert all(row[2] == float(row[0].removeprefix("order-")) for row in stored)
+        assert platform.users() == self.emails
+        assert platform.pending() == 0
+
+    def unanswered(self) -> list[str]:
+        """Questions whose requestId stands nowhere in the response stream."""
+        answered = {answer.get("requestId") for answer in self.platform.answers()}
+        return [request_id for request_id in self.questions if request_id not in answered]
