@@ -74,9 +74,15 @@ def main() -> None:
         migrate(address)
         return
     logging.basicConfig(format="%(message)s")
-    logging.getLogger("alembic.runtime.migration").setLevel(logging.INFO)
+    log = logging.getLogger("alembic.runtime.migration")
+    log.setLevel(logging.INFO)
     try:
-        migrate(load_database_address())
+        address = load_database_address()
+        if address.dropped:
+            log.info(
+                "Parameters of DATABASE_URL that PostgreSQL does not know are left out: %s", ", ".join(address.dropped)
+            )
+        migrate(address)
     except DBStorageError as error:
         print(error, file=sys.stderr)
         raise SystemExit(2 if isinstance(error, SettingsError) else 1) from None

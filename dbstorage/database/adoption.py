@@ -55,17 +55,15 @@ def plan_adoption(connection: Connection) -> Adoption:
 
     Raises DatabaseNotReadyError with one sentence when its tables are not such that DBStorage can work with them.
     """
-    require_schema(connection)
+    state = require_schema(connection)
     tables = read_tables(connection)
     refusal = refuse_columns(tables) or _refuse_keys(connection, tables)
     if refusal:
         raise DatabaseNotReadyError(refusal)
-    schema = next((table.schema for table in tables.values()), None) or connection.scalar(
-        text("SELECT current_schema()")
-    )
+    schema = next((table.schema for table in tables.values()), state.schema)
     orders = tables.get("Orders")
     return Adoption(
-        schema=str(schema),
+        schema=schema,
         missing_tables=tuple(name for name in ("User", "Orders") if name not in tables),
         missing_indexes=tuple(_missing_indexes(connection, orders)) if orders else (),
     )

@@ -1,9 +1,9 @@
 """The shape in which the tables are found: what the statements of DBStorage have to adapt to."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from dbstorage.database.catalog import Column, FoundTable, read_tables
 from dbstorage.database.tables import OWN_SCHEMA
@@ -83,8 +83,7 @@ def inspect_shape(connection: Connection) -> TableShape:
     Raises DatabaseNotReadyError with one sentence when the schema does not exist, the migration did not run or a table
     was changed since so that we cannot write to it.
     """
-    require_schema(connection)
-    state = connection.execute(_STATE).one()
+    state = require_schema(connection)
     revision = None
     if state.has_version:
         revision = connection.scalar(text("SELECT version_num FROM dbstorage.alembic_version"))
@@ -105,8 +104,8 @@ def inspect_shape(connection: Connection) -> TableShape:
     return shape_of(tables["User"], tables["Orders"])
 
 
-def require_schema(connection: Connection) -> None:
-    """Raise DatabaseNotReadyError when the search path leads to no schema, or to our own."""
+def require_schema(connection: Connection) -> Row[Any]:
+    """Return what `_STATE` asks; raises DatabaseNotReadyError where the search path leads to no schema or our own."""
     state = connection.execute(_STATE).one()
     if state.schema is None:
         raise DatabaseNotReadyError(
@@ -117,6 +116,7 @@ def require_schema(connection: Connection) -> None:
         raise DatabaseNotReadyError(
             f'The schema "{OWN_SCHEMA}" is kept for our own tables: name another one with schema= in DATABASE_URL.'
         )
+    return state
 
 
 def refuse_columns(tables: dict[str, FoundTable]) -> str | None:

@@ -289,8 +289,11 @@ def test_the_command_writes_no_sql_scripts(empty_database_url):
     ]
 
 
-def test_asking_for_the_revision_changes_nothing(empty_database, empty_database_url):
+def test_asking_for_the_revision_changes_nothing_and_names_what_was_left_out_of_the_url(
+    empty_database, empty_database_url
+):
     before = look(empty_database)
-    code, _ = alembic("current", database_url=empty_database_url)
+    code, errors = alembic("current", database_url=f"{empty_database_url}?connection_limit=3&pool_timeout=9")
     assert code == 0
+    assert "DATABASE_URL that PostgreSQL does not know are left out: connection_limit, pool_timeout" in errors
     assert look(empty_database) == before
