@@ -8,6 +8,8 @@ from celery import Celery, signals
 from dbstorage.errors import SettingsError
 from dbstorage.keys import PREFIX, TASK_QUEUE
 from dbstorage.logs import set_up_logging
+from dbstorage.metrics.service_metrics import ServiceMetrics
+from dbstorage.metrics.step import MetricsStep
 from dbstorage.reader.step import StreamReaderStep
 from dbstorage.settings import Settings, load_settings
 
@@ -17,9 +19,10 @@ BROKER_SOCKET_TIMEOUT = 3
 
 
 class DBStorage(Celery):  # type: ignore[misc]  # Celery has no types
-    """The application with its settings."""
+    """The application with its settings, and what this process counts."""
 
     settings: Settings
+    metrics: ServiceMetrics
 
 
 def create_app(settings: Settings) -> DBStorage:
@@ -30,7 +33,9 @@ def create_app(settings: Settings) -> DBStorage:
         include=["tasks.orders", "tasks.users", "tasks.history", "tasks.entries"],
     )
     app.settings = settings
+    app.metrics = ServiceMetrics()
     app.conf.update(configuration(settings))
+    app.steps["worker"].add(MetricsStep)
     app.steps["consumer"].add(StreamReaderStep)
     # A receiver of this signal is what keeps Celery from setting up logging its own way.
     signals.setup_logging.connect(lambda **_: set_up_logging(settings), weak=False)

@@ -1,6 +1,7 @@
 """A Redis connection that Celery's event loop reads: commands are sent at once, replies come to callbacks."""
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -52,6 +53,8 @@ class HubConnection:
         # Remembered, because redis-py forgets the socket when it finds the connection broken.
         self._file_descriptor = -1
         self._expected: deque[ReplyCallback] = deque()
+        #: When the reply that is being handled began to come in, by time.perf_counter().
+        self.reply_began = 0.0
 
     def connect(self) -> None:
         """Connect and let the event loop watch the socket; raises RedisError or OSError."""
@@ -99,6 +102,7 @@ class HubConnection:
                 if not self._expected:
                     # Nothing was asked, so this is the end of the connection.
                     raise ConnectionResetError("Redis closed the connection")
+                self.reply_began = time.perf_counter()
                 reply = self._connection.read_response(disable_decoding=True)
             except ResponseError as error:
                 reply = error

@@ -32,6 +32,9 @@ class Observer(Protocol):
     def finished(self, done: list[tuple[StreamRequest, Outcome]], report: Report, runtime: float) -> None:
         """Entries came to their outcome and are acknowledged, or will be."""
 
+    def received(self) -> None:
+        """Entries were read and made into task requests."""
+
     def want_more(self) -> None:
         """There is room for another batch."""
 
@@ -80,6 +83,7 @@ class Execution:
         """Take entries that were read, suspects to be run alone, and go on."""
         requests = receive(entries, self._consumer.hostname)
         track(requests)
+        self._observer.received()
         ordinary: list[int] = []
         whole = Batch(entries, requests)
 

@@ -1,6 +1,7 @@
 """The stream as one more queue of a Celery worker: session, execution and housekeeping put together."""
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -8,11 +9,13 @@ from redis.exceptions import RedisError
 
 from dbstorage.failed_tasks.sweep import send_due_retries
 from dbstorage.keys import lease_key, worker_key
+from dbstorage.metrics.health import ReaderState
+from dbstorage.metrics.service_metrics import ServiceMetrics
 from dbstorage.reader.events import TaskEventSender
 from dbstorage.reader.execution import LOOK_SECONDS, Execution
 from dbstorage.reader.group import accepted, parse_consumers
 from dbstorage.reader.lease import give_up
-from dbstorage.reader.session import Session
+from dbstorage.reader.session import Session, State
 from dbstorage.settings import Ordering, Settings
 from dbstorage.storage.outcome import Outcome, Report
 from dbstorage.storage.resources import connect_redis
@@ -26,6 +29,7 @@ TRIM_SECONDS = 5.0
 CLAIM_SECONDS = 1.0
 SWEEP_SECONDS = 1.0
 CLEAN_SECONDS = 60.0
+BEAT_SECONDS = 1.0
 #: Seconds that a stopping worker waits for Redis; without Redis the keys expire by themselves.
 FAREWELL_SECONDS = 1.0
 
@@ -40,6 +44,7 @@ class StreamReader:
         self.execution = Execution(settings, consumer, consumer.timer, self, lambda: self.session.available)
         self.execution.on_drained = self._give_up_lease_when_drained
         self._events = TaskEventSender(settings.task_events)
+        self._metrics: ServiceMetrics = consumer.app.metrics
         self._timers: list[Any] = []
         self._sweeping = False
 
@@ -49,6 +54,7 @@ class StreamReader:
         """Begin to read, or go on after the broker was lost."""
         self.execution.stopping = False
         self.session.open()
+        self._every(BEAT_SECONDS, self._beat)
         self._every(LOOK_SECONDS, self.execution.look)
         self._every(SWEEP_SECONDS, self._sweep)
         self._every(TRIM_SECONDS, self._trim)
@@ -62,6 +68,7 @@ class StreamReader:
         self._cancel_timers()
         self.session.close()
         self._sweeping = False
+        self._metrics.reader_paused()
         self.execution.resubmit_unaccepted()
 
     def stop(self) -> None:
@@ -110,6 +117,10 @@ class StreamReader:
         """There is room for another batch."""
         self.session.read_more()
 
+    def received(self) -> None:
+        """Entries were read and made into task requests."""
+        self._metrics.batch_read(time.perf_counter() - self.session.reply_began)
+
     def finished(self, done: list[tuple[StreamRequest, Outcome]], report: Report, runtime: float) -> None:
         """Outcomes are known: tell Flower, the log and the metrics."""
         for request, outcome in done:
@@ -118,6 +129,7 @@ class StreamReader:
                     "%s %s: %s", request.id, outcome.status, outcome.message or outcome.code,
                     extra={"task_id": request.id, "entry_id": request.entry_id, "code": outcome.code},
                 )  # fmt: skip
+        self._metrics.batch_finished(((request.name, outcome) for request, outcome in done), report)
         self._events.send(self._consumer.event_dispatcher, done, runtime)
 
     # Housekeeping
@@ -145,6 +157,18 @@ class StreamReader:
 
     def _sweep_over(self) -> None:
         self._sweeping = False
+
+    def _beat(self) -> None:
+        """Tell that the event loop turns, and whether the reader does what it should."""
+        waiting = self.execution.outage is not None or not self.session.available
+        if self.session.state is State.STANDBY:
+            state = ReaderState.STANDBY
+        elif waiting and self.session.state is not State.CLAIMING:
+            state = ReaderState.WAITING
+        else:
+            state = ReaderState.ACTIVE
+        idle = self.execution.in_flight is None and (waiting or self.session.is_reading)
+        self._metrics.reader_beat(state, idle=idle)
 
     def _trim(self) -> None:
         if self.session.available:

@@ -126,6 +126,16 @@ class Session:
         """Whether entries can be run and acknowledged now."""
         return self.state in (State.RECOVERING, State.READING)
 
+    @property
+    def is_reading(self) -> bool:
+        """Whether entries are asked for, and will be delivered when there are any."""
+        return self._outstanding_since is not None
+
+    @property
+    def reply_began(self) -> float:
+        """When the entries that are delivered now began to come in, by time.perf_counter()."""
+        return self._reading.reply_began
+
     def _connect(self) -> None:
         try:
             self._reading.connect()

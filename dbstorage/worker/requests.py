@@ -6,6 +6,7 @@ from typing import Any
 from celery.worker.request import Request
 
 from dbstorage.commands.interpret import Identity
+from dbstorage.storage.outcome import Status
 from dbstorage.wire.entry import StreamEntry
 
 logger = logging.getLogger(__name__)
@@ -76,3 +77,26 @@ class BrokerRequest(Request):  # type: ignore[misc]  # Celery has no types
         shown: dict[str, Any] = super().info(safe=safe)
         shown["args"], shown["kwargs"] = self.argsrepr, self.kwargsrepr
         return shown
+
+    def send_event(self, type: str, **fields: Any) -> None:
+        """Send a task event; those of an end are counted here, in the main process, whatever process ran the task."""
+        super().send_event(type, **fields)
+        status = status_at_end(type, fields.get("result"))
+        if status is not None:
+            retry = "failed_task_id" in (self.kwargs or {})
+            self.app.metrics.task_finished(self.name, status, retry=retry)
+
+
+def status_at_end(event_type: str, result: str | None) -> Status | None:
+    """What an event says of a task that ended; None where it did not end. `result` is its result as Python text."""
+    if event_type == "task-failed":
+        return Status.FAILED
+    if event_type == "task-retried":
+        return Status.RETRYING
+    if event_type != "task-succeeded":
+        return None
+    try:
+        return Status((result or "").strip("'"))
+    except ValueError:
+        # A sentence: there was nothing to do.
+        return Status.UNCHANGED

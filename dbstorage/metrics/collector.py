@@ -1,0 +1,67 @@
+"""Gauges whose values were gathered by a thread of their own; what is not known is absent."""
+
+from collections.abc import Iterator
+
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from dbstorage.metrics.figures import Figures, StreamFigures
+from dbstorage.metrics.health import Health, ReaderState
+
+
+class FiguresCollector(Collector):
+    """Shows the latest figures, the reader's state and the worker's name; asks nobody while it is scraped."""
+
+    def __init__(self, health: Health) -> None:
+        self.figures = Figures()
+        self.worker: dict[str, str] = {}
+        self._health = health
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the metrics (called at each scrape, in the server's thread)."""
+        figures = self.figures
+        yield InfoMetricFamily("dbstorage_worker", "The worker.", self.worker)
+        yield self._reader_state()
+        yield from _gauge("dbstorage_redis_up", "Whether Redis answered (1) or not (0).", figures.redis_up)
+        yield from _gauge("dbstorage_database_up", "Whether the database answered (1) or not (0).", figures.database_up)
+        if figures.stream is not None:
+            yield from _stream(figures.stream)
+        if figures.failed_tasks is not None:
+            failed = GaugeMetricFamily(
+                "dbstorage_failed_tasks", "Failed tasks that are not resolved or discarded.", labels=("code", "state")
+            )
+            for (code, state), count in figures.failed_tasks.items():
+                failed.add_metric((code, state), count)
+            yield failed
+
+    def _reader_state(self) -> Metric:
+        metric = GaugeMetricFamily(
+            "dbstorage_reader_state", "What the reader of the stream does: 1 for its state.", labels=("state",)
+        )
+        current = self._health.state
+        for state in ReaderState:
+            metric.add_metric((state.value,), state is current)
+        return metric
+
+
+def _stream(figures: StreamFigures) -> Iterator[Metric]:
+    yield from _gauge("dbstorage_stream_entries", "Entries in the command stream.", figures.entries)
+    yield from _gauge("dbstorage_stream_lag_entries", "Entries that no worker has read yet.", figures.lag)
+    yield from _gauge(
+        "dbstorage_stream_pending_entries", "Entries that were read and are not acknowledged.", figures.pending
+    )
+    yield from _gauge(
+        "dbstorage_stream_oldest_pending_age_seconds",
+        "Seconds since the oldest pending entry was written, 0 without one.",
+        figures.oldest_pending_age,
+    )
+    yield from _gauge(
+        "dbstorage_stream_oldest_unread_age_seconds",
+        "Seconds since the oldest entry was written that no worker has read, 0 without one.",
+        figures.oldest_unread_age,
+    )
+
+
+def _gauge(name: str, help: str, value: float | None) -> Iterator[Metric]:
+    if value is not None:
+        yield GaugeMetricFamily(name, help, value=float(value))

@@ -1,0 +1,88 @@
+"""Figures that stand in Redis and PostgreSQL: how far the work is behind, and how much of it failed."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import ResponseError
+from sqlalchemy import Connection, text
+
+from dbstorage.settings import Settings
+from dbstorage.wire.entry_id import milliseconds_of
+
+#: Resolved and discarded tasks are not counted: there is no end to them, and nobody has to act on them.
+COUNT_FAILED = text(
+    "SELECT code, state, count(*) FROM dbstorage.failed_tasks WHERE state IN ('failed', 'retrying') GROUP BY 1, 2"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamFigures:
+    """The command stream and its group; None is what Redis cannot tell. Ages in seconds by Redis' clock."""
+
+    entries: int
+    #: Entries that no worker has read; Redis 6.2 tells only that there are none.
+    lag: int | None = None
+    #: Entries that were read and are not acknowledged.
+    pending: int | None = None
+    #: Since the oldest of them was written; 0 where there is none.
+    oldest_pending_age: float | None = None
+    #: Since the oldest entry was written that no worker has read; 0 where there is none.
+    oldest_unread_age: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """Everything that was gathered at one moment; None is what could not be asked."""
+
+    redis_up: bool | None = None
+    database_up: bool | None = None
+    stream: StreamFigures | None = None
+    #: How many failed tasks there are by code and state (`failed`, `retrying`).
+    failed_tasks: dict[tuple[str, str], int] | None = field(default=None)
+
+
+def read_stream(redis: Redis, settings: Settings) -> StreamFigures | None:
+    """Ask for the stream's figures; None where another kind of key has its name. Raises RedisError and OSError."""
+    stream, group = settings.command_stream, settings.consumer_group
+    with redis.pipeline(transaction=False) as pipeline:
+        pipeline.time()
+        pipeline.xlen(stream)
+        pipeline.xinfo_stream(stream)
+        pipeline.xinfo_groups(stream)
+        pipeline.xpending(stream, group)
+        now, entries, information, groups, pending = pipeline.execute(raise_on_error=False)
+    if isinstance(entries, Exception):
+        if isinstance(entries, ResponseError):
+            return None
+        raise entries
+    ours = None if isinstance(groups, Exception) else _named(groups, group)
+    if ours is None or isinstance(information, Exception) or isinstance(pending, Exception):
+        return StreamFigures(entries=entries)
+    now_milliseconds = now[0] * 1000 + now[1] // 1000
+    oldest_unread = None
+    if information["last-generated-id"] != ours["last-delivered-id"]:
+        # The newest entry may have been deleted unread, so that there is nothing to read all the same.
+        following = redis.xrange(stream, min=b"(" + ours["last-delivered-id"], count=1)
+        oldest_unread = following[0][0] if following else None
+    return StreamFigures(
+        entries=entries,
+        lag=ours.get("lag") if oldest_unread else 0,
+        pending=pending["pending"],
+        oldest_pending_age=_age(pending["min"], now_milliseconds),
+        oldest_unread_age=_age(oldest_unread, now_milliseconds),
+    )
+
+
+def count_failed_tasks(connection: Connection) -> dict[tuple[str, str], int]:
+    """Count the failed tasks by code and state. Raises SQLAlchemyError, also where the table is not there yet."""
+    return {(code, state): count for code, state, count in connection.execute(COUNT_FAILED)}
+
+
+def _named(groups: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
+    return next((group for group in groups if group["name"] == name.encode()), None)
+
+
+def _age(entry_id: Any, now_milliseconds: int) -> float:
+    """Seconds since an entry was written; its id may have been chosen by the writer, even in the future."""
+    return max(0, now_milliseconds - milliseconds_of(entry_id.decode())) / 1000 if entry_id else 0.0

@@ -1,0 +1,129 @@
+"""What the service counts, in the worker's main process: outcomes arrive here from all pool processes."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
+
+from dbstorage.commands.interpret import INVALID_ENTRY
+from dbstorage.metrics.collector import FiguresCollector
+from dbstorage.metrics.figures import Figures
+from dbstorage.metrics.health import Health, ReaderState
+from dbstorage.storage.outcome import Outcome, Report, Status
+from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER, GET_CLOSE_ORDERS
+
+FAILURES = (Status.FAILED, Status.RETRYING)
+#: Every series that can come is there from the start, at 0: Prometheus sees no increase in a series that appears.
+OUTCOMES: dict[str, tuple[Status, ...]] = {
+    CREATE_CLOSE_ORDER: (Status.STORED, Status.DUPLICATE, *FAILURES),
+    CREATE_USER: (Status.CREATED, Status.UPDATED, Status.UNCHANGED, Status.SUPERSEDED, *FAILURES),
+    GET_CLOSE_ORDERS: (Status.ANSWERED, Status.EXPIRED, Status.FAILED),
+    INVALID_ENTRY: (Status.FAILED,),
+}
+STAGES = ("read", "decode", "database", "acknowledge")
+SIZE_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
+SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+@dataclass
+class Totals:
+    """Counts since the worker started, for the log line of every minute."""
+
+    orders_stored: int = 0
+    queries_processed: int = 0
+    errors: int = 0
+
+
+class ServiceMetrics:
+    """The metrics of one worker, in a registry of their own; its methods are called by the main process only."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.totals = Totals()
+        self.health = Health()
+        self._figures = FiguresCollector(self.health)
+        self.registry.register(self._figures)
+        ProcessCollector(registry=self.registry)
+        self._entries = self._counter(
+            "dbstorage_entries", "Entries of the command stream that came to an outcome.", "function", "outcome"
+        )
+        self._retries = self._counter(
+            "dbstorage_retries", "Failed tasks that were run again, by what came of it.", "function", "outcome"
+        )
+        self._calls = self._counter(
+            "dbstorage_calls", "Tasks that operators called through the broker.", "function", "outcome"
+        )
+        self._answer_errors = self._counter("dbstorage_answer_errors", "Answers that carried an error.", "code")
+        self._batch_entries = Histogram(
+            "dbstorage_batch_entries", "Entries in a batch.", registry=self.registry, buckets=SIZE_BUCKETS
+        )
+        self._stage_seconds = Histogram(
+            "dbstorage_batch_stage_seconds",
+            "Seconds that a batch spent in a stage.",
+            ("stage",),
+            registry=self.registry,
+            buckets=SECONDS_BUCKETS,
+        )
+        self._answer_seconds = Histogram(
+            "dbstorage_answer_seconds",
+            "Seconds from a question's entry in the command stream to its answer in the response stream.",
+            registry=self.registry,
+            buckets=SECONDS_BUCKETS,
+        )
+        for function, outcomes in OUTCOMES.items():
+            for outcome in outcomes:
+                self._entries.labels(function, outcome.value)
+        for stage in STAGES:
+            self._stage_seconds.labels(stage)
+
+    def _counter(self, name: str, help: str, *labels: str) -> prometheus_client.Counter:
+        return prometheus_client.Counter(name, help, labels, registry=self.registry)
+
+    def worker_started(self, **information: str) -> None:
+        """Name the worker: its node name, version and whatever else tells it from others."""
+        self._figures.worker = information
+
+    def batch_read(self, seconds: float) -> None:
+        """A batch was read from the stream and made into task requests."""
+        self._stage_seconds.labels("read").observe(seconds)
+
+    def batch_finished(self, outcomes: Iterable[tuple[str, Outcome]], report: Report) -> None:
+        """A pool job ended: the outcomes that are new, each with its function, and the job's report."""
+        for (function, outcome), count in Counter(outcomes).items():
+            self._entries.labels(function, outcome.status.value).inc(count)
+            self._add_to_totals(function, outcome, count)
+        self._batch_entries.observe(len(report.outcomes))
+        for stage, seconds in report.seconds.items():
+            self._stage_seconds.labels(stage).observe(seconds)
+        for seconds in report.answer_seconds:
+            self._answer_seconds.observe(max(0.0, seconds))
+        self.health.progressed()
+
+    def task_finished(self, function: str, status: Status, *, retry: bool) -> None:
+        """A task that came through the broker ended: the retry of a failed one, or an operator's call."""
+        (self._retries if retry else self._calls).labels(function, status.value).inc()
+        self._add_to_totals(function, Outcome(status), 1)
+
+    def reader_beat(self, state: ReaderState, *, idle: bool) -> None:
+        """The event loop turns; `idle` when there is nothing that the reader should be doing now."""
+        self.health.beat(state, idle=idle)
+
+    def reader_paused(self) -> None:
+        """The broker is away: the event loop stands still until it is back."""
+        self.health.pause()
+
+    def figures_gathered(self, figures: Figures) -> None:
+        """Show these figures from now on (called by the thread that gathers them)."""
+        self._figures.figures = figures
+
+    def _add_to_totals(self, function: str, outcome: Outcome, count: int) -> None:
+        if outcome.status is Status.STORED:
+            self.totals.orders_stored += count
+        elif outcome.status is Status.ANSWERED:
+            self.totals.queries_processed += count
+        if outcome.status is Status.ANSWERED and outcome.code is not None:
+            self._answer_errors.labels(outcome.code).inc(count)
+        if outcome.status is Status.FAILED or (outcome.status is Status.ANSWERED and outcome.code is not None):
+            self.totals.errors += count

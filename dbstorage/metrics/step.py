@@ -1,0 +1,47 @@
+"""Metrics as a step of the worker's own blueprint, which outlives connections to the broker."""
+
+import logging
+from typing import Any
+
+from celery import bootsteps
+
+from dbstorage import __version__
+from dbstorage.metrics.server import MetricsServer
+from dbstorage.metrics.service_metrics import ServiceMetrics
+from dbstorage.metrics.watch import Watch
+from dbstorage.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class MetricsStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
+    """Starts the threads of metrics and health when the pool has forked its processes, before the broker is asked."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        super().__init__(worker, **options)
+        settings: Settings = worker.app.settings
+        self._settings = settings
+        self._metrics: ServiceMetrics = worker.app.metrics
+        self._metrics.worker_started(node=worker.hostname, version=__version__, ordering=settings.ordering.value)
+
+    def start(self, worker: Any) -> None:
+        """Start serving; ends the worker with exit code 2 where METRICS_PORT cannot be had.
+
+        The threads end with the process, so that a worker on its way out still tells that it is alive.
+        """
+        port = self._settings.metrics_port
+        if port is not None:
+            try:
+                MetricsServer(self._metrics, port).start()
+            except OSError as error:
+                logger.critical(
+                    "METRICS_PORT is '%d': %s; expected a free port for each worker on this host, or off.",
+                    port, error.strerror,
+                )  # fmt: skip
+                raise SystemExit(2) from None
+        Watch(self._settings, self._metrics).start()
+
+    def stop(self, worker: Any) -> None:
+        """Nothing: see `start`."""

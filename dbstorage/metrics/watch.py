@@ -1,0 +1,121 @@
+"""A thread of its own that gathers figures and writes the log line of every minute, also while Celery reconnects."""
+
+import logging
+import threading
+import time
+from dataclasses import replace
+
+from redis.exceptions import RedisError
+from sqlalchemy.exc import SQLAlchemyError
+
+from dbstorage.database.engine import create_engine
+from dbstorage.database.sqlstate import Verdict, classify, describe
+from dbstorage.metrics.figures import Figures, count_failed_tasks, read_stream
+from dbstorage.metrics.service_metrics import ServiceMetrics
+from dbstorage.settings import Settings
+from dbstorage.storage.resources import connect_redis
+
+logger = logging.getLogger("dbstorage.metrics")
+
+GATHER_SECONDS = 5.0
+MINUTE = 60.0
+REDIS_TIMEOUT = 1.0
+STATEMENT_TIMEOUT = 2.0
+
+
+class Watch:
+    """Gathers figures for metrics and readiness where they are served, and logs a line every `minute` seconds."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: ServiceMetrics,
+        *,
+        gather_seconds: float = GATHER_SECONDS,
+        minute: float = MINUTE,
+    ) -> None:
+        self._settings = settings
+        self._metrics = metrics
+        self._gather_seconds = gather_seconds
+        self._minute = minute
+        self._redis = connect_redis(settings.redis_url, REDIS_TIMEOUT)
+        self._engine = create_engine(
+            settings.database, application_name="dbstorage metrics", statement_timeout=STATEMENT_TIMEOUT
+        )
+        self._figures = Figures()
+        self._logged = replace(metrics.totals)
+        self._started_at = time.monotonic()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="dbstorage-metrics", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread; it ends with the process."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped.set()
+        self._thread.join()
+        self._redis.close()
+        self._engine.dispose()
+
+    def _run(self) -> None:
+        serves = self._settings.metrics_port is not None
+        log_at = self._started_at + self._minute
+        while True:
+            try:
+                if serves:
+                    self.gather()
+                if time.monotonic() >= log_at:
+                    log_at += self._minute
+                    if not serves:
+                        self._gather_stream()
+                    self.log_line()
+            except Exception:
+                # What is counted and shown must never be the reason that nothing is stored, or that this thread ends.
+                logger.exception("The metrics could not be gathered.")
+            pause = log_at - time.monotonic()
+            if self._stopped.wait(max(0.0, min(pause, self._gather_seconds) if serves else pause)):
+                return
+
+    def gather(self) -> None:
+        """Ask Redis and the database, and show what they said."""
+        away = [sentence for sentence in (self._gather_stream(), self._gather_failed_tasks()) if sentence is not None]
+        self._metrics.figures_gathered(self._figures)
+        self._metrics.health.servers_asked(*away)
+
+    def log_line(self) -> None:
+        """Write the line of this minute."""
+        now, before = replace(self._metrics.totals), self._logged
+        self._logged = now
+        lag = self._figures.stream.lag if self._figures.stream else None
+        logger.info(
+            "ordersStored=%d queriesProcessed=%d errors=%d uptime=%ds lag=%s",
+            now.orders_stored - before.orders_stored,
+            now.queries_processed - before.queries_processed,
+            now.errors - before.errors,
+            time.monotonic() - self._started_at,
+            "unknown" if lag is None else lag,
+        )
+
+    def _gather_stream(self) -> str | None:
+        try:
+            stream = read_stream(self._redis, self._settings)
+        except (RedisError, OSError) as error:
+            self._figures = replace(self._figures, redis_up=False, stream=None)
+            return f"Redis does not answer: {error}."
+        self._figures = replace(self._figures, redis_up=True, stream=stream)
+        return None
+
+    def _gather_failed_tasks(self) -> str | None:
+        try:
+            with self._engine.connect() as connection:
+                failed_tasks = count_failed_tasks(connection)
+        except SQLAlchemyError as error:
+            answered = classify(error) is not Verdict.OUTAGE
+            self._figures = replace(self._figures, database_up=answered, failed_tasks=None)
+            if not answered:
+                self._engine.dispose()
+            return f"The database {'is not ready' if answered else 'does not answer'}: {describe(error)}."
+        self._figures = replace(self._figures, database_up=True, failed_tasks=failed_tasks)
+        return None
