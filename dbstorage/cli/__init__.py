@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from dbstorage import __version__
-from dbstorage.cli import env, up
+from dbstorage.cli import check, env, failed, generate, history, send, up
 from dbstorage.errors import DBStorageError, SettingsError
 
 FAILED = 1
@@ -36,3 +36,8 @@ def main() -> None:
 
 main.add_command(up.up)
 main.add_command(env.env)
+main.add_command(check.check)
+main.add_command(send.send)
+main.add_command(history.history)
+main.add_command(generate.generate)
+main.add_command(failed.failed)

@@ -1,0 +1,193 @@
+"""Listing, counting, retrying and discarding failed tasks in PostgreSQL.
+
+A retry only changes the row: the worker's sweep sends the task, so nothing here needs the broker, and two operators who
+retry the same task at once cause one run.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from sqlalchemy import Column, ColumnElement, Connection, and_, func, or_, select, update
+
+from dbstorage.database.tables import failed_tasks
+from dbstorage.failed_tasks.filters import OPEN_STATES, Filter, State
+from dbstorage.wire.entry import Layout
+
+#: Rows that are changed, or read, in one go; a change commits after each so that nobody waits long for its locks.
+CHUNK = 5_000
+
+
+class FailedTask(NamedTuple):
+    """A record without its payload."""
+
+    id: int
+    task_id: str
+    function: str | None
+    entry_id: str | None
+    user_id: str | None
+    order_id: str | None
+    code: str
+    message: str
+    attempts: int
+    first_failed_at: datetime
+    last_failed_at: datetime
+    state: State
+    #: When the next attempt is due, only while it is retrying.
+    retry_at: datetime | None
+
+
+class Payload(NamedTuple):
+    """The bytes as they came (see dbstorage.wire.payload)."""
+
+    layout: Layout
+    content: bytes
+
+
+class SortColumn(StrEnum):
+    """The columns that a list can be sorted by."""
+
+    ID = "id"
+    FUNCTION = "function"
+    USER = "user_id"
+    ORDER = "order_id"
+    CODE = "code"
+    ATTEMPTS = "attempts"
+    FIRST_FAILED = "first_failed_at"
+    LAST_FAILED = "last_failed_at"
+    STATE = "state"
+
+
+class Sorting(NamedTuple):
+    """How a list is sorted; ties by id, in the same direction."""
+
+    column: SortColumn = SortColumn.LAST_FAILED
+    descending: bool = True
+
+
+NEWEST_FIRST = Sorting()
+
+
+class Matched(NamedTuple):
+    """How many tasks match, and the largest id among them (0 where none does)."""
+
+    number: int
+    up_to: int
+
+
+class Change(StrEnum):
+    """What an operator does with failed tasks."""
+
+    RETRY = "retry"
+    DISCARD = "discard"
+
+    @property
+    def from_states(self) -> tuple[State, ...]:
+        """The states in which it can be done."""
+        return (State.FAILED,) if self is Change.RETRY else OPEN_STATES
+
+
+_COLUMNS = [failed_tasks.c[name] for name in FailedTask._fields]
+
+
+def find(
+    connection: Connection, which: Filter, sorting: Sorting = NEWEST_FIRST, limit: int = 50, offset: int = 0
+) -> list[FailedTask]:
+    """A page of the tasks that match."""
+    key = failed_tasks.c.id
+    order = [_ordered(column, sorting.descending) for column in (failed_tasks.c[sorting.column.value], key)]
+    # Pages far behind skip over narrow rows, instead of reading every sentence on the way.
+    page = select(key).where(*which.conditions()).order_by(*order).limit(limit).offset(offset).subquery()
+    statement = select(*_COLUMNS).join(page, page.c.id == key).order_by(*order)
+    return [_task(row) for row in connection.execute(statement)]
+
+
+def find_all(connection: Connection, which: Filter) -> Iterator[FailedTask]:
+    """All tasks that match, last failed first, without holding them all in memory."""
+    table = failed_tasks.c
+    last: FailedTask | None = None
+    while True:
+        statement = select(*_COLUMNS).where(*which.conditions())
+        if last is not None:
+            same_moment = and_(table.last_failed_at == last.last_failed_at, table.id < last.id)
+            statement = statement.where(or_(table.last_failed_at < last.last_failed_at, same_moment))
+        statement = statement.order_by(table.last_failed_at.desc(), table.id.desc()).limit(CHUNK)
+        rows = connection.execute(statement).all()
+        connection.rollback()  # the reader may be slow, and the server ends transactions that idle
+        for row in rows:
+            last = _task(row)
+            yield last
+        if len(rows) < CHUNK:
+            return
+
+
+def load(connection: Connection, failed_task_id: int) -> tuple[FailedTask, Payload] | None:
+    """One task with its payload, None where there is no such id."""
+    statement = select(*_COLUMNS, failed_tasks.c.layout, failed_tasks.c.payload)
+    row = connection.execute(statement.where(failed_tasks.c.id == failed_task_id)).one_or_none()
+    if row is None:
+        return None
+    return _task(row[: len(_COLUMNS)]), Payload(Layout(row.layout), bytes(row.payload))
+
+
+def count(connection: Connection, which: Filter) -> int:
+    """How many tasks match."""
+    return connection.scalar(select(func.count()).select_from(failed_tasks).where(*which.conditions())) or 0
+
+
+def count_for(connection: Connection, which: Filter, change: Change) -> Matched:
+    """How many of the tasks that match can be retried, or discarded; what an operator is asked about first."""
+    statement = select(func.count(), func.coalesce(func.max(failed_tasks.c.id), 0))
+    number, up_to = connection.execute(statement.where(*which.conditions(), _can(change))).one()
+    return Matched(number, up_to)
+
+
+def count_by_code(connection: Connection) -> dict[str, dict[State, int]]:
+    """The number of tasks by code and state; codes in alphabetical order."""
+    statement = select(failed_tasks.c.code, failed_tasks.c.state, func.count()).group_by(
+        failed_tasks.c.code, failed_tasks.c.state
+    )
+    counts: dict[str, dict[State, int]] = {}
+    for row in sorted(connection.execute(statement).all()):
+        code, state, number = row
+        counts.setdefault(code, {})[State(state)] = number
+    return counts
+
+
+def apply(connection: Connection, which: Filter, change: Change) -> int:
+    """Retry or discard the tasks that match; returns how many there were. Commits.
+
+    A retry takes tasks in state `failed`; to discard takes those in state `retrying` too.
+    """
+    values: dict[str, Any] = {"state": State.DISCARDED.value, "retry_at": None}
+    if change is Change.RETRY:
+        values = {"state": State.RETRYING.value, "retry_at": func.now()}
+    key = failed_tasks.c.id
+    changed, after = 0, -1
+    while True:
+        # Locked in one order, so that two operators never wait for each other; a task that somebody else changed
+        # while we waited for its lock is looked at again and left out.
+        taken = select(key).where(*which.conditions(), _can(change), key > after).order_by(key).limit(CHUNK)
+        statement = update(failed_tasks).where(key.in_(taken.with_for_update())).values(values).returning(key)
+        ids = connection.scalars(statement).all()
+        connection.commit()
+        changed += len(ids)
+        if len(ids) < CHUNK:
+            return changed
+        after = max(ids)
+
+
+def _ordered(column: Column[Any], descending: bool) -> ColumnElement[Any]:
+    ordered = column.desc() if descending else column.asc()
+    # Only where it says something: the index on last_failed_at is made without.
+    return ordered.nulls_last() if column.nullable else ordered
+
+
+def _can(change: Change) -> ColumnElement[bool]:
+    return failed_tasks.c.state.in_([state.value for state in change.from_states])
+
+
+def _task(row: Sequence[Any]) -> FailedTask:
+    task = FailedTask(*row)
+    return task._replace(state=State(task.state))

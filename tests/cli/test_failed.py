@@ -1,0 +1,235 @@
+import csv
+import io
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg2
+import pytest
+from click.testing import CliRunner, Result
+from sqlalchemy import Connection
+
+from dbstorage.cli import main
+from dbstorage.database.engine import create_engine
+from dbstorage.database.url import parse_database_url
+from tests.failed_tasks.records import add, record
+
+
+@pytest.fixture
+def connection(database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Connection]:
+    """A connection to the database that the commands use too."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REDIS_URL", "redis://localhost:1")
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    engine = create_engine(parse_database_url(database_url))
+    with engine.connect() as connection:
+        yield connection
+    engine.dispose()
+
+
+@pytest.fixture
+def tasks(connection: Connection) -> list[int]:
+    return add(
+        connection,
+        record(order_id="order-a"),
+        record(order_id="order-b", user_id="user-2", code="user_not_found", state="retrying"),
+        record(order_id="order-c", state="resolved"),
+        record(order_id="order-d", payload=b'{"message":{"userEmail":"joe@example.com"}}', message="[bold]no\x1b[2J"),
+    )
+
+
+def failed(*arguments: object, answer: str | None = None) -> Result:
+    result = CliRunner().invoke(main, ["failed", *map(str, arguments)], input=answer)
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result
+
+
+def states(database_url: str) -> list[str]:
+    with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute("SELECT state FROM dbstorage.failed_tasks ORDER BY id")
+        return [state for (state,) in cursor]
+
+
+def listed(*arguments: object) -> list[str]:
+    return [task["order_id"] for task in json.loads(failed("list", "--json", *arguments).stdout)]
+
+
+def test_list_shows_what_is_to_be_done_and_no_payload(tasks: list[int]):
+    result = failed("list")
+    assert result.exit_code == 0
+    rows = list(csv.DictReader(io.StringIO(result.stdout), delimiter="\t"))
+    assert [row["order"] for row in rows] == ["order-d", "order-b", "order-a"]
+    assert rows[1] | {"last failed": ""} == {
+        "id": str(tasks[1]),
+        "state": "retrying",
+        "code": "user_not_found",
+        "function": "createCloseOrder",
+        "user": "user-2",
+        "order": "order-b",
+        "attempts": "1",
+        "last failed": "",
+        "message": "symbol is 'doge': expected btc, eth or sol.",
+    }
+    assert rows[0]["message"] == "[bold]no\\x1b[2J"
+    assert "joe@example.com" not in result.stdout
+
+
+def test_list_filters_and_limits(tasks: list[int]):
+    assert listed("--all") == ["order-d", "order-c", "order-b", "order-a"]
+    assert listed("--state", "resolved", "--state", "retrying") == ["order-c", "order-b"]
+    assert listed("--user", "user-2") == ["order-b"]
+    assert listed("--order", "order-a", "--code", "invalid_symbol", "--function", "createCloseOrder") == ["order-a"]
+    assert listed("--text", "joe@example.com") == ["order-d"]
+    assert listed("--task-id", "createCloseOrder:order-a") == ["order-a"]
+    assert listed(tasks[2], tasks[0]) == ["order-c", "order-a"]
+    result = failed("list", "--limit", 2)
+    assert (result.stdout.count("\n"), result.stderr) == (3, "2 of 3 tasks; --limit or --all shows more.\n")
+
+
+def test_json_of_a_list_has_every_field_but_the_payload(tasks: list[int]):
+    [task] = json.loads(failed("list", tasks[0], "--json").stdout)
+    assert set(task) == {
+        "id", "task_id", "function", "entry_id", "user_id", "order_id", "code", "message", "attempts",
+        "first_failed_at", "last_failed_at", "state", "retry_at",
+    }  # fmt: skip
+    assert task["last_failed_at"].endswith("Z")
+    assert task["retry_at"] is None
+
+
+def test_nothing_found_is_exit_code_1(connection: Connection):
+    result = failed("list")
+    assert (result.exit_code, result.stdout, result.stderr) == (1, "", "No failed task matches.\n")
+    result = failed("list", "--json")
+    assert (result.exit_code, json.loads(result.stdout)) == (1, [])
+    result = failed("show", 1)
+    assert (result.exit_code, result.stderr) == (1, "There is no failed task 1.\n")
+    result = failed("retry", 1, "--yes")
+    assert (result.exit_code, result.stderr) == (1, "No task in state failed matches.\n")
+    result = failed("discard", "--all", "--yes")
+    assert (result.exit_code, result.stderr) == (1, "No task in state failed or retrying matches.\n")
+
+
+def test_show_prints_everything_readably(tasks: list[int]):
+    result = failed("show", tasks[3])
+    assert result.exit_code == 0
+    assert "code:            invalid_symbol\n" in result.stdout
+    assert "message:         [bold]no\\x1b[2J\n" in result.stdout
+    assert "retry at:        -\n" in result.stdout
+    assert result.stdout.endswith(
+        'layout:          envelope\npayload:\n  {\n    "message": {\n      "userEmail": "joe@example.com"\n    }\n  }\n'
+    )
+
+
+def test_show_as_json_has_the_bytes_too(connection: Connection):
+    [task] = add(connection, record(layout="flat", payload=b"*2\r\n$1\r\na\r\n$2\r\n\xff!\r\n"))
+    shown = json.loads(failed("show", task, "--json").stdout)
+    assert shown["payload"] == [["a", "\\xff!"]]
+    assert shown["payload_base64"] == "KjINCiQxDQphDQokMg0K/yENCg=="
+    assert shown["layout"] == "flat"
+
+
+def test_retry_asks_first(tasks: list[int], database_url: str):
+    result = failed("retry", "--all", answer="n\n")
+    assert result.exit_code == 4
+    assert "Retry 2 tasks? [y/N]" in result.stderr
+    assert result.stderr.endswith("Nothing was changed; --yes does it without asking.\n")
+    assert failed("retry", "--all").exit_code == 4
+    assert states(database_url) == ["failed", "retrying", "resolved", "failed"]
+
+    result = failed("retry", tasks[0], answer="y\n")
+    assert (result.exit_code, result.stdout) == (0, "1 task is retried.\n")
+    assert states(database_url) == ["retrying", "retrying", "resolved", "failed"]
+
+
+def test_retry_and_discard_take_a_filter(tasks: list[int], database_url: str):
+    result = failed("retry", "--order", "order-d", "--yes")
+    assert (result.exit_code, result.stdout) == (0, "1 task is retried.\n")
+    result = failed("discard", "--code", "invalid_symbol", "-y", "--json")
+    assert json.loads(result.stdout) == {"matched": 2, "changed": 2, "dry_run": False}
+    assert states(database_url) == ["discarded", "retrying", "resolved", "discarded"]
+
+
+def test_a_dry_run_only_counts(tasks: list[int], database_url: str):
+    before = states(database_url)
+    assert failed("discard", "--all", "--dry-run").stdout == "3 tasks would be discarded.\n"
+    assert failed("retry", *tasks, "--dry-run").stdout == "2 tasks would be retried.\n"
+    assert json.loads(failed("retry", "--all", "--dry-run", "--json").stdout) == {
+        "matched": 2, "changed": 0, "dry_run": True
+    }  # fmt: skip
+    assert states(database_url) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["retry"], "Say which tasks: with ids, with a filter such as --code, or with --all for all of them."),
+        (["discard", "--yes"], "Say which tasks"),
+        (["discard", "1", "--all"], "Say either which tasks, by their ids, or --all."),
+        (["retry", "--code", ""], "expected some text"),
+        (["retry", "--text", ""], "expected some text"),
+        (["show", "order-a"], "'order-a' is not the id of a failed task: expected a whole number such as 17."),
+        (["list", "9999999999999999999"], "is not the id of a failed task"),
+        (["list", "--state", "lost"], "'lost' is not one of"),
+        (["list", "--limit", "0"], "0 is not in the range"),
+        (["list", "--text", "\udcff"], "expected some text, in UTF-8"),
+    ],
+)
+def test_wrong_usage_is_a_sentence_and_exit_code_2(tasks: list[int], arguments: list[str], sentence: str):
+    result = failed(*arguments)
+    assert result.exit_code == 2
+    assert sentence in result.stderr
+
+
+def test_a_database_that_is_away_is_a_sentence_and_exit_code_3(connection: Connection, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("DATABASE_URL", "postgresql://joe:secret@localhost:1/nowhere")
+    result = failed("list")
+    assert result.exit_code == 3
+    assert result.stderr.startswith("The database cannot be used: ")
+    assert result.stderr.count("\n") == 1
+    assert "secret" not in result.stderr
+
+
+def test_a_database_that_is_not_migrated_is_a_sentence_too(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch, empty_database_url: str
+):
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    result = failed("retry", "--all")
+    assert result.exit_code == 3
+    assert result.stderr == "The database is not migrated: `alembic upgrade head` creates the table of failed tasks.\n"
+
+
+def test_settings_that_are_missing_are_exit_code_2(connection: Connection, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("DATABASE_URL")
+    result = failed("list")
+    assert result.exit_code == 2
+    assert "DATABASE_URL is not set" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["list", "show", "retry", "discard"])
+def test_help_tells_the_exit_codes(command: str):
+    assert "  1  nothing matched, or there is no such task\n" in failed(command, "--help").stdout
+
+
+def test_on_a_terminal_the_list_is_a_table(tasks: list[int]):
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-c", "from dbstorage.cli import main; main()", "failed", "list"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "200", "TERM": "xterm"}
+    with subprocess.Popen(command, stdout=theirs, env=environment) as process:
+        os.close(theirs)
+        output = b""
+        try:
+            while part := os.read(ours, 65_536):
+                output += part
+        except OSError:
+            pass  # Linux' way of saying that nobody writes any more
+    os.close(ours)
+    assert process.returncode == 0
+    lines = output.decode().splitlines()
+    assert "\t" not in output.decode()
+    assert [line.split()[1] for line in lines[1:]] == ["failed", "retrying", "failed"]
+    assert "[bold]no\\x1b[2J" in lines[1]

@@ -1,0 +1,230 @@
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Connection, Engine, select, text
+
+from dbstorage.database.tables import failed_tasks
+from dbstorage.failed_tasks import store
+from dbstorage.failed_tasks.filters import Filter, State, parse_ids
+from dbstorage.failed_tasks.store import Change, SortColumn, Sorting, apply, count, count_by_code, count_for, find, load
+from dbstorage.wire.entry import Layout
+from tests.failed_tasks.records import add, add_many, record
+from tests.waiting import wait_until
+
+BASE = datetime(2026, 5, 5, tzinfo=UTC)
+
+
+def ids(connection: Connection, **which: object) -> list[int]:
+    return sorted(task.id for task in find(connection, Filter(**which)))  # type: ignore[arg-type]
+
+
+def states(connection: Connection) -> dict[int, str]:
+    statement = select(failed_tasks.c.id, failed_tasks.c.state).order_by(failed_tasks.c.id)
+    return {row.id: row.state for row in connection.execute(statement)}
+
+
+@pytest.fixture
+def three(connection: Connection) -> list[int]:
+    return add(
+        connection,
+        record(order_id="a", user_id="user-1", code="invalid_symbol"),
+        record(
+            order_id="b", user_id="user-2", code="user_not_found", state="retrying",
+            message="User 'user-2' is not there.",
+        ),
+        record(
+            order_id=None, user_id="user-2", code="user_conflict", state="resolved",
+            function="createUser", task_id="createUser:9-9", message="100% of [it] belongs to somebody_else.",
+            payload=b'\xff{"userEmail":"Joe@example.com"}',
+        ),
+    )  # fmt: skip
+
+
+def test_every_field_filters(connection: Connection, three: list[int]):
+    first, second, third = three
+    assert ids(connection) == three
+    assert ids(connection, ids=(first, third, 999)) == [first, third]
+    assert ids(connection, states=(State.FAILED, State.RETRYING)) == [first, second]
+    assert ids(connection, code="user_not_found") == [second]
+    assert ids(connection, function="createUser") == [third]
+    assert ids(connection, user_id="user-2") == [second, third]
+    assert ids(connection, user_id="user-2", function="createCloseOrder") == [second]
+    assert ids(connection, order_id="a") == [first]
+    assert ids(connection, task_id="createUser:9-9") == [third]
+    assert ids(connection, up_to=second) == [first, second]
+
+
+@pytest.mark.parametrize(
+    ("searched", "found"),
+    [
+        ("IS NOT THERE", [1]),
+        ("createcloseorder:A", [0]),
+        ("Joe@example.com", [2]),
+        ("joe@example.com", []),
+        ("100%", [2]),
+        ("somebody_else", [2]),
+        ("somebody%else", []),
+        ("_", [2]),
+        ("'; DROP TABLE dbstorage.failed_tasks; --", []),
+        ("\\", []),
+        (" ", [0, 1, 2]),
+    ],
+)
+def test_text_is_looked_for_as_it_is(connection: Connection, three: list[int], searched: str, found: list[int]):
+    assert ids(connection, text=searched) == [three[index] for index in found]
+
+
+@pytest.mark.parametrize("value", ["", "nul\0", "\ud800"])
+def test_text_that_no_task_can_hold_is_refused(value: str):
+    with pytest.raises(ValueError, match="expected some text, in UTF-8"):
+        Filter(text=value)
+
+
+@pytest.mark.parametrize("word", ["", "-1", "x", "1.5", "²", "99999999999999999999", "9999999999999999999"])
+def test_a_word_that_is_no_id_is_refused(word: str):
+    with pytest.raises(ValueError, match="is not the id of a failed task"):
+        Filter(ids=parse_ids([word]))
+
+
+def test_pages_follow_each_other_without_gap_or_repeat(connection: Connection):
+    moments = [BASE + timedelta(seconds=number // 3) for number in range(10)]
+    written = add(connection, *(record(last_failed_at=moment) for moment in moments))
+    pages = [find(connection, Filter(), limit=4, offset=offset) for offset in (0, 4, 8, 12)]
+    assert [task.id for page in pages for task in page] == written[::-1]
+    assert [len(page) for page in pages] == [4, 4, 2, 0]
+
+
+@pytest.mark.parametrize("column", SortColumn)
+def test_every_column_sorts_both_ways_with_the_unknown_last(connection: Connection, column: SortColumn):
+    fields = {"function": "x", "user_id": "1", "order_id": "1", "code": "a", "attempts": 1, "state": "discarded"}
+    add(connection, record(**fields, first_failed_at=BASE, last_failed_at=BASE))
+    add(connection, record(function="y", user_id="2", order_id="2", code="b", attempts=2, state="failed"))
+    if failed_tasks.c[column.value].nullable:
+        add(connection, record(**{column.value: None}))
+    values = [
+        [getattr(task, column.value) for task in find(connection, Filter(), Sorting(column, descending))]
+        for descending in (False, True)
+    ]
+    known = [[value for value in found if value is not None] for found in values]
+    assert known[0] == sorted(known[0])
+    assert known[1] == known[0][::-1]
+    assert all(value is not None for found in values for value in found[: len(known[0])])
+
+
+def test_all_are_found_over_many_reads(connection: Connection, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(store, "CHUNK", 4)
+    written = add(connection, *(record(last_failed_at=BASE + timedelta(seconds=number // 3)) for number in range(12)))
+    assert [task.id for task in store.find_all(connection, Filter())] == written[::-1]
+
+
+def test_one_is_loaded_with_its_bytes(connection: Connection, three: list[int]):
+    loaded = load(connection, three[2])
+    assert loaded is not None
+    task, payload = loaded
+    assert (task.id, task.state, task.order_id, task.retry_at) == (three[2], State.RESOLVED, None, None)
+    assert payload == (Layout.ENVELOPE, b'\xff{"userEmail":"Joe@example.com"}')
+    assert load(connection, 999) is None
+
+
+def test_counts_by_code_and_state(connection: Connection, three: list[int]):
+    add(connection, record(code="user_not_found", state="failed"))
+    assert count_by_code(connection) == {
+        "invalid_symbol": {State.FAILED: 1},
+        "user_conflict": {State.RESOLVED: 1},
+        "user_not_found": {State.FAILED: 1, State.RETRYING: 1},
+    }
+    assert count(connection, Filter(user_id="user-2")) == 2
+
+
+def test_retry_makes_failed_tasks_due_and_leaves_the_others(connection: Connection, three: list[int]):
+    discarded = add(connection, record(state="discarded"))
+    assert count_for(connection, Filter(), Change.RETRY) == (1, three[0])
+    assert apply(connection, Filter(), Change.RETRY) == 1
+    assert apply(connection, Filter(), Change.RETRY) == 0
+    assert list(states(connection).values()) == ["retrying", "retrying", "resolved", "discarded"]
+    [due] = connection.scalars(select(failed_tasks.c.id).where(text("retry_at <= now()")))
+    assert due == three[0]
+    assert apply(connection, Filter(ids=tuple(discarded)), Change.RETRY) == 0
+
+
+def test_discard_takes_failed_and_retrying_ones(connection: Connection, three: list[int]):
+    apply(connection, Filter(ids=(three[0],)), Change.RETRY)
+    assert count_for(connection, Filter(), Change.DISCARD) == (2, three[1])
+    assert apply(connection, Filter(), Change.DISCARD) == 2
+    assert list(states(connection).values()) == ["discarded", "discarded", "resolved"]
+    assert connection.scalars(select(failed_tasks.c.retry_at)).all() == [None, None, None]
+
+
+def test_what_failed_after_the_question_is_left_alone(connection: Connection, three: list[int]):
+    matched = count_for(connection, Filter(code="invalid_symbol"), Change.DISCARD)
+    [later] = add(connection, record(code="invalid_symbol"))
+    assert apply(connection, Filter(code="invalid_symbol", up_to=matched.up_to), Change.DISCARD) == matched.number
+    assert states(connection)[later] == "failed"
+
+
+def test_nothing_matched_counts_nothing(connection: Connection):
+    assert count_for(connection, Filter(), Change.RETRY) == (0, 0)
+    assert apply(connection, Filter(), Change.RETRY) == 0
+
+
+def test_many_are_changed_chunk_by_chunk(connection: Connection, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(store, "CHUNK", 7)
+    add_many(connection, (record() for _ in range(21)))
+    assert apply(connection, Filter(), Change.RETRY) == 21
+
+
+def test_two_operators_who_retry_at_once_cause_one_run(engine: Engine, connection: Connection):
+    [task] = add(connection, record())
+    changed: list[int] = []
+
+    def retry() -> None:
+        with engine.connect() as own:
+            changed.append(apply(own, Filter(ids=(task,)), Change.RETRY))
+
+    # Both have begun, and wait for the row, before either can change it.
+    connection.execute(select(failed_tasks.c.id).with_for_update())
+    threads = [threading.Thread(target=retry) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    with engine.connect() as watching:
+        watching.execution_options(isolation_level="AUTOCOMMIT")
+        waiting = text(
+            "SELECT count(*) = 2 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        wait_until(lambda: watching.scalar(waiting), "both to wait for the row")
+    connection.rollback()
+    for thread in threads:
+        thread.join()
+    assert sorted(changed) == [0, 1]
+
+
+@pytest.fixture
+def hundred_thousand(connection: Connection) -> Connection:
+    connection.execute(
+        text(
+            """
+            INSERT INTO dbstorage.failed_tasks
+                (task_id, function, entry_id, layout, payload, user_id, order_id, code, message, state, last_failed_at)
+            SELECT 'createCloseOrder:' || n, 'createCloseOrder', n || '-0', 'envelope',
+                convert_to('{"message":{"orderId":"' || n || repeat('x', 300) || '"}}', 'UTF8'),
+                'user-' || n % 500, n::text, 'code_' || n % 9, 'symbol is ''doge'': expected btc, eth or sol.',
+                'failed', now() - make_interval(secs => n)
+            FROM generate_series(1, 100000) AS n
+            """
+        )
+    )
+    connection.commit()
+    connection.execute(text("ANALYZE dbstorage.failed_tasks"))
+    connection.commit()
+    return connection
+
+
+def test_a_hundred_thousand_tasks_are_listed_through_an_index(hundred_thousand: Connection):
+    # A plan, not a time: the first page reads its own rows and no others.
+    statement = select(failed_tasks.c.id).order_by(failed_tasks.c.last_failed_at.desc(), failed_tasks.c.id.desc())
+    compiled = statement.limit(50).compile(hundred_thousand, compile_kwargs={"literal_binds": True})
+    plan = "\n".join(hundred_thousand.scalars(text(f"EXPLAIN {compiled}")))
+    assert "Index Only Scan using failed_tasks_last_failed_at_idx" in plan
+    assert [task.order_id for task in find(hundred_thousand, Filter(), limit=2, offset=99_998)] == ["99999", "100000"]
+    assert count(hundred_thousand, Filter(text="doge")) == 100_000
