@@ -11,7 +11,7 @@ from dbstorage.logs import set_up_logging
 from dbstorage.metrics.service_metrics import ServiceMetrics
 from dbstorage.metrics.step import MetricsStep
 from dbstorage.reader.step import StreamReaderStep
-from dbstorage.settings import Settings, load_settings
+from dbstorage.settings import LogFormat, Settings, load_settings
 
 #: Seconds after which a task taken by a worker that died is given to another; tasks take milliseconds.
 VISIBILITY_TIMEOUT = 60
@@ -39,7 +39,16 @@ def create_app(settings: Settings) -> DBStorage:
     app.steps["consumer"].add(StreamReaderStep)
     # A receiver of this signal is what keeps Celery from setting up logging its own way.
     signals.setup_logging.connect(lambda **_: set_up_logging(settings), weak=False)
+    signals.celeryd_init.connect(prepare_worker, weak=False)
     return app
+
+
+def prepare_worker(instance: Any, **_: Any) -> None:
+    """Called first of all in a worker, before Celery itself warns of anything."""
+    settings: Settings = instance.app.settings
+    set_up_logging(settings)
+    # Celery's banner is no line of JSON.
+    instance.quiet = instance.quiet or settings.log_format is LogFormat.JSON
 
 
 def configuration(settings: Settings) -> dict[str, Any]:

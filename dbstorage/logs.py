@@ -2,22 +2,38 @@
 
 import json
 import logging
+import re
 import sys
+import threading
+import warnings
 from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, TextIO
+
+import click
+from click.core import ParameterSource
 
 from dbstorage.settings import LogFormat, Settings
 
 #: Fields that a line may carry beside its sentence.
 EXTRA_FIELDS = ("task_id", "entry_id", "code")
+# What would begin a new line somewhere, or confuse a terminal.
+_CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Sentences of ours name nobody; what a driver or a bug puts into a traceback may.
+_EMAIL = re.compile(r"[^\s'\"(<=,:]+@[^\s'\")>,]+")
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-05-05T00:35:14.283Z WARNING dbstorage.reader: the sentence`, tracebacks on lines of their own."""
+    """`2026-05-05T00:35:14.283Z WARNING dbstorage.reader: the sentence (entry_id=1-0)`, tracebacks on lines below."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        line = f"{_moment(record)} {record.levelname} {record.name}: {record.getMessage()}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        message = _CONTROL_CHARACTERS.sub(_escaped, record.getMessage())
+        # Many sentences begin with the task's id.
+        extra = ", ".join(f"{name}={value}" for name, value in _extra(record).items() if str(value) not in message)
+        line = f"{_moment(record)} {record.levelname} {record.name}: {message}{extra and f' ({extra})'}"
+        traceback = _traceback(self, record)
+        return f"{line}\n{traceback}" if traceback else line
 
 
 class JsonFormatter(logging.Formatter):
@@ -30,24 +46,71 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
-            **{name: getattr(record, name) for name in EXTRA_FIELDS if hasattr(record, name)},
+            **_extra(record),
         }
-        if record.exc_info:
-            fields["traceback"] = self.formatException(record.exc_info)
+        traceback = _traceback(self, record)
+        if traceback:
+            fields["traceback"] = traceback
         return json.dumps(fields, ensure_ascii=False)
+
+
+def set_up_logging(settings: Settings) -> None:
+    """Send everything from LOG_LEVEL on (or the level of the worker's option -l) to standard error.
+
+    Warnings of Python and errors that end the process become lines too.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if settings.log_format is LogFormat.JSON else TextFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(_level_of_command_line() or settings.log_level)
+    # Celery tells of each task it receives and finishes, which is what Flower shows, and of all that the pool is given.
+    for name in ("celery.worker.strategy", "celery.app.trace", "celery.pool"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    warnings.showwarning = _log_warning
+    sys.excepthook = _log_exception
+    threading.excepthook = lambda hook: _log_exception(hook.exc_type, hook.exc_value, hook.exc_traceback)
+
+
+def _level_of_command_line() -> int | None:
+    """The level given with `celery … worker -l`; None where only Celery's default stands there."""
+    context = click.get_current_context(silent=True)
+    if context is None or context.get_parameter_source("loglevel") is not ParameterSource.COMMANDLINE:
+        return None
+    level = context.params["loglevel"]
+    return level if isinstance(level, int) else None
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in EXTRA_FIELDS if getattr(record, name, None) is not None}
+
+
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    """The traceback of the exception, or one that was caught in another process; without e-mail addresses."""
+    text = formatter.formatException(record.exc_info) if record.exc_info else getattr(record, "traceback", "")
+    return _EMAIL.sub("***@***", text).rstrip("\n")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return match[0].encode("unicode_escape").decode()
 
 
 def _moment(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def set_up_logging(settings: Settings) -> None:
-    """Send everything from LOG_LEVEL on to standard error."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if settings.log_format is LogFormat.JSON else TextFormatter())
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(settings.log_level)
-    # Celery tells of each task it receives and finishes; that is what Flower shows.
-    for name in ("celery.worker.strategy", "celery.app.trace"):
-        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+def _log_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    words = " ".join(str(message).split())
+    logging.getLogger("py.warnings").warning("%s: %s (%s:%d)", category.__name__, words, filename, lineno)
+
+
+def _log_exception(kind: type[BaseException], error: BaseException | None, traceback: TracebackType | None) -> None:
+    if error is not None and not issubclass(kind, KeyboardInterrupt | SystemExit):
+        logging.getLogger("dbstorage").critical("Unexpected %s.", kind.__name__, exc_info=(kind, error, traceback))

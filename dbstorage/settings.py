@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar, cast
 from urllib.parse import urlsplit
@@ -44,9 +44,9 @@ class LogFormat(StrEnum):
 class Settings:
     """All settings; durations in seconds."""
 
-    redis_url: str
+    redis_url: str = field(repr=False)
     database: DatabaseAddress
-    broker_url: str
+    broker_url: str = field(repr=False)
     command_stream: str = "exness:dbstorage-stream"
     response_stream: str = "exness:response-stream"
     consumer_group: str = "dbstorage"

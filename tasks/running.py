@@ -1,5 +1,6 @@
 """How a task called through the broker runs: an operator's call, or the retry of a failed task."""
 
+import logging
 import random
 from typing import Any
 
@@ -13,6 +14,8 @@ from dbstorage.storage.call import run_call
 from dbstorage.storage.outcome import Outcome, Status
 from dbstorage.storage.resources import resources_of
 from dbstorage.wire.entry import Layout, Request
+
+logger = logging.getLogger(__name__)
 
 #: Longest pause between two attempts while a server is away, in seconds.
 LONGEST_PAUSE = 5.0
@@ -47,6 +50,9 @@ class StorageTask(Task):  # type: ignore[misc]  # Celery has no types
         except (DatabaseUnavailableError, RedisUnavailableError) as error:
             # An outage counts no attempt.
             raise self.retry(exc=error, countdown=random.uniform(0.5, LONGEST_PAUSE), throw=False) from error
+        if outcome.status is Status.FAILED:
+            task_id = self.request.id
+            logger.warning("%s failed: %s", task_id, outcome.message, extra={"task_id": task_id, "code": outcome.code})
         return told(outcome)
 
 

@@ -175,7 +175,9 @@ class Execution:
             left = batch.part(index for index, done in enumerate(report.acknowledged) if not done)
             if report.crash:
                 logger.error(
-                    "A batch of %d entries met a bug; they are run alone.\n%s", len(left.entries), report.crash
+                    "A batch of %d entries met a bug; they are run alone.",
+                    len(left.entries),
+                    extra={"traceback": report.crash},
                 )
                 self.waiting.extendleft(reversed(left.singles()))
             elif left.entries and report.outage is None and not answered and len(left.entries) == len(batch.entries):

@@ -17,6 +17,7 @@ from dbstorage.reader.group import accepted, parse_consumers
 from dbstorage.reader.lease import give_up
 from dbstorage.reader.session import Session, State
 from dbstorage.settings import Ordering, Settings
+from dbstorage.storage.batch import UNAVAILABLE
 from dbstorage.storage.outcome import Outcome, Report
 from dbstorage.storage.resources import connect_redis
 from dbstorage.wire.entry import StreamEntry
@@ -124,7 +125,8 @@ class StreamReader:
     def finished(self, done: list[tuple[StreamRequest, Outcome]], report: Report, runtime: float) -> None:
         """Outcomes are known: tell Flower, the log and the metrics."""
         for request, outcome in done:
-            if outcome.code is not None:
+            # Of an outage the log tells once.
+            if outcome.code is not None and outcome.code != UNAVAILABLE:
                 logger.warning(
                     "%s %s: %s", request.id, outcome.status, outcome.message or outcome.code,
                     extra={"task_id": request.id, "entry_id": request.entry_id, "code": outcome.code},
