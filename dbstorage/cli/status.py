@@ -1,0 +1,121 @@
+import json
+import sys
+import time
+from dataclasses import asdict
+
+import click
+
+from dbstorage.cli.settings import settings_for_command
+from dbstorage.cli.tables import print_table
+from dbstorage.failed_tasks.filters import State
+from dbstorage.failed_tasks.readable import printable
+from dbstorage.settings import Ordering
+from dbstorage.status import Status, StreamStatus, read_status
+
+UNHEALTHY = 1
+UNKNOWN = "unknown"
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; null is what cannot be told.")
+@click.option(
+    "--watch",
+    type=click.FloatRange(min=0.1),
+    is_flag=False,
+    flag_value=2.0,
+    metavar="[SECONDS]",
+    help="Look again and again, every 2 seconds where no number is given; with --json a line each time.",
+)
+def status(as_json: bool, watch: float | None) -> None:
+    """Show how far the work is behind, who does it, what failed, and whether both servers answer.
+
+    Lag is the number of entries nobody has read, pending those that were read and are not finished. What Redis or
+    PostgreSQL cannot tell is `unknown`.
+
+    \b
+    Exit codes:
+      0  both servers can be used
+      1  one of them cannot
+      2  wrong usage or settings
+    """
+    settings = settings_for_command()
+    if watch is None:
+        found = read_status(settings)
+        _print(found, as_json, indent=2)
+        sys.exit(0 if found.healthy else UNHEALTHY)
+    try:
+        while True:
+            found = read_status(settings)
+            click.clear()  # does nothing where there is no terminal
+            _print(found, as_json, indent=None)
+            sys.stdout.flush()
+            time.sleep(watch)
+    except KeyboardInterrupt:
+        sys.exit(0 if found.healthy else UNHEALTHY)
+
+
+def _print(found: Status, as_json: bool, indent: int | None) -> None:
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=indent))
+        return
+    redis, database = found.redis, found.database
+    for name, value in [
+        ("redis", _server(redis.up, redis.version, redis.url)),
+        ("stream", f"{printable(redis.name)} (group {printable(redis.group)})"),
+        ("length", _number(redis.length)),
+        ("lag", f"{redis.lag_at_least} or more" if redis.lag_at_least else _number(redis.lag)),
+        ("oldest unread", _age(redis.oldest_unread_seconds, redis.lag)),
+        ("pending", _number(redis.pending)),
+        ("oldest pending", _age(redis.oldest_pending_seconds, redis.pending)),
+        ("reader", _reader(redis)),
+        ("database", _server(database.up, database.version, database.address)),
+        ("failed tasks", "none" if database.failed_tasks == {} else "" if database.failed_tasks else UNKNOWN),
+    ]:
+        click.echo(f"{name + ':':16}{value}".rstrip())
+    if database.failed_tasks:
+        _print_counts(database.failed_tasks)
+    if redis.consumers:
+        click.echo("consumers:")
+        print_table(
+            ["name", "pending", "idle", "alive"],
+            [
+                (printable(one.name), one.pending, f"{one.idle_seconds:.1f} s", "yes" if one.alive else "no")
+                for one in redis.consumers
+            ],
+            right=["pending", "idle"],
+        )
+    else:
+        click.echo(f"{'consumers:':16}{UNKNOWN if redis.consumers is None else 'none'}")
+    for problem in (redis.problem, database.problem):
+        if problem is not None:
+            click.echo(problem, err=True)
+
+
+def _print_counts(counts: dict[str, dict[str, int]]) -> None:
+    states = [state.value for state in State]
+    rows = [(printable(code), *(by_state.get(state, 0) for state in states)) for code, by_state in counts.items()]
+    print_table(["code", *states], rows, right=states)
+
+
+def _server(up: bool, version: str | None, place: str) -> str:
+    return f"{'up' if up else 'down'}{f', version {version}' if version else ''}, {place}"
+
+
+def _number(value: int | None) -> str:
+    return UNKNOWN if value is None else str(value)
+
+
+def _age(seconds: float | None, number: int | None) -> str:
+    if number == 0:
+        return "none"
+    return UNKNOWN if seconds is None else f"{seconds:.1f} s"
+
+
+def _reader(redis: StreamStatus) -> str:
+    if not redis.up:
+        return UNKNOWN
+    if redis.reader is not None:
+        return f"{printable(redis.reader.name)} on {printable(redis.reader.host)} (process {redis.reader.process_id})"
+    if redis.ordering == Ordering.PARALLEL:
+        return "every worker (ORDERING=parallel)"
+    return "none: no worker reads the stream"

@@ -1,0 +1,183 @@
+"""How the service stands: its stream, its workers, its database and what failed; asks both servers, changes nothing."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError
+from sqlalchemy import text
+
+from dbstorage.database.engine import create_engine
+from dbstorage.errors import DatabaseNotReadyError, DBStorageError
+from dbstorage.failed_tasks.access import connected
+from dbstorage.failed_tasks.store import count_by_code
+from dbstorage.keys import lease_key, worker_key
+from dbstorage.metrics.figures import StreamFigures, read_stream
+from dbstorage.reader.lease import Owner
+from dbstorage.settings import Settings, without_password
+from dbstorage.storage.resources import connect_redis
+
+#: Unread entries that are counted one by one where Redis does not tell their number.
+MOST_COUNTED = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consumer:
+    """A member of the consumer group; `alive` says whether a worker of this name renews its sign of life."""
+
+    name: str
+    pending: int
+    idle_seconds: float
+    alive: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """The worker that reads the stream in strict order."""
+
+    name: str
+    host: str
+    process_id: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamStatus:
+    """The command stream as Redis tells it; None is what it cannot tell. Ages in seconds, by Redis' clock."""
+
+    up: bool
+    url: str
+    #: Why Redis, or the stream in it, cannot be used.
+    problem: str | None = None
+    version: str | None = None
+    name: str
+    group: str
+    length: int | None = None
+    lag: int | None = None
+    #: Set where the lag is unknown because there are more unread entries than were counted.
+    lag_at_least: int | None = None
+    pending: int | None = None
+    oldest_pending_seconds: float | None = None
+    oldest_unread_seconds: float | None = None
+    consumers: list[Consumer] | None = None
+    ordering: str
+    #: None in parallel order, and where nobody reads.
+    reader: Reader | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatabaseStatus:
+    """PostgreSQL and the failed tasks in it; None is what could not be asked."""
+
+    up: bool
+    address: str
+    problem: str | None = None
+    version: str | None = None
+    #: code -> state -> number of tasks
+    failed_tasks: dict[str, dict[str, int]] | None = field(default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """Both servers at one moment."""
+
+    redis: StreamStatus
+    database: DatabaseStatus
+
+    @property
+    def healthy(self) -> bool:
+        """Whether both servers can be used."""
+        return self.redis.problem is None and self.database.problem is None
+
+
+def read_status(settings: Settings) -> Status:
+    """Ask both servers; one that is away is reported, nothing is raised."""
+    return Status(redis=_stream_status(settings), database=_database_status(settings))
+
+
+def _stream_status(settings: Settings) -> StreamStatus:
+    known: dict[str, Any] = {
+        "url": without_password(settings.redis_url),
+        "name": settings.command_stream,
+        "group": settings.consumer_group,
+        "ordering": settings.ordering.value,
+    }
+    redis = connect_redis(settings.redis_url)
+    try:
+        redis.ping()
+        known |= {"up": True, "version": _version(redis)}
+        figures = read_stream(redis, settings)
+        if figures is None:
+            return StreamStatus(**known, problem=f"The key {settings.command_stream} is not a stream.")
+        return StreamStatus(
+            **known,
+            length=figures.entries,
+            **_lag(redis, settings, figures),
+            pending=figures.pending,
+            oldest_pending_seconds=figures.oldest_pending_age,
+            oldest_unread_seconds=figures.oldest_unread_age,
+            consumers=_consumers(redis, settings),
+            reader=_reader(redis, settings),
+        )
+    except (RedisError, OSError) as error:
+        return StreamStatus(**{**known, "up": False}, problem=f"Redis cannot be used: {error}")
+    finally:
+        redis.close()
+
+
+def _version(redis: Redis) -> str | None:
+    try:
+        information: Any = redis.info("server")
+    except ResponseError:
+        return None  # some hosted servers keep it to themselves
+    return str(information.get("redis_version")) if "redis_version" in information else None
+
+
+def _lag(redis: Redis, settings: Settings, figures: StreamFigures) -> dict[str, Any]:
+    """Count what Redis 6.2 never tells, and later ones not after entries were deleted."""
+    if figures.lag is not None or figures.pending is None:
+        return {"lag": figures.lag}
+    groups: Any = redis.xinfo_groups(settings.command_stream)
+    [last_read] = [group["last-delivered-id"] for group in groups if group["name"] == settings.consumer_group.encode()]
+    first: Any = redis.xrange(settings.command_stream, count=1)
+    unread: Any = redis.xrange(settings.command_stream, min=b"(" + last_read, count=MOST_COUNTED + 1)
+    if len(unread) <= MOST_COUNTED:
+        return {"lag": len(unread)}
+    if unread[0][0] == first[0][0]:
+        return {"lag": figures.entries}  # nobody has read any of it
+    return {"lag": None, "lag_at_least": len(unread)}
+
+
+def _consumers(redis: Redis, settings: Settings) -> list[Consumer] | None:
+    try:
+        found: Any = redis.xinfo_consumers(settings.command_stream, settings.consumer_group)
+    except ResponseError:
+        return None  # no stream, or no such group
+    names = [consumer["name"].decode(errors="replace") for consumer in found]
+    signs: Any = redis.mget([worker_key(settings, name) for name in names]) if names else []
+    return [
+        Consumer(name=name, pending=item["pending"], idle_seconds=item["idle"] / 1000, alive=sign is not None)
+        for name, item, sign in zip(names, found, signs, strict=True)
+    ]
+
+
+def _reader(redis: Redis, settings: Settings) -> Reader | None:
+    token: Any = redis.get(lease_key(settings))
+    owner = Owner.parse(token.decode(errors="replace")) if token is not None else None
+    return Reader(name=owner.node_name, host=owner.host, process_id=owner.process_id) if owner else None
+
+
+def _database_status(settings: Settings) -> DatabaseStatus:
+    address = str(settings.database)
+    version: str | None = None
+    engine = create_engine(settings.database, application_name="dbstorage status")
+    try:
+        with connected(engine) as connection:
+            version = str(connection.scalar(text("SHOW server_version")))
+            counts = count_by_code(connection)
+    except DBStorageError as error:
+        up = isinstance(error, DatabaseNotReadyError)
+        return DatabaseStatus(up=up, address=address, version=version, problem=str(error))
+    finally:
+        engine.dispose()
+    failed = {code: {state.value: number for state, number in states.items()} for code, states in counts.items()}
+    return DatabaseStatus(up=True, address=address, version=version, failed_tasks=failed)
