@@ -1,0 +1,27 @@
+"""Whether Celery's broker can be reached."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from kombu.connection import Connection
+from kombu.exceptions import OperationalError
+
+from dbstorage.checks.finding import Finding, fine, problem
+from dbstorage.settings import Settings, without_password
+
+BROKER = "Broker"
+CONNECT_TIMEOUT = 5.0
+
+
+def check_broker(settings: Settings) -> Iterator[Finding]:
+    """Yield one finding."""
+    address = without_password(settings.broker_url)
+    # kombu has no type hints.
+    connect: Any = Connection
+    with connect(settings.broker_url, connect_timeout=CONNECT_TIMEOUT) as connection:
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_TIMEOUT)
+        except (OperationalError, *connection.connection_errors, *connection.channel_errors) as error:
+            yield problem(BROKER, f"{address} cannot be used: {str(error).rstrip('.')}.")
+        else:
+            yield fine(BROKER, f"{address} answers.")

@@ -1,0 +1,35 @@
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Grade(StrEnum):
+    """What a finding means for the service."""
+
+    FINE = "fine"
+    #: It works, but a person should know.
+    WARNING = "warning"
+    #: The service cannot work like this.
+    PROBLEM = "problem"
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at, and a sentence on what was found."""
+
+    subject: str
+    grade: Grade
+    sentence: str
+
+
+def fine(subject: str, sentence: str) -> Finding:
+    """A finding that needs nobody."""
+    return Finding(subject, Grade.FINE, sentence)
+
+
+def warning(subject: str, sentence: str) -> Finding:
+    """A finding that a person should know of."""
+    return Finding(subject, Grade.WARNING, sentence)
+
+
+def problem(subject: str, sentence: str) -> Finding:
+    """A finding that keeps the service from working."""
+    return Finding(subject, Grade.PROBLEM, sentence)

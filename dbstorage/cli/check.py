@@ -1,0 +1,46 @@
+import json
+import sys
+from itertools import chain
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from dbstorage.checks.broker import check_broker
+from dbstorage.checks.database_server import check_database
+from dbstorage.checks.finding import Finding, Grade
+from dbstorage.checks.redis_server import check_redis
+from dbstorage.cli.settings import settings_for_command
+
+PROBLEMS = 1
+STYLES = {Grade.FINE: "green", Grade.WARNING: "yellow", Grade.PROBLEM: "bold red"}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array of what was found.")
+def check(as_json: bool) -> None:
+    """Look at both servers, the streams and the tables, and say what would keep the service from working.
+
+    Nothing is changed: it also says what `alembic upgrade head` would do.
+
+    \b
+    Exit codes:
+      0  no problem (there may be warnings)
+      1  a problem
+      2  wrong usage or settings
+    """
+    settings = settings_for_command()
+    findings = list(chain(check_redis(settings), check_broker(settings), check_database(settings.database)))
+    if as_json:
+        click.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
+    else:
+        _print(findings)
+    sys.exit(PROBLEMS if any(finding.grade is Grade.PROBLEM for finding in findings) else 0)
+
+
+def _print(findings: list[Finding]) -> None:
+    console = Console(soft_wrap=True)
+    width = max(len(finding.subject) for finding in findings)
+    for finding in findings:
+        line = Text(f"{finding.grade:8} ", style=STYLES[finding.grade])
+        console.print(line.append(f"{finding.subject:{width}}  {finding.sentence}", style="default"))

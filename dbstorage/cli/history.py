@@ -1,0 +1,120 @@
+import json
+import sys
+from typing import Any
+
+import click
+
+from dbstorage.cli.settings import settings_for_command
+from dbstorage.cli.tables import print_table
+from dbstorage.commands.questions import HIGHEST_LIMIT
+from dbstorage.errors import DBStorageError
+from dbstorage.storage.resources import connect_redis
+from dbstorage.traffic.answers import ask_history
+from dbstorage.wire.received import ReceivedAnswer
+
+FAILED = 1
+EXPLANATIONS = {
+    "missing_user_id": "the question names no user",
+    "unavailable": "the service cannot use its database at the moment",
+}
+COLUMNS = {
+    "closeTime": "closed",
+    "orderId": "order",
+    "symbol": "symbol",
+    "type": "type",
+    "quantity": "quantity",
+    "openPrice": "open price",
+    "closePrice": "close price",
+    "profitLoss": "profit",
+}
+DETAIL_COLUMNS = {
+    "openTime": "opened",
+    "leverage": "leverage",
+    "takeProfit": "take profit",
+    "stopLoss": "stop loss",
+    "stippage": "slippage",
+    "closeReason": "reason",
+}
+NUMBERS = ("quantity", "open price", "close price", "profit", "leverage", "take profit", "stop loss", "slippage")
+
+
+class NoAnswerError(DBStorageError):
+    """Raised when nobody answered in time."""
+
+    code = "no_answer"
+
+
+@click.command()
+@click.argument("user", metavar="USER")
+@click.option("--limit", type=click.IntRange(1, HIGHEST_LIMIT), help="Orders at most. [default: the service's own]")
+@click.option("--all", "every", is_flag=True, help="All orders, page by page; --limit is the size of a page then.")
+@click.option("--detail", is_flag=True, help="Also leverage, limits, slippage and, where it is kept, the reason.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds to wait. [default: QUERY_TTL + 1]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def history(user: str, limit: int | None, every: bool, detail: bool, timeout: float | None, as_json: bool) -> None:
+    """Ask the service for the closed orders of USER (a userId) and print them, the last closed first.
+
+    The question goes through the command stream and the answer comes through the response stream, as for any other
+    client, so this also shows whether the service works.
+
+    \b
+    Exit codes:
+      0  answered
+      1  no answer in time, answered with an error, or Redis cannot be used
+      2  wrong usage or settings
+    """
+    settings = settings_for_command()
+    seconds = settings.query_ttl + 1 if timeout is None else timeout
+
+    def ask(cursor: str | None) -> ReceivedAnswer:
+        size = HIGHEST_LIMIT if every and limit is None else limit
+        answer = ask_history(redis, settings, user, limit=size, cursor=cursor, detail=detail, timeout=seconds)
+        if answer is None:
+            raise NoAnswerError(
+                f"No answer within {seconds:g} s: is a worker running (celery -A dbstorage worker), "
+                "and is it not far behind (dbstorage status)?"
+            )
+        return answer
+
+    with connect_redis(settings.redis_url) as redis:
+        answer = ask(None)
+        orders = answer.orders
+        while every and answer.next_cursor is not None:
+            answer = ask(answer.next_cursor)
+            orders += answer.orders
+    if as_json:
+        click.echo(json.dumps(_as_json(user, orders, answer)))
+    else:
+        _print(user, orders, answer, detail)
+    sys.exit(FAILED if answer.error else 0)
+
+
+def _as_json(user: str, orders: list[dict[str, Any]], last: ReceivedAnswer) -> dict[str, Any]:
+    return {
+        "userId": user,
+        "orders": orders,
+        "hasMore": last.has_more,
+        "nextCursor": last.next_cursor,
+        "error": last.error,
+    }
+
+
+def _print(user: str, orders: list[dict[str, Any]], last: ReceivedAnswer, detail: bool) -> None:
+    columns = {**COLUMNS, **DETAIL_COLUMNS} if detail else COLUMNS
+    if orders:
+        rows = [[_cell(order.get(name)) for name in columns] for order in orders]
+        print_table(list(columns.values()), rows, right=NUMBERS)
+    if last.error:
+        explanation = EXPLANATIONS.get(last.error)
+        click.echo(f"The answer is the error {last.error}{f': {explanation}' if explanation else ''}.", err=True)
+    elif not orders:
+        click.echo(f"No closed order of user {user} is stored.", err=True)
+    elif last.has_more:
+        click.echo(f"These are the last {len(orders):,} orders; --all shows the older ones too.", err=True)
+
+
+def _cell(value: Any) -> Any:
+    # As many digits as a person reads; --json has all of them.
+    return f"{value:.10g}" if isinstance(value, float) else value

@@ -1,0 +1,212 @@
+import json
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import click
+from redis import Redis
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from dbstorage.cli.settings import settings_for_command
+from dbstorage.database.engine import create_engine
+from dbstorage.errors import DatabaseUnavailableError
+from dbstorage.settings import Settings
+from dbstorage.storage.resources import connect_redis
+from dbstorage.traffic.files import STANDARD_INPUT, check_lines, open_commands, read_lines
+from dbstorage.traffic.progress import Answered, FailedCount, count_acknowledged, count_failed
+from dbstorage.traffic.sending import Sent, send_commands
+from dbstorage.wire.entry import Layout
+
+NOT_FINISHED = 1
+WRONG_FILE = 2
+#: Seconds that Redis may take for one chunk of entries.
+REDIS_TIMEOUT = 10.0
+#: Seconds between two looks at how far the workers are.
+LOOK_INTERVAL = 0.05
+
+#: Called with how much is done by now.
+Advance = Callable[[int], None]
+
+
+@click.command()
+@click.argument("file", metavar="FILE")
+@click.option(
+    "--layout",
+    type=click.Choice([layout.value for layout in Layout]),
+    default=Layout.ENVELOPE.value,
+    show_default=True,
+    help="One field `message` with the line as it stands, or a field for each of its keys.",
+)
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Entries a second at most, sent steadily.")
+@click.option("--wait/--no-wait", default=True, help="Wait until the workers are done with them (default: yes).")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="Seconds without any progress after which waiting ends.",
+)
+@click.option("--raw", is_flag=True, help="Send each line as it stands, whatever it is: for testing bad input.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def send(file: str, layout: str, rate: float | None, wait: bool, timeout: float, raw: bool, as_json: bool) -> None:
+    """Play a file of commands, one JSON object a line, into the command stream; - is standard input.
+
+    The whole file is checked first: with a line that is no JSON object, nothing is sent. At the end it says what became
+    of the entries, of the questions among them, and of what failed (see `dbstorage failed`).
+
+    \b
+    Exit codes:
+      0  sent, and acknowledged if waited for
+      1  not acknowledged in time, or Redis cannot be used
+      2  wrong usage, settings or file
+    """
+    wanted_layout = Layout(layout)
+    if raw and wanted_layout is Layout.FLAT:
+        raise click.UsageError("--raw sends lines as they stand, so it goes with the layout envelope only.")
+    settings = settings_for_command()
+    name = "standard input" if file == STANDARD_INPUT else file
+    try:
+        opened = open_commands(file)
+    except OSError as error:
+        _refuse(f"{name} cannot be read: {error.strerror}.")
+    with opened, connect_redis(settings.redis_url, REDIS_TIMEOUT) as redis:
+        lines = _check(opened, name, wanted_layout, raw)
+        answered = Answered(redis, settings)
+
+        def heard(sent: Sent) -> None:
+            advance(len(sent.entry_ids))
+            answered.read()
+
+        started = time.monotonic()
+        with _progress("Sending", lines) as advance:
+            sent = send_commands(redis, settings.command_stream, read_lines(opened), wanted_layout, rate, heard)
+        seconds = time.monotonic() - started
+        report: dict[str, Any] = {"sent": lines, "seconds": round(seconds, 3)}
+        if wait:
+            with _progress("Waiting", lines) as advance:
+                report |= _outcome(redis, settings, sent, answered, timeout, advance)
+    if as_json:
+        click.echo(json.dumps(report))
+    else:
+        for sentence in _sentences(report, settings):
+            click.echo(sentence)
+    sys.exit(0 if not wait or report["acknowledged"] == lines else NOT_FINISHED)
+
+
+def _check(file: BinaryIO, name: str, layout: Layout, raw: bool) -> int:
+    """The number of lines; ends the command when there is anything wrong with them."""
+    checked = check_lines(file, layout)
+    if not checked.lines:
+        _refuse(f"{name} holds no line, so there is nothing to send.")
+    if checked.faults and not raw:
+        more = checked.fault_count - len(checked.faults)
+        _refuse(
+            f"{name} was not sent; expected one JSON object a line (--raw sends lines as they stand).",
+            *checked.faults,
+            *([f"{more:,} more lines are wrong."] if more else []),
+        )
+    return checked.lines
+
+
+def _refuse(*sentences: str) -> None:
+    for sentence in sentences:
+        click.echo(sentence, err=True)
+    sys.exit(WRONG_FILE)
+
+
+def _outcome(
+    redis: Redis, settings: Settings, sent: Sent, answered: Answered, timeout: float, advance: Advance
+) -> dict[str, Any]:
+    """Wait, and say what became of the entries."""
+    total = len(sent.entry_ids)
+    started = last_progress = time.monotonic()
+    acknowledged = 0
+    while True:
+        now_acknowledged = count_acknowledged(redis, settings, sent.entry_ids)
+        answered.read()
+        if now_acknowledged > acknowledged:
+            acknowledged, last_progress = now_acknowledged, time.monotonic()
+            advance(acknowledged)
+        if acknowledged == total or time.monotonic() - last_progress > timeout:
+            break
+        time.sleep(LOOK_INTERVAL)
+    waited = time.monotonic() - started
+    # An answer is written before its question is acknowledged, so the last ones have come by now.
+    answered.read()
+    return {
+        "acknowledged": acknowledged,
+        "waited_seconds": round(waited, 3),
+        "questions": len(sent.questions),
+        "answered": answered.count(sent),
+        **_failures(settings, sent),
+    }
+
+
+def _failures(settings: Settings, sent: Sent) -> dict[str, Any]:
+    """Failed and retrying entries by code, None where the database does not tell."""
+    engine = create_engine(settings.database)
+    try:
+        counts: list[FailedCount] = count_failed(engine, sent.entry_ids)
+    except DatabaseUnavailableError as error:
+        return {"failed": None, "retrying": None, "failed_unknown": str(error)}
+    finally:
+        engine.dispose()
+    by_state: dict[str, dict[str, int]] = defaultdict(dict)
+    for state, code, entries in counts:
+        by_state[state][code] = entries
+    return {"failed": by_state["failed"], "retrying": by_state["retrying"]}
+
+
+def _sentences(report: dict[str, Any], settings: Settings) -> Iterator[str]:
+    sent, seconds = report["sent"], report["seconds"]
+    speed = f", {sent / seconds:,.0f} a second" if seconds else ""
+    yield f"Sent {sent:,} entries to {settings.command_stream} in {seconds:.1f} s{speed}."
+    if "acknowledged" not in report:
+        return
+    acknowledged, waited = report["acknowledged"], report["waited_seconds"]
+    if acknowledged == sent:
+        yield f"All of them were acknowledged {waited:.1f} s later."
+    else:
+        group = settings.consumer_group
+        yield f"Only {acknowledged:,} of them were acknowledged by the group {group} within {waited:.1f} s:"
+        yield "is a worker running (celery -A dbstorage worker), and what does its log say?"
+    if report["questions"]:
+        yield f"Answered: {report['answered']:,} of {report['questions']:,} questions."
+    if report["answered"] < report["questions"]:
+        yield f"A question older than {settings.query_ttl:g} s (QUERY_TTL) is not answered any more."
+    if report["failed"] is None:
+        yield f"Whether any failed is unknown. {report['failed_unknown']}"
+        return
+    yield f"Failed: {_by_code(report['failed'])}."
+    if report["retrying"]:
+        yield f"Waiting for another attempt: {_by_code(report['retrying'])}."
+
+
+def _by_code(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {code}" for code, count in counts.items()) or "none"
+
+
+class Speed(ProgressColumn):
+    """Entries a second, as soon as it can be told."""
+
+    def render(self, task: Task) -> Text:
+        """The column's text."""
+        return Text("" if task.speed is None else f"{task.speed:,.0f} a second")
+
+
+@contextmanager
+def _progress(what: str, total: int) -> Iterator[Advance]:
+    """A bar on the terminal; nothing where standard error is none."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done: progress.update(task, completed=done)
