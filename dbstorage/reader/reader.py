@@ -17,8 +17,7 @@ from dbstorage.reader.group import accepted, parse_consumers
 from dbstorage.reader.lease import give_up
 from dbstorage.reader.session import Session, State
 from dbstorage.settings import Ordering, Settings
-from dbstorage.storage.batch import UNAVAILABLE
-from dbstorage.storage.outcome import Outcome, Report
+from dbstorage.storage.outcome import Outcome, Report, Status
 from dbstorage.storage.resources import connect_redis
 from dbstorage.wire.entry import StreamEntry
 from dbstorage.worker.internals import stop_worker, submit
@@ -125,10 +124,11 @@ class StreamReader:
     def finished(self, done: list[tuple[StreamRequest, Outcome]], report: Report, runtime: float) -> None:
         """Outcomes are known: tell Flower, the log and the metrics."""
         for request, outcome in done:
-            # Of an outage the log tells once.
-            if outcome.code is not None and outcome.code != UNAVAILABLE:
-                logger.warning(
-                    "%s %s: %s", request.id, outcome.status, outcome.message or outcome.code,
+            if outcome.code is not None:
+                # What is tried again by itself, or was answered with an error, is nobody's business yet.
+                level = logging.WARNING if outcome.status is Status.FAILED else logging.DEBUG
+                logger.log(
+                    level, "%s %s: %s", request.id, outcome.status, outcome.message or outcome.code,
                     extra={"task_id": request.id, "entry_id": request.entry_id, "code": outcome.code},
                 )  # fmt: skip
         self._metrics.batch_finished(((request.name, outcome) for request, outcome in done), report)

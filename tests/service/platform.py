@@ -113,9 +113,16 @@ class Platform:
         wait_until(self.finished, "the stream to be worked off", seconds)
 
     def query(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        """Rows of a statement."""
-        if self._connection is None or self._connection.closed:
-            self._connection = psycopg2.connect(self.database_url)
+        """Rows of a statement; a connection that a test's restart of PostgreSQL has cut is made anew."""
+        try:
+            return self._query(statement, parameters)
+        except (psycopg2.OperationalError, psycopg2.InterfaceError):
+            self._connection = None
+            return self._query(statement, parameters)
+
+    def _query(self, statement: str, parameters: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        if self._connection is None:
+            self._connection = psycopg2.connect(self.database_url, options="-c search_path=public")
             self._connection.autocommit = True
         with self._connection.cursor() as cursor:
             cursor.execute(statement, parameters or None)
@@ -149,7 +156,7 @@ class Platform:
 
     def hold_orders(self) -> Any:
         """A connection that keeps orders from being written until it is closed."""
-        connection = psycopg2.connect(self.database_url)
+        connection = psycopg2.connect(self.database_url, options="-c search_path=public")
         connection.cursor().execute('LOCK TABLE "Orders" IN SHARE MODE')
         return connection
 

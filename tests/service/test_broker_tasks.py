@@ -11,7 +11,7 @@ import pytest
 from celery import Celery
 from celery.result import AsyncResult
 
-from dbstorage.celery import create_app
+from dbstorage.application import create_app
 from dbstorage.settings import load_settings
 from tests.service.platform import Platform, order, user
 from tests.waiting import wait_until

@@ -1,0 +1,82 @@
+"""The Celery application for given settings; nothing is read from the environment here."""
+
+from typing import Any
+
+from celery import Celery, signals
+
+from dbstorage.keys import PREFIX, TASK_QUEUE
+from dbstorage.logs import set_up_logging
+from dbstorage.metrics.service_metrics import ServiceMetrics
+from dbstorage.metrics.step import MetricsStep
+from dbstorage.reader.step import StreamReaderStep
+from dbstorage.settings import LogFormat, Settings
+
+#: Seconds after which a task taken by a worker that died is given to another; tasks take milliseconds.
+VISIBILITY_TIMEOUT = 60
+BROKER_SOCKET_TIMEOUT = 3
+
+
+class DBStorage(Celery):  # type: ignore[misc]  # Celery has no types
+    """The application with its settings, and what this process counts."""
+
+    settings: Settings
+    metrics: ServiceMetrics
+
+
+def create_app(settings: Settings) -> DBStorage:
+    """The application for these settings."""
+    app = DBStorage(
+        "dbstorage",
+        events="dbstorage.worker.internals:BatchingEvents",
+        include=["tasks.orders", "tasks.users", "tasks.history", "tasks.entries"],
+    )
+    app.settings = settings
+    app.metrics = ServiceMetrics()
+    app.conf.update(configuration(settings))
+    app.steps["worker"].add(MetricsStep)
+    app.steps["consumer"].add(StreamReaderStep)
+    # A receiver of this signal is what keeps Celery from setting up logging its own way.
+    signals.setup_logging.connect(lambda **_: set_up_logging(settings), weak=False)
+    signals.celeryd_init.connect(prepare_worker, weak=False)
+    return app
+
+
+def prepare_worker(instance: Any, **_: Any) -> None:
+    """Called first of all in a worker, before Celery itself warns of anything."""
+    settings: Settings = instance.app.settings
+    set_up_logging(settings)
+    # Celery's banner is no line of JSON.
+    instance.quiet = instance.quiet or settings.log_format is LogFormat.JSON
+
+
+def configuration(settings: Settings) -> dict[str, Any]:
+    """Celery's own settings."""
+    transport_options: dict[str, Any] = {}
+    if settings.broker_url.startswith("redis"):
+        transport_options = {
+            "global_keyprefix": PREFIX,
+            "visibility_timeout": VISIBILITY_TIMEOUT,
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            "socket_timeout": BROKER_SOCKET_TIMEOUT,
+            "socket_connect_timeout": BROKER_SOCKET_TIMEOUT,
+            "socket_keepalive": True,
+        }
+    return {
+        "broker_url": settings.broker_url,
+        "broker_transport_options": transport_options,
+        "broker_connection_max_retries": None,
+        "broker_connection_retry_on_startup": True,
+        "task_default_queue": TASK_QUEUE,
+        "task_acks_late": True,
+        "task_ignore_result": True,
+        "worker_consumer": "dbstorage.worker.internals:PatientConsumer",
+        "worker_concurrency": 2,
+        "worker_prefetch_multiplier": 1,
+        "worker_send_task_events": True,
+        "worker_redirect_stdouts": False,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_enable_remote_control": True,
+        "result_backend": None,
+        "enable_utc": True,
+    }
