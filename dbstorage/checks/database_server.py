@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from dbstorage.checks.finding import Finding, fine, problem, warning
+from dbstorage.checks.finding import Finding, Grade, fine, problem, warning
 from dbstorage.database.catalog import read_tables
 from dbstorage.database.engine import create_engine
 from dbstorage.database.migrate import describe
-from dbstorage.database.shape import TableShape, refuse_columns, shape_of
+from dbstorage.database.shape import TableShape, inspect_shape, refuse_columns, require_schema, shape_of
 from dbstorage.database.sqlstate import describe as describe_error
 from dbstorage.database.url import DatabaseAddress
-from dbstorage.errors import DBStorageError
+from dbstorage.errors import DatabaseNotReadyError, DBStorageError
 
 OLDEST, NEWEST = 15, 18
 SERVER, WRITES, TABLES, MIGRATION = "PostgreSQL", "PostgreSQL writes", "Tables", "Migration"
@@ -23,22 +23,25 @@ def check_database(address: DatabaseAddress) -> Iterator[Finding]:
     engine = create_engine(address, statement_timeout=30)
     try:
         with engine.connect() as connection:
-            findings = [_version(connection, address), *_writes(connection), _tables(connection)]
+            migration = list(_migration(address))
+            tables = _tables(connection, migrated=migration[0].grade is Grade.FINE)
+            findings = [_version(connection, address), *_writes(connection), tables, *migration]
     except DBAPIError as error:
-        yield problem(SERVER, f"{address} cannot be used: {describe_error(error)}.")
-        return
+        findings = [problem(SERVER, f"{address} cannot be used: {describe_error(error)}.")]
     finally:
         engine.dispose()
     yield from findings
+
+
+def _migration(address: DatabaseAddress) -> Iterator[Finding]:
     try:
         steps = describe(address)
     except DBStorageError as error:
         yield problem(MIGRATION, f"alembic upgrade head would refuse and change nothing. {error}")
         return
-    if steps:
-        for step in steps:
-            yield warning(MIGRATION, f"alembic upgrade head would: {step[0].lower()}{step[1:]}")
-    else:
+    for step in steps:
+        yield warning(MIGRATION, f"alembic upgrade head would: {step[0].lower()}{step[1:]}")
+    if not steps:
         yield fine(MIGRATION, "alembic upgrade head has nothing to do.")
 
 
@@ -63,7 +66,13 @@ def _writes(connection: Connection) -> Iterator[Finding]:
         yield warning(WRITES, f"Off: {', '.join(off)}. A crash may lose orders that were acknowledged already.")
 
 
-def _tables(connection: Connection) -> Finding:
+def _tables(connection: Connection, *, migrated: bool) -> Finding:
+    try:
+        if migrated:
+            return fine(TABLES, _in_words(inspect_shape(connection)))
+        require_schema(connection)
+    except DatabaseNotReadyError as error:
+        return problem(TABLES, str(error))
     tables = read_tables(connection)
     if len(tables) < 2:
         found = f"only {next(iter(tables.values())).title}" if tables else "neither User nor Orders"
