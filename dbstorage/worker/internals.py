@@ -113,4 +113,4 @@ def submit(
         error_callback=lambda information: on_lost(repr(information.exception)),
     )
     # The solo pool has run the function by now, and returns nothing.
-    return submitted is not None or not hasattr(pool, "_pool")
+    return submitted is not None or getattr(pool, "_pool", None) is None
