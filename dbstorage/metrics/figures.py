@@ -16,6 +16,10 @@ COUNT_FAILED = text(
 )
 
 
+#: Fails where the database is not migrated.
+TOUCH_FAILED = text("SELECT FROM dbstorage.failed_tasks LIMIT 1")
+
+
 @dataclass(frozen=True, kw_only=True)
 class StreamFigures:
     """The command stream and its group; None is what Redis cannot tell. Ages in seconds by Redis' clock."""

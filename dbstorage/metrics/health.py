@@ -8,7 +8,7 @@ from enum import StrEnum
 LONGEST_STANDSTILL = 30.0
 #: Seconds that a batch may take. A pool job ends within seconds (statement timeout), so that this one never will.
 LONGEST_BATCH = 120.0
-#: Seconds after which it counts as unknown whether the servers answer; they are asked every five seconds.
+#: Seconds after which it counts as unknown whether the servers answer; they are asked every two seconds.
 LONGEST_SILENCE = 20.0
 
 

@@ -10,14 +10,16 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dbstorage.database.engine import create_engine
 from dbstorage.database.sqlstate import Verdict, classify, describe
-from dbstorage.metrics.figures import Figures, count_failed_tasks, read_stream
+from dbstorage.metrics.figures import TOUCH_FAILED, Figures, count_failed_tasks, read_stream
 from dbstorage.metrics.service_metrics import ServiceMetrics
 from dbstorage.settings import Settings
 from dbstorage.storage.resources import connect_redis
 
 logger = logging.getLogger("dbstorage.metrics")
 
-GATHER_SECONDS = 5.0
+GATHER_SECONDS = 2.0
+#: Less often, because there may be millions of them.
+COUNT_SECONDS = 10.0
 MINUTE = 60.0
 REDIS_TIMEOUT = 1.0
 STATEMENT_TIMEOUT = 2.0
@@ -43,6 +45,7 @@ class Watch:
             settings.database, application_name="dbstorage metrics", statement_timeout=STATEMENT_TIMEOUT
         )
         self._figures = Figures()
+        self._count_at = 0.0
         self._logged = replace(metrics.totals)
         self._started_at = time.monotonic()
         self._stopped = threading.Event()
@@ -80,7 +83,7 @@ class Watch:
 
     def gather(self) -> None:
         """Ask Redis and the database, and show what they said."""
-        away = [sentence for sentence in (self._gather_stream(), self._gather_failed_tasks()) if sentence is not None]
+        away = [sentence for sentence in (self._gather_stream(), self._gather_database()) if sentence is not None]
         self._metrics.figures_gathered(self._figures)
         self._metrics.health.servers_asked(*away)
 
@@ -107,15 +110,30 @@ class Watch:
         self._figures = replace(self._figures, redis_up=True, stream=stream)
         return None
 
-    def _gather_failed_tasks(self) -> str | None:
+    def _gather_database(self) -> str | None:
+        try:
+            with self._engine.connect() as connection:
+                connection.execute(TOUCH_FAILED)
+        except SQLAlchemyError as error:
+            answered = classify(error) is not Verdict.OUTAGE
+            self._figures = replace(self._figures, database_up=answered, failed_tasks=None)
+            self._count_at = 0.0
+            if not answered:
+                self._engine.dispose()
+            return f"The database {'is not ready' if answered else 'does not answer'}: {describe(error)}."
+        self._figures = replace(self._figures, database_up=True)
+        if time.monotonic() >= self._count_at:
+            self._count_failed_tasks()
+        return None
+
+    def _count_failed_tasks(self) -> None:
+        self._count_at = time.monotonic() + COUNT_SECONDS
         try:
             with self._engine.connect() as connection:
                 failed_tasks = count_failed_tasks(connection)
         except SQLAlchemyError as error:
-            answered = classify(error) is not Verdict.OUTAGE
-            self._figures = replace(self._figures, database_up=answered, failed_tasks=None)
-            if not answered:
-                self._engine.dispose()
-            return f"The database {'is not ready' if answered else 'does not answer'}: {describe(error)}."
-        self._figures = replace(self._figures, database_up=True, failed_tasks=failed_tasks)
-        return None
+            # Too many to count within the time allowed is no reason to call the database away.
+            logger.debug("The failed tasks could not be counted: %s", describe(error))
+            self._figures = replace(self._figures, failed_tasks=None)
+        else:
+            self._figures = replace(self._figures, failed_tasks=failed_tasks)

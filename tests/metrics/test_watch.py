@@ -1,0 +1,131 @@
+import dataclasses
+import logging
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from dbstorage.database.url import parse_database_url
+from dbstorage.embedded import EmbeddedRedis
+from dbstorage.embedded.ports import choose_port
+from dbstorage.metrics.service_metrics import ServiceMetrics
+from dbstorage.metrics.watch import Watch
+from dbstorage.settings import Settings, load_settings
+from dbstorage.storage.outcome import ANSWERED, STORED, Outcome, Report, Status
+from tests.metrics.scraping import samples_of
+from tests.service.platform import GROUP, STREAM, Platform, user
+from tests.waiting import wait_until
+
+LINE = re.compile(r"ordersStored=(\d+) queriesProcessed=(\d+) errors=(\d+) uptime=(\d+)s lag=(\d+|unknown)")
+
+
+@contextmanager
+def running(watch: Watch) -> Iterator[None]:
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.stop()
+
+
+def lines(log: pytest.LogCaptureFixture) -> list[tuple[str, ...]]:
+    found = [LINE.fullmatch(record.getMessage()) for record in log.records if record.name == "dbstorage.metrics"]
+    return [match.groups() for match in found if match]
+
+
+def test_what_the_servers_say_is_shown(settings: Settings, platform: Platform) -> None:
+    platform.send(user("a"))
+    platform.redis.xgroup_create(STREAM, GROUP, "$")
+    metrics = ServiceMetrics()
+    Watch(settings, metrics).gather()
+    samples = samples_of(metrics.registry)
+    assert samples["dbstorage_redis_up"] == samples["dbstorage_database_up"] == samples["dbstorage_stream_entries"] == 1
+    assert samples["dbstorage_stream_lag_entries"] == 0
+    assert metrics.health.not_ready() is None
+
+
+def test_a_redis_that_is_away_is_down_and_takes_its_figures_with_it(settings: Settings, tmp_path: Path) -> None:
+    server = EmbeddedRedis(tmp_path / "redis", durable=False)
+    server.start()
+    metrics = ServiceMetrics()
+    watch = Watch(dataclasses.replace(settings, redis_url=server.url), metrics)
+    watch.gather()
+    assert "dbstorage_stream_entries" in samples_of(metrics.registry)
+    server.kill()
+    watch.gather()
+    samples = samples_of(metrics.registry)
+    assert samples["dbstorage_redis_up"] == 0
+    assert samples["dbstorage_database_up"] == 1
+    assert "dbstorage_stream_entries" not in samples
+    assert (metrics.health.not_ready() or "").startswith("Redis does not answer: ")
+    server.start()
+    watch.gather()
+    server.kill()
+    assert metrics.health.not_ready() is None
+
+
+def test_a_database_that_is_away_is_down(settings: Settings) -> None:
+    nowhere = parse_database_url(f"postgresql://user:secret@127.0.0.1:{choose_port()}/db")
+    metrics = ServiceMetrics()
+    Watch(dataclasses.replace(settings, database=nowhere), metrics).gather()
+    assert samples_of(metrics.registry)["dbstorage_database_up"] == 0
+    reason = metrics.health.not_ready() or ""
+    assert reason.startswith("The database does not answer: ")
+    assert "secret" not in reason
+    assert "\n" not in reason
+
+
+def test_a_database_without_our_tables_answers_but_is_not_ready(redis_url: str, empty_database_url: str) -> None:
+    settings = load_settings({"REDIS_URL": redis_url, "DATABASE_URL": empty_database_url})
+    metrics = ServiceMetrics()
+    Watch(settings, metrics).gather()
+    assert samples_of(metrics.registry)["dbstorage_database_up"] == 1
+    assert (metrics.health.not_ready() or "").startswith("The database is not ready: ")
+
+
+def test_the_log_line_counts_what_happened_since_the_last_one(
+    settings: Settings, platform: Platform, caplog: pytest.LogCaptureFixture
+) -> None:
+    platform.redis.xgroup_create(STREAM, GROUP, "$", mkstream=True)
+    metrics = ServiceMetrics()
+    watch = Watch(settings, metrics)
+    watch.gather()
+    failed = Outcome(Status.FAILED, "invalid_symbol", "no such symbol")
+    outcomes = [("createCloseOrder", STORED), ("createCloseOrder", failed), ("getCloseOrders", ANSWERED)]
+    metrics.batch_finished(outcomes, Report([], []))
+    with caplog.at_level(logging.INFO, "dbstorage.metrics"):
+        watch.log_line()
+        metrics.batch_finished([("createCloseOrder", STORED)] * 2, Report([], []))
+        watch.log_line()
+        watch.log_line()
+    assert [line[:3] + line[4:] for line in lines(caplog)] == [
+        ("1", "1", "1", "0"),
+        ("2", "0", "0", "0"),
+        ("0", "0", "0", "0"),
+    ]
+
+
+@pytest.mark.parametrize("metrics_port", [None, 9_999])
+def test_an_idle_worker_logs_its_line_again_and_again(
+    settings: Settings, metrics_port: int | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = dataclasses.replace(settings, metrics_port=metrics_port)
+    with (
+        caplog.at_level(logging.INFO, "dbstorage.metrics"),
+        running(Watch(settings, ServiceMetrics(), gather_seconds=0.01, minute=0.02)),
+    ):
+        wait_until(lambda: len(lines(caplog)) >= 3, "three lines")
+
+
+def test_a_line_without_redis_says_that_the_lag_is_unknown(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = dataclasses.replace(settings, redis_url=f"redis://127.0.0.1:{choose_port()}")
+    with (
+        caplog.at_level(logging.INFO, "dbstorage.metrics"),
+        running(Watch(settings, ServiceMetrics(), minute=0.02)),
+    ):
+        wait_until(lambda: lines(caplog), "a line")
+    assert lines(caplog)[0][4] == "unknown"
