@@ -59,7 +59,7 @@ def store_orders(connection: Connection, shape: TableShape, orders: Sequence[Clo
         undecided = [index for index in undecided if verdicts[index] is None]
         if not undecided:
             break
-        compared = _compare(connection, shape, [orders[index] for index in undecided])
+        compared = compare_orders(connection, shape, [orders[index] for index in undecided])
         for index, (exists, same, user_exists) in zip(undecided, compared, strict=True):
             if exists:
                 verdicts[index] = Verdict.DUPLICATE if same else Verdict.CONFLICT
@@ -76,7 +76,9 @@ def _insert(connection: Connection, shape: TableShape, orders: Sequence[CloseOrd
     return set(connection.exec_driver_sql(insert_statement(shape), (_as_json(orders),)).scalars())
 
 
-def _compare(connection: Connection, shape: TableShape, orders: Sequence[CloseOrder]) -> list[tuple[bool, bool, bool]]:
+def compare_orders(
+    connection: Connection, shape: TableShape, orders: Sequence[CloseOrder]
+) -> list[tuple[bool, bool, bool]]:
     """For each order: whether its id is stored, whether with the same content, and whether its user exists."""
     return [
         (row[0], row[1], row[2]) for row in connection.exec_driver_sql(compare_statement(shape), (_as_json(orders),))
