@@ -26,7 +26,7 @@ class MetricsServer:
 
     def __init__(self, metrics: ServiceMetrics, port: int) -> None:
         # The client's own doubling of every series; the process' start time says the same.
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self._server = _Server((EVERY_ADDRESS, port), _Handler)
         self._server.metrics = metrics
         self._thread = threading.Thread(target=self._server.serve_forever, name="dbstorage-http", daemon=True)
