@@ -13,7 +13,7 @@ from dbstorage.settings import LogFormat, Settings
 
 #: Seconds after which a task taken by a worker that died is given to another; tasks take milliseconds.
 VISIBILITY_TIMEOUT = 60
-BROKER_SOCKET_TIMEOUT = 3
+BROKER_SOCKET_TIMEOUT = 1
 
 
 class DBStorage(Celery):  # type: ignore[misc]  # Celery has no types

@@ -229,7 +229,9 @@ class Execution:
     def _outage_met(self, outage: Outage, reason: str) -> None:
         if self.outage is None:
             self._outage_since = time.monotonic()
-            logger.warning("%s is away: %s. Storing goes on when it is back.", outage.title(), reason.rstrip("."))
+            # Of a lost Redis the session tells.
+            level = logging.WARNING if outage is Outage.DATABASE else logging.INFO
+            logger.log(level, "%s is away: %s. Storing goes on when it is back.", outage.title(), reason.rstrip("."))
         self.outage = outage
         if outage is Outage.DATABASE:
             self._answer_unavailable()
@@ -244,7 +246,8 @@ class Execution:
 
     def _outage_over(self) -> None:
         if self.outage is not None:
-            logger.warning("%s is back after %.1f s.", self.outage.title(), time.monotonic() - self._outage_since)
+            level = logging.WARNING if self.outage is Outage.DATABASE else logging.INFO
+            logger.log(level, "%s is back after %.1f s.", self.outage.title(), time.monotonic() - self._outage_since)
         self.outage = None
         self._pause = 0.0
 

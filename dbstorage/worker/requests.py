@@ -15,13 +15,11 @@ logger = logging.getLogger(__name__)
 class StreamRequest:
     """An entry of the stream as a Celery task request; light, because there are tens of thousands a second."""
 
-    __slots__ = ("__weakref__", "entry_id", "hostname", "id", "name", "received", "started", "summary")
+    __slots__ = ("__weakref__", "entry_id", "eventer", "hostname", "id", "name", "received", "started", "summary")
 
     #: What Celery asks of any request that it lists or cancels.
     acknowledged = False
     worker_pid: int | None = None
-    eventer = None
-    _eta_timer_entry = None
 
     class task:  # Celery reads `request.task.acks_late`
         """Stands for the task's options."""
@@ -36,6 +34,8 @@ class StreamRequest:
         self.hostname = hostname
         self.received = received
         self.started = 0.0
+        # Set by Celery when its connection to the broker is made anew.
+        self.eventer: Any = None
 
     @property
     def time_start(self) -> float:

@@ -1,0 +1,150 @@
+"""Redis gone, frozen, or emptied under the worker: it reconnects without end and recreates what is missing."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.chaos.conftest import Servers, scaled
+from tests.chaos.traffic import Traffic
+from tests.service.platform import GROUP, STREAM, Platform, order, question, user
+from tests.service.worker import StartWorker
+from tests.waiting import wait_until
+
+SETTINGS = {"QUERY_TTL": "3600", "RESPONSE_MAXLEN": "100000", "USER_WAIT": "3600"}
+#: Within this many seconds of its return the stream is read again.
+READING_AGAIN = 10
+
+
+def orders_flow(platform: Platform) -> None:
+    """Wait until more orders are stored than now."""
+    stored = len(platform.orders())
+    wait_until(lambda: len(platform.orders()) > stored + 200, "orders to flow")
+
+
+@contextmanager
+def frozen(servers: Servers) -> Iterator[None]:
+    """Redis stopped in its tracks: its connections stay open and nothing is answered."""
+    os.kill(servers.redis.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(servers.redis.pid, signal.SIGCONT)
+
+
+def test_redis_restarted_under_load(servers: Servers, platform: Platform, start_worker: StartWorker) -> None:
+    worker = start_worker(**SETTINGS)
+    traffic = Traffic(platform, scaled(4_000, 20_000), per_second=scaled(1_000, 700)).start()
+    for _ in range(scaled(2, 4)):
+        orders_flow(platform)
+        servers.redis.stop()
+        threading.Event().wait(1)
+        servers.redis.start()
+        platform.send(user("probe"), order("probe", "probe"))
+        wait_until(lambda: "probe" in platform.orders(), "the stream to be read again", READING_AGAIN)
+        platform.query('DELETE FROM "Orders" WHERE "orderId" = \'probe\'')
+        platform.query('DELETE FROM "User" WHERE "userID" = \'probe\'')
+    wait_until(traffic.sent.is_set, "the traffic to be sent")
+    platform.wait_until_finished(120)
+    traffic.check_everything_is_stored_once()
+    assert worker.alive
+
+
+def test_the_group_deleted_under_the_worker(platform: Platform, start_worker: StartWorker) -> None:
+    start_worker(**SETTINGS)
+    platform.send(user("u"), order("before", "u"))
+    platform.wait_until_finished()
+    platform.redis.xgroup_destroy(STREAM, GROUP)
+    platform.send(order("after", "u"))
+    wait_until(lambda: "after" in platform.orders(), "the stream to be read again", READING_AGAIN)
+    platform.wait_until_finished()
+    assert platform.failed("code") == []
+
+
+def test_the_stream_deleted_under_the_worker(platform: Platform, start_worker: StartWorker) -> None:
+    start_worker(**SETTINGS)
+    platform.send(user("u"), order("before", "u"))
+    platform.wait_until_finished()
+    platform.redis.delete(STREAM)
+    platform.send(order("after", "u"))
+    wait_until(lambda: "after" in platform.orders(), "the stream to be read again", READING_AGAIN)
+
+
+def test_another_type_under_the_streams_name_is_waited_out(platform: Platform, start_worker: StartWorker) -> None:
+    worker = start_worker(**SETTINGS)
+    platform.redis.delete(STREAM)
+    platform.redis.set(STREAM, "not a stream")
+    wait_until(lambda: "WRONGTYPE" in worker.log, "the log to say what is wrong")
+    platform.redis.delete(STREAM)
+    platform.send(user("u"), order("o", "u"))
+    wait_until(lambda: "o" in platform.orders(), "the stream to be read again", READING_AGAIN)
+    assert worker.log.count("Reading is interrupted") == 1
+
+
+def test_every_connection_killed(platform: Platform, start_worker: StartWorker) -> None:
+    worker = start_worker(**SETTINGS)
+    traffic = Traffic(platform, scaled(3_000, 20_000), per_second=1_000).start()
+    while not traffic.sent.is_set():
+        platform.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        platform.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+        traffic.sent.wait(0.7)
+    platform.wait_until_finished(120)
+    traffic.check_everything_is_stored_once()
+    assert worker.alive
+
+
+def test_a_frozen_redis_holds_nothing_up_for_longer_than_it_lasts(
+    servers: Servers, platform: Platform, start_worker: StartWorker
+) -> None:
+    worker = start_worker(**SETTINGS)
+    traffic = Traffic(platform, scaled(3_000, 10_000), per_second=1_000).start()
+    orders_flow(platform)
+    with frozen(servers):
+        threading.Event().wait(10)
+    wait_until(traffic.sent.is_set, "the traffic to be sent")
+    platform.send(user("probe"), order("probe", "probe"))
+    wait_until(lambda: "probe" in platform.orders(), "the stream to be read again", READING_AGAIN)
+    platform.wait_until_finished(120)
+    platform.query('DELETE FROM "Orders" WHERE "orderId" = \'probe\'')
+    platform.query('DELETE FROM "User" WHERE "userID" = \'probe\'')
+    traffic.check_everything_is_stored_once()
+    assert worker.alive
+
+
+def test_an_answer_held_up_by_a_frozen_redis_is_not_given_late(
+    servers: Servers, platform: Platform, start_worker: StartWorker
+) -> None:
+    start_worker(QUERY_TTL="2")
+    blocker = platform.hold_orders()
+    platform.send(user("u"), order("o", "u"), question("u", "held-up"))
+    wait_until(lambda: platform.pending() == 3, "the question to be in hand")
+    with frozen(servers):
+        blocker.close()
+        threading.Event().wait(4)
+    platform.wait_until_finished()
+    assert platform.answers() == []
+
+
+def test_sigterm_ends_the_worker_while_redis_is_frozen(
+    servers: Servers, platform: Platform, start_worker: StartWorker
+) -> None:
+    worker = start_worker(**SETTINGS)
+    platform.send(user("u"), order("o", "u"))
+    platform.wait_until_finished()
+    with frozen(servers):
+        threading.Event().wait(2)
+        assert worker.stop(seconds=10) == 0
+
+
+def test_retries_survive_a_wiped_broker(platform: Platform, start_worker: StartWorker) -> None:
+    start_worker(**SETTINGS)
+    ids = platform.send(*(order(f"early-{number}", "late") for number in range(20)))
+    platform.wait_until_finished()
+    platform.send(user("late"))
+    for _ in range(20):
+        for key in platform.redis.scan_iter("dbstorage:*"):
+            platform.redis.delete(key)
+    for entry_id in ids:
+        platform.wait_for_state(entry_id, "resolved")
+    assert len(platform.orders()) == 20
