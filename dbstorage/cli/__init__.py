@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from dbstorage import __version__
-from dbstorage.cli import check, env, failed, generate, history, send, status, up
+from dbstorage.cli import audit, check, env, failed, generate, history, send, status, up
 from dbstorage.errors import DBStorageError, SettingsError
 
 FAILED = 1
@@ -42,3 +42,4 @@ main.add_command(history.history)
 main.add_command(generate.generate)
 main.add_command(failed.failed)
 main.add_command(status.status)
+main.add_command(audit.audit)

@@ -1,0 +1,97 @@
+"""What the database says of a chunk of entries, all of it as of one moment."""
+
+from collections.abc import Iterator, Sequence, Set
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+
+from dbstorage.audit.outcomes import Evidence, FailedRecord, StoredOrder, entry_id_of, needs_order
+from dbstorage.commands.orders import CloseOrder
+from dbstorage.commands.users import CreateUser
+from dbstorage.database.engine import create_engine
+from dbstorage.database.shape import TableShape, inspect_shape
+from dbstorage.database.sqlstate import Verdict, classify
+from dbstorage.failed_tasks.access import connected
+from dbstorage.failed_tasks.filters import State
+from dbstorage.settings import Settings
+from dbstorage.storage.orders import compare_orders
+from dbstorage.storage.users import identities
+from dbstorage.storage.work import Work
+
+#: Seconds for one statement; a chunk takes milliseconds, but on a database that nobody used for long.
+STATEMENT_TIMEOUT = 60.0
+
+
+class Rows:
+    """The database, only read. Both methods raise DatabaseUnavailableError and DatabaseNotReadyError."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.engine: Engine = create_engine(
+            settings.database, application_name="dbstorage audit", statement_timeout=STATEMENT_TIMEOUT
+        )
+        # One snapshot: an order whose retry succeeds meanwhile is retrying or stored, never neither.
+        self.snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        with connected(self.snapshots) as connection:
+            self.shape = inspect_shape(connection)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.engine.dispose()
+
+    def evidence(self, works: Sequence[Work], unacknowledged: Set[str]) -> Evidence:
+        """Look up everything that the outcomes of these entries depend on."""
+        commands = [work.command for work in works if isinstance(work.command, CreateUser)]
+        with connected(self.snapshots) as connection:
+            records = _records(connection, [entry_id_of(work) for work in works])
+            ordering = [work for work in works if needs_order(work, unacknowledged, records)]
+            return Evidence(
+                unacknowledged=unacknowledged,
+                records=records,
+                orders=dict(_stored_orders(connection, self.shape, ordering)) if ordering else {},
+                people=_people(connection, commands) if commands else {},
+                applied=_applied(connection, commands) if commands else {},
+            )
+
+
+def _records(connection: Connection, entry_ids: list[str]) -> dict[str, FailedRecord]:
+    rows = connection.exec_driver_sql(
+        "SELECT entry_id, state, code FROM dbstorage.failed_tasks WHERE entry_id = ANY(%s)", (entry_ids,)
+    )
+    return {entry_id: FailedRecord(State(state), code) for entry_id, state, code in rows}
+
+
+def _stored_orders(
+    connection: Connection, shape: TableShape, works: Sequence[Work]
+) -> Iterator[tuple[str, StoredOrder]]:
+    """Entry id and what is stored, for each; an order that the database refuses to compare fails alone."""
+    orders = [work.command for work in works if isinstance(work.command, CloseOrder)]
+    try:
+        with connection.begin_nested():
+            compared = compare_orders(connection, shape, orders)
+    except DBAPIError as error:
+        if classify(error) is not Verdict.WRONG_ENTRY:
+            raise
+        if len(works) == 1:
+            yield entry_id_of(works[0]), StoredOrder.IMPOSSIBLE
+            return
+        middle = len(works) // 2
+        yield from _stored_orders(connection, shape, works[:middle])
+        yield from _stored_orders(connection, shape, works[middle:])
+        return
+    for work, (exists, same, _user_exists) in zip(works, compared, strict=True):
+        yield entry_id_of(work), StoredOrder.NONE if not exists else StoredOrder.SAME if same else StoredOrder.OTHER
+
+
+def _people(connection: Connection, commands: Sequence[CreateUser]) -> dict[str, str]:
+    rows = connection.exec_driver_sql(
+        'SELECT "userID", "email" FROM "User" WHERE "userID" = ANY(%s)', ([command.user_id for command in commands],)
+    )
+    return {user_id: email for user_id, email in rows}
+
+
+def _applied(connection: Connection, commands: Sequence[CreateUser]) -> dict[str, int]:
+    keys = [identity for command in commands for identity in identities(command)]
+    rows = connection.exec_driver_sql(
+        "SELECT identity, entry_position FROM dbstorage.applied_users WHERE identity = ANY(%s)", (keys,)
+    )
+    return {identity: int(position) for identity, position in rows}

@@ -1,0 +1,124 @@
+"""Reading the command stream: its entries in chunks, and which of them the group has not acknowledged."""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from dbstorage.errors import RedisUnavailableError
+from dbstorage.settings import Settings
+from dbstorage.storage.resources import connect_redis
+from dbstorage.wire.entry import StreamEntry
+from dbstorage.wire.entry_id import entry_id_at, position_of
+
+FROM_BEGINNING = "-"
+TO_END = "+"
+#: Entries that are in memory at a time.
+CHUNK = 1000
+#: Seconds that Redis may take for one chunk.
+REDIS_TIMEOUT = 10.0
+
+_HIGHEST_SEQUENCE = 2**64 - 1
+#: Beginnings of Redis' answers about a stream, or a group, that does not exist.
+_NOT_THERE = ("no such key", "NOGROUP")
+
+
+class Range(NamedTuple):
+    """First and last entry of a range, by position in the stream; `length` is the whole stream's."""
+
+    first: int
+    last: int
+    length: int
+
+
+def first_position(text: str) -> int:
+    """The position at which a range begins: an entry id, milliseconds alone, or `-`; raises ValueError."""
+    return 0 if text == FROM_BEGINNING else position_of(text if "-" in text else f"{text}-0")
+
+
+def last_position(text: str) -> int | None:
+    """The position at which a range ends: an entry id, milliseconds alone, or `+` (None); raises ValueError."""
+    if text == TO_END:
+        return None
+    return position_of(text if "-" in text else f"{text}-{_HIGHEST_SEQUENCE}")
+
+
+class CommandStream:
+    """The command stream and its group, only looked at. Every method raises RedisUnavailableError."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.name = settings.command_stream
+        self.group = settings.consumer_group
+        self.redis: Redis = connect_redis(settings.redis_url, REDIS_TIMEOUT)
+        # As a dict a field that stands twice would be lost.
+        self.redis.set_response_callback("XRANGE", lambda reply, **_options: reply)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.redis.close()
+
+    def range(self, first: str, last: str) -> Range:
+        """The range between two ids, its end no later than the entry that is the last one by now."""
+        from_position, to_position = first_position(first), last_position(last)
+        with _told("where the stream ends"):
+            try:
+                information: Any = self.redis.xinfo_stream(self.name)
+            except ResponseError as error:
+                if _is_not_there(error):
+                    return Range(from_position, -1, 0)
+                raise
+        end = position_of(information["last-generated-id"].decode())
+        return Range(from_position, end if to_position is None else min(end, to_position), information["length"])
+
+    def chunks(self, wanted: Range) -> Iterator[list[StreamEntry]]:
+        """The entries of a range, oldest first."""
+        first = wanted.first
+        while first <= wanted.last:
+            with _told("what the stream holds"):
+                reply: Any = self.redis.xrange(self.name, entry_id_at(first), entry_id_at(wanted.last), count=CHUNK)
+            entries = [StreamEntry(entry_id.decode(), fields) for entry_id, fields in reply]
+            if not entries:
+                return
+            yield entries
+            first = position_of(entries[-1].id) + 1
+
+    def unacknowledged(self, entry_ids: Sequence[str]) -> set[str]:
+        """Which of these entries, given in stream order, are pending or not delivered yet; all, without a group."""
+        with _told("what is pending"):
+            try:
+                groups: Any = self.redis.xinfo_groups(self.name)
+                last_delivered = next(
+                    (group["last-delivered-id"].decode() for group in groups if group["name"].decode() == self.group),
+                    "0-0",
+                )
+                delivered = bisect_right(entry_ids, position_of(last_delivered), key=position_of)
+                # Asked last: an entry delivered in between is behind last_delivered and counts as not delivered yet.
+                pending = self._pending(entry_ids[0], entry_ids[delivered - 1]) if delivered else ()
+                return {*entry_ids[delivered:], *pending}
+            except ResponseError as error:
+                if _is_not_there(error):
+                    return set(entry_ids)
+                raise
+
+    def _pending(self, first: str, last: str) -> Iterator[str]:
+        while True:
+            found: Any = self.redis.xpending_range(self.name, self.group, first, last, CHUNK)
+            yield from (item["message_id"].decode() for item in found)
+            if len(found) < CHUNK:
+                return
+            first = f"({found[-1]['message_id'].decode()}"
+
+
+def _is_not_there(error: ResponseError) -> bool:
+    return str(error).startswith(_NOT_THERE)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise RedisUnavailableError(f"Redis did not tell {what}: {str(error).rstrip('.')}.") from error

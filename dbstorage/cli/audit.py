@@ -1,0 +1,128 @@
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from dbstorage.audit import AuditReport
+from dbstorage.audit import audit as run_audit
+from dbstorage.audit.outcomes import Outcome
+from dbstorage.audit.report import MOST_NAMED
+from dbstorage.audit.stream import FROM_BEGINNING, TO_END, first_position, last_position
+from dbstorage.audit.walk import Progress as Advance
+from dbstorage.cli.settings import settings_for_command
+from dbstorage.cli.tables import print_table
+from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError, RedisUnavailableError
+from dbstorage.failed_tasks.readable import printable
+
+MISSING = 1
+UNAVAILABLE = 3
+
+
+@click.command()
+@click.option("--from", "first", metavar="ID", default=FROM_BEGINNING, help="First entry. [default: the oldest]")
+@click.option("--to", "last", metavar="ID", default=TO_END, help="Last entry. [default: the newest at the start]")
+@click.option(
+    "--show", type=click.IntRange(0, MOST_NAMED), default=20, show_default=True, help="Missing entries to name at most."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def audit(first: str, last: str, show: int, as_json: bool) -> None:
+    """Prove that nothing was lost: look up in the database what became of every entry of the command stream.
+
+    Says for each createCloseOrder and createUser whether it is stored, failed or still in work, and for everything else
+    whether it was acknowledged. Entries that were trimmed away cannot be looked up. Nothing is changed; the service
+    may be running. An ID is an entry id such as 1746403514283-0, or its milliseconds alone.
+
+    \b
+    Exit codes:
+      0  nothing is missing
+      1  something is missing
+      2  wrong usage or settings
+      3  Redis or the database cannot be used, so nothing is proven
+    """
+    _check(first, last)
+    settings = settings_for_command()
+    try:
+        with _progress(whole=(first, last) == (FROM_BEGINNING, TO_END)) as advance:
+            report = run_audit(settings, first, last, advance)
+    except (RedisUnavailableError, DatabaseUnavailableError, DatabaseNotReadyError) as error:
+        click.echo(str(error), err=True)
+        sys.exit(UNAVAILABLE)
+    if as_json:
+        click.echo(json.dumps(_as_json(report, show), indent=2))
+    else:
+        _print(report, show, settings.command_stream)
+    sys.exit(MISSING if report.missing_count else 0)
+
+
+def _check(first: str, last: str) -> None:
+    for option, text, position in (("--from", first, first_position), ("--to", last, last_position)):
+        try:
+            position(text)
+        except ValueError:
+            raise click.UsageError(
+                f"{option} is {printable(text[:60])!r}; expected an entry id such as 1746403514283-0, "
+                "or its milliseconds alone."
+            ) from None
+    end = last_position(last)
+    if end is not None and end < first_position(first):
+        raise click.UsageError(f"--from {first} stands behind --to {last} in the stream; expected the older one first.")
+
+
+@contextmanager
+def _progress(*, whole: bool) -> Iterator[Advance]:
+    """A bar on the terminal, without an end where only part of the stream is walked; nothing elsewhere."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done, length: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("Auditing", total=None)
+        yield lambda done, length: progress.update(task, completed=done, total=length if whole else None)
+
+
+def _as_json(report: AuditReport, show: int) -> dict[str, object]:
+    return {
+        "first": report.first,
+        "last": report.last,
+        "entries": report.entries,
+        "counts": report.counts,
+        "codes": report.codes,
+        "missing_count": report.missing_count,
+        "missing": [missing._asdict() for missing in report.missing[:show]],
+    }
+
+
+def _print(report: AuditReport, show: int, stream: str) -> None:
+    if not report.entries:
+        click.echo(f"There is no entry in this range of {printable(stream)}.", err=True)
+        return
+    outcomes = [outcome for outcome in Outcome if report.count(outcome)]
+    rows = [
+        [function, *(counts.get(outcome, 0) for outcome in outcomes), sum(counts.values())]
+        for function, counts in sorted(report.counts.items())
+    ]
+    print_table(["function", *outcomes, "entries"], rows, right=[*outcomes, "entries"])
+    if report.missing[:show]:
+        named = [(one.entry_id, printable(one.task_id), one.reason) for one in report.missing[:show]]
+        click.echo()
+        print_table(["missing entry", "task", "reason"], named)
+    for sentence in _sentences(report, show):
+        click.echo(sentence, err=True)
+
+
+def _sentences(report: AuditReport, show: int) -> Iterator[str]:
+    if report.codes:
+        codes = ", ".join(f"{count:,} {printable(code)}" for code, count in sorted(report.codes.items()))
+        yield f"Failed or retrying: {codes} (see dbstorage failed list)."
+    if pending := report.count(Outcome.PENDING):
+        yield f"The service is not done with {pending:,} of them: audit again when it is."
+    shown = min(show, len(report.missing))
+    if report.missing_count > shown:
+        yield f"{shown:,} of {report.missing_count:,} missing entries are named; --show names more."
+    missing = f"{report.missing_count:,}" if report.missing_count else "nothing"
+    yield f"Looked at {report.entries:,} entries, {report.first} to {report.last}: {missing} missing."

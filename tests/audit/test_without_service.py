@@ -1,0 +1,99 @@
+"""What the audit makes of a stream and tables that were brought into a state by hand."""
+
+import pytest
+import redis
+
+from dbstorage.audit import audit
+from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError, RedisUnavailableError
+from dbstorage.settings import Settings, load_settings
+from tests.service.platform import GROUP, STREAM, Platform, order, question, user
+
+
+def acknowledge(platform: Platform, *entry_ids: str) -> None:
+    """Let the group have read and acknowledged these entries, given in stream order from the beginning on."""
+    platform.redis.xgroup_create(STREAM, GROUP, "0", mkstream=True)
+    if entry_ids:
+        platform.redis.xreadgroup(GROUP, "worker@test", {STREAM: ">"}, count=len(entry_ids))
+        platform.redis.xack(STREAM, GROUP, *entry_ids)
+
+
+def test_without_a_stream_there_is_nothing_to_prove(platform: Platform, settings: Settings) -> None:
+    report = audit(settings)
+    assert (report.entries, report.counts, report.first, report.last) == (0, {}, None, None)
+
+
+def test_without_a_group_everything_is_pending(platform: Platform, settings: Settings) -> None:
+    platform.send(user("u"), order("o", "u"), question("u"))
+    assert audit(settings).counts == {
+        "createUser": {"pending": 1},
+        "createCloseOrder": {"pending": 1},
+        "getCloseOrders": {"pending": 1},
+    }
+
+
+def test_what_nobody_has_read_is_pending(platform: Platform, settings: Settings) -> None:
+    ids = platform.send(order("o-1"), order("o-2"), order("o-3"))
+    acknowledge(platform, *ids[:2])
+    assert audit(settings).counts == {"createCloseOrder": {"missing": 2, "pending": 1}}
+
+
+def test_more_pending_entries_than_one_answer_of_redis_lists(platform: Platform, settings: Settings) -> None:
+    ids = platform.send(*(order(f"o-{number}") for number in range(2500)))
+    platform.redis.xgroup_create(STREAM, GROUP, "0")
+    platform.redis.xreadgroup(GROUP, "worker@test", {STREAM: ">"}, count=2500)
+    # Deleted entries stay in the pending list: more of it than entries lies between the first and the last of a chunk.
+    platform.redis.xdel(STREAM, *ids[100:1900])
+    assert audit(settings).counts == {"createCloseOrder": {"pending": 700}}
+
+
+def test_a_range_holds_its_first_and_its_last_entry(platform: Platform, settings: Settings) -> None:
+    for number in range(1, 6):
+        platform.redis.xadd(STREAM, {"message": "{}"}, id=f"{number}000-1")
+    assert audit(settings, "2000-1", "4000-1").entries == 3
+    assert audit(settings, "2000-2", "4000-0").entries == 1
+    assert audit(settings, "2000", "4000").entries == 3
+    assert audit(settings, "2000", "99999999999999").entries == 4
+    assert audit(settings, last="1000").last == "1000-1"
+
+
+@pytest.mark.parametrize("entry_id", ["", "yesterday", "1-2-3", "+", "(1-0"])
+def test_a_range_that_is_none_is_refused(entry_id: str, platform: Platform, settings: Settings) -> None:
+    with pytest.raises(ValueError, match="expected an entry id such as"):
+        audit(settings, entry_id)
+
+
+def test_a_value_that_the_database_refuses_stops_no_audit(platform: Platform, settings: Settings) -> None:
+    platform.query("CREATE TYPE \"Symbol\" AS ENUM ('btc', 'eth')")
+    platform.query('ALTER TABLE "Orders" ALTER COLUMN symbol TYPE "Symbol" USING symbol::"Symbol"')
+    ids = platform.send(*(order(f"o-{number}", symbol="sol" if number == 3 else "btc") for number in range(6)))
+    acknowledge(platform, *ids)
+    reasons = {one.entry_id: one.reason for one in audit(settings).missing}
+    assert len(reasons) == 6
+    assert reasons[ids[3]] == "It holds a value that the database refuses, and no failure is recorded."
+    assert reasons[ids[4]] == "No order with its orderId is stored, and no failure is recorded."
+
+
+def test_a_field_that_stands_twice_is_read_as_the_service_reads_it(platform: Platform, settings: Settings) -> None:
+    platform.redis.eval(
+        "return redis.call('XADD', KEYS[1], '*', unpack(ARGV))", 1, STREAM, "a", '{"function":', "a", '"createUser"}'
+    )
+    assert set(audit(settings).counts) == {"createUser"}
+
+
+def test_servers_that_are_away_are_told_in_a_sentence(environment: dict[str, str], empty_database_url: str) -> None:
+    def settings(**changed: str) -> Settings:
+        return load_settings({**environment, **changed})
+
+    with pytest.raises(RedisUnavailableError, match=r"^Redis did not tell where the stream ends: "):
+        audit(settings(REDIS_URL="redis://localhost:1"))
+    with pytest.raises(DatabaseUnavailableError, match=r"^The database cannot be used: "):
+        audit(settings(DATABASE_URL="postgresql://localhost:1/nowhere"))
+    with pytest.raises(DatabaseNotReadyError, match="alembic upgrade head"):
+        audit(settings(DATABASE_URL=empty_database_url))
+
+
+def test_another_kind_of_key_in_the_streams_place_is_said(redis_url: str, settings: Settings) -> None:
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(STREAM, "text")
+    with pytest.raises(RedisUnavailableError, match="WRONGTYPE"):
+        audit(settings)
