@@ -236,7 +236,9 @@ def test_a_redis_that_keeps_nothing_is_a_warning_and_one_with_an_append_only_fil
 
 def test_positions_of_the_stream_and_of_all_its_groups_are_told(migrated: str, client: redis.Redis):
     assert findings()["Command stream"] == [("fine", f"{STREAM} does not exist yet.")]
-    first, _, last = (client.xadd(STREAM, {"message": "{}"}).decode() for _ in range(3))
+    first, last = "1-0", "3-0"
+    for entry_id in (first, "2-0", last):
+        client.xadd(STREAM, {"message": "{}"}, id=entry_id)
     found = findings()
     assert found["Command stream"] == [("fine", f"{STREAM} holds 3 entries, {first} to {last}.")]
     assert found["Consumer group"] == [

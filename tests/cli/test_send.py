@@ -35,6 +35,11 @@ def write(*commands: dict[str, Any]) -> str:
     return "commands.jsonl"
 
 
+def last_entries(service: Platform, count: int) -> list[dict[bytes, bytes]]:
+    entries: Any = service.redis.xrevrange(STREAM, count=count)
+    return [fields for _, fields in reversed(entries)]
+
+
 def test_the_sample_is_stored_and_answered_and_sent_again_changes_no_row(service: Platform):
     rows = 'SELECT * FROM "Orders" JOIN "User" ON "userID" = "userId" ORDER BY "orderId"'
     [(orders_before, users_before)] = service.query('SELECT (SELECT count(*) FROM "Orders"), count(*) FROM "User"')
@@ -59,7 +64,8 @@ def test_the_flat_layout_is_stored_and_answered_too(service: Platform):
     report = json.loads(send(file, "--layout", "flat", "--json").stdout)
     assert (report["sent"], report["acknowledged"], report["questions"], report["answered"]) == (3, 3, 1, 1)
     assert service.orders()["flat-sent"] == "flat-sender"
-    assert service.redis.xrevrange(STREAM, count=1)[0][1][b"function"] == b"getCloseOrders"
+    [fields] = last_entries(service, 1)
+    assert fields[b"function"] == b"getCloseOrders"
 
 
 def test_questions_without_a_request_id_are_followed_as_well():
@@ -108,10 +114,7 @@ def test_raw_lines_are_sent_as_they_stand(service: Platform):
     result = send("raw", "--raw")
     assert result.exit_code == 0, result.output
     assert result.stdout.splitlines()[-1] == "Failed: 3 invalid_entry, 1 unknown_function."
-    entries = service.redis.xrevrange(STREAM, count=4)
-    assert [fields for _, fields in reversed(entries)] == [
-        {b"message": line} for line in Path("raw").read_bytes().splitlines()
-    ]
+    assert last_entries(service, 4) == [{b"message": line} for line in Path("raw").read_bytes().splitlines()]
 
 
 @pytest.mark.parametrize(
