@@ -3,7 +3,7 @@
 import pytest
 import redis
 
-from dbstorage.audit import audit
+from dbstorage.audit import audit, report
 from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError, RedisUnavailableError
 from dbstorage.settings import Settings, load_settings
 from tests.service.platform import GROUP, STREAM, Platform, order, question, user
@@ -18,8 +18,8 @@ def acknowledge(platform: Platform, *entry_ids: str) -> None:
 
 
 def test_without_a_stream_there_is_nothing_to_prove(platform: Platform, settings: Settings) -> None:
-    report = audit(settings)
-    assert (report.entries, report.counts, report.first, report.last) == (0, {}, None, None)
+    found = audit(settings)
+    assert (found.entries, found.counts, found.first, found.last) == (0, {}, None, None)
 
 
 def test_without_a_group_everything_is_pending(platform: Platform, settings: Settings) -> None:
@@ -78,6 +78,28 @@ def test_a_field_that_stands_twice_is_read_as_the_service_reads_it(platform: Pla
         "return redis.call('XADD', KEYS[1], '*', unpack(ARGV))", 1, STREAM, "a", '{"function":', "a", '"createUser"}'
     )
     assert set(audit(settings).counts) == {"createUser"}
+
+
+def test_an_entry_that_is_no_command_is_acknowledged(platform: Platform, settings: Settings) -> None:
+    acknowledge(platform, *platform.send_raw({"message": "not JSON"}, {"message": '{"function":"sell"}'}))
+    assert audit(settings).counts == {"invalidEntry": {"acknowledged": 2}}
+
+
+def test_no_more_missing_entries_are_kept_than_memory_likes(
+    platform: Platform, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "MOST_NAMED", 2)
+    acknowledge(platform, *platform.send(order("o-1"), order("o-2"), order("o-3")))
+    found = audit(settings)
+    assert [one.task_id for one in found.missing] == ["createCloseOrder:o-1", "createCloseOrder:o-2"]
+    assert found.missing_count == 3
+
+
+def test_progress_is_told_chunk_by_chunk(platform: Platform, settings: Settings) -> None:
+    platform.send(*(order(f"o-{number}") for number in range(1200)))
+    told: list[tuple[int, int]] = []
+    audit(settings, progress=lambda done, length: told.append((done, length)))
+    assert told == [(1000, 1200), (1200, 1200)]
 
 
 def test_servers_that_are_away_are_told_in_a_sentence(environment: dict[str, str], empty_database_url: str) -> None:
