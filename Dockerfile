@@ -1,0 +1,35 @@
+# One image for the worker, the migrations and Flower; the command says which.
+
+FROM python:3.13-slim AS build
+WORKDIR /source
+RUN python -m venv --without-pip /venv
+# Dependencies first: they change less often than the code.
+COPY pyproject.toml requirements.lock ./
+RUN python -c "import tomllib; print('\n'.join(tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies']))" \
+        > dependencies.txt \
+    && pip --python /venv/bin/python install --no-cache-dir --requirement dependencies.txt --constraint requirements.lock
+COPY README.md ./
+COPY dbstorage dbstorage
+COPY tasks tasks
+COPY migrations migrations
+RUN pip --python /venv/bin/python install --no-cache-dir --no-deps . \
+    && python -m compileall -q /venv
+
+FROM python:3.13-slim
+# A number, so that an orchestrator can tell that it is not root.
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin dbstorage
+COPY --from=build /venv /venv
+WORKDIR /app
+# `alembic upgrade head` looks for them here.
+COPY alembic.ini ./
+COPY migrations migrations
+ENV PATH="/venv/bin:$PATH" \
+    PYTHONUNBUFFERED=1 \
+    METRICS_PORT=9100
+USER 10001
+EXPOSE 9100
+# Celery is process 1 and the only one to get the signal: its pool finishes the batch in hand.
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
+    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen(f\"http://127.0.0.1:{os.environ['METRICS_PORT']}/livez\", timeout=4)"]
+CMD ["celery", "-A", "dbstorage", "worker"]
