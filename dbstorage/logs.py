@@ -16,7 +16,7 @@ from click.core import ParameterSource
 from dbstorage.settings import LogFormat, Settings
 
 #: Fields that a line may carry beside its sentence.
-EXTRA_FIELDS = ("task_id", "entry_id", "code")
+EXTRA_FIELDS = ("task_id", "entry_id", "failed_task_id", "code")
 # What would begin a new line somewhere, or confuse a terminal.
 _CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 # Sentences of ours name nobody; what a driver or a bug puts into a traceback may.

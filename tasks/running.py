@@ -52,7 +52,8 @@ class StorageTask(Task):  # type: ignore[misc]  # Celery has no types
             raise self.retry(exc=error, countdown=random.uniform(0.5, LONGEST_PAUSE), throw=False) from error
         if outcome.status is Status.FAILED:
             task_id = self.request.id
-            logger.warning("%s failed: %s", task_id, outcome.message, extra={"task_id": task_id, "code": outcome.code})
+            extra = {"task_id": task_id, "failed_task_id": failed_task_id, "code": outcome.code}
+            logger.warning("%s failed: %s", task_id, outcome.message, extra=extra)
         return told(outcome)
 
 
