@@ -3,6 +3,7 @@
 import sys
 
 from dbstorage.application import DBStorage, create_app
+from dbstorage.dashboard import install_failed_page_if_flower
 from dbstorage.errors import SettingsError
 from dbstorage.settings import load_settings
 
@@ -17,3 +18,4 @@ def _app_or_exit() -> DBStorage:
 
 
 app = _app_or_exit()
+install_failed_page_if_flower(app.settings)

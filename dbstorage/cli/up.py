@@ -84,7 +84,9 @@ def _start(supervisor: Supervisor, directory: Path, flower: bool) -> None:
         port = choose_port(FLOWER_PORT)
         arguments = ["flower", f"--address={LOOPBACK}", f"--port={port}"]
         log_file = directory / "flower.log"
-        supervisor.start(CeleryProcess("Flower", arguments, environment, FLOWER_STOP_TIMEOUT, log_file))
+        # On loopback, where only this machine's users are, tasks may be retried and discarded without a login.
+        opened = {"FLOWER_UNAUTHENTICATED_API": "true", **environment}
+        supervisor.start(CeleryProcess("Flower", arguments, opened, FLOWER_STOP_TIMEOUT, log_file))
         lines.append(f"Flower      http://{LOOPBACK}:{port}")
     supervisor.start(CeleryProcess("The worker", ["worker"], environment, WORKER_STOP_TIMEOUT))
     if flower:

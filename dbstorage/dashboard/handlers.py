@@ -1,0 +1,264 @@
+"""The Failed page's requests. Whoever may use Flower may use them; what Flower's API refuses, they refuse."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from flower.api import BaseApiHandler
+from flower.views import BaseHandler
+from sqlalchemy import Connection
+from tornado.web import HTTPError, authenticated, url
+
+from dbstorage.dashboard.database import Database
+from dbstorage.dashboard.view import SIZES, STATES, View, read_filter, read_view
+from dbstorage.errors import DBStorageError
+from dbstorage.failed_tasks.filters import LARGEST_ID, Filter
+from dbstorage.failed_tasks.readable import printable, readable_payload
+from dbstorage.failed_tasks.store import (
+    Change,
+    FailedTask,
+    SortColumn,
+    apply,
+    count,
+    count_by_code,
+    count_for,
+    find,
+    load,
+)
+from dbstorage.settings import Settings
+
+SCRIPT = Path(__file__).parent / "templates" / "failed.js"
+FUNCTIONS = ("createCloseOrder", "createUser", "invalidEntry")
+#: Characters of a payload on the page; all of it can be downloaded.
+MOST_SHOWN = 100_000
+#: Tasks whose state the page asks for at once: those on the largest page.
+MOST_POLLED = max(SIZES)
+
+
+def routes(settings: Settings) -> list[Any]:
+    """The page's addresses."""
+    shared = {"database": Database(settings)}
+    return [
+        url(r"/failed", FailedTasksPage, shared, name="failed"),
+        url(r"/failed/failed\.js", Script, shared, name="failed_script"),
+        url(r"/failed/states", States, shared, name="failed_states"),
+        url(r"/failed/count/(retry|discard)", CountForChange, shared, name="failed_count"),
+        url(r"/failed/(retry|discard)", ApplyChange, shared, name="failed_change"),
+        url(r"/failed/([0-9]+)", FailedTaskPage, shared, name="failed_task"),
+        url(r"/failed/([0-9]+)/payload", PayloadBytes, shared, name="failed_payload"),
+    ]
+
+
+class _Handler(BaseHandler):  # type: ignore[misc]  # Flower has no types
+    """What all of them share."""
+
+    database: Database
+
+    def initialize(self, database: Database) -> None:
+        self.database = database
+
+    def set_default_headers(self) -> None:
+        """Payloads are for nobody's pages but Flower's, not even where its API is open to all."""
+        super().set_default_headers()
+        self.clear_header("Access-Control-Allow-Origin")
+        self.set_header("Cache-Control", "no-store")
+
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing can be changed here; None where it can."""
+        options = self.application.options
+        if options.read_only:
+            return "Flower is in read-only mode."
+        if not (options.basic_auth or options.auth or self.unauthenticated_api):
+            return (
+                "Without authentication tasks cannot be retried or discarded here: start Flower with "
+                "FLOWER_BASIC_AUTH=user:password, or use the command dbstorage failed."
+            )
+        return None
+
+    def render_page(self, template: str, **values: Any) -> None:
+        """Render with what every template of ours uses."""
+        self.render(template, refusal=self.refusal, moment=_moment, printable=printable, **values)
+
+    def fail(self, error: DBStorageError) -> None:
+        """Answer a script: 503 and the sentence."""
+        self.set_status(503)
+        self.finish({"error": str(error)})
+
+
+class FailedTasksPage(_Handler):
+    """The table."""
+
+    @authenticated
+    async def get(self) -> None:
+        """Show a page of the tasks that match."""
+        try:
+            view = read_view(self.request.query_arguments)
+        except ValueError as error:
+            raise HTTPError(400, "%s", error) from None
+
+        def look_up(connection: Connection) -> tuple[View, int, list[FailedTask], dict[str, int]]:
+            total = count(connection, view.which)
+            last_page = max(1, -(-total // view.size))
+            shown = replace(view, page=min(view.page, last_page))
+            tasks = find(connection, shown.which, shown.sorting, shown.size, shown.offset)
+            codes = {code: sum(states.values()) for code, states in count_by_code(connection).items()}
+            return shown, total, tasks, codes
+
+        problem = None
+        try:
+            view, total, tasks, codes = await self.database.run(look_up)
+        except DBStorageError as error:
+            self.set_status(503)
+            problem, total, tasks, codes = str(error), 0, [], {}
+        self.render_page(
+            "failed.html",
+            view=view,
+            total=total,
+            tasks=tasks,
+            codes=codes,
+            problem=problem,
+            states=STATES,
+            sizes=SIZES,
+            functions=FUNCTIONS,
+            columns=SortColumn,
+        )
+
+
+class FailedTaskPage(_Handler):
+    """Everything about one task."""
+
+    @authenticated
+    async def get(self, failed_task_id: str) -> None:
+        """Show it; 404 where there is no such task."""
+        try:
+            loaded = await self.database.run(lambda connection: load(connection, _id(failed_task_id)))
+        except DBStorageError as error:
+            self.set_status(503)
+            self.render_page("failed_task.html", problem=str(error), task=None)
+            return
+        if loaded is None:
+            raise HTTPError(404, f"There is no failed task {failed_task_id}.")
+        task, payload = loaded
+        shown = readable_payload(payload)
+        self.render_page(
+            "failed_task.html",
+            problem=None,
+            task=task,
+            layout=payload.layout,
+            payload=shown[:MOST_SHOWN],
+            length=len(payload.content),
+            cut=len(shown) > MOST_SHOWN,
+        )
+
+
+class PayloadBytes(_Handler):
+    """A task's payload as a file."""
+
+    @authenticated
+    async def get(self, failed_task_id: str) -> None:
+        """Send the bytes as they came."""
+        try:
+            loaded = await self.database.run(lambda connection: load(connection, _id(failed_task_id)))
+        except DBStorageError as error:
+            self.fail(error)
+            return
+        if loaded is None:
+            raise HTTPError(404, f"There is no failed task {failed_task_id}.")
+        self.set_header("Content-Type", "application/octet-stream")
+        self.set_header("Content-Disposition", f'attachment; filename="failed-task-{loaded[0].id}.bin"')
+        self.finish(loaded[1].content)
+
+
+class States(_Handler):
+    """What became of the tasks on the page."""
+
+    @authenticated
+    async def get(self) -> None:
+        """Answer with what may have changed of the tasks with these ids."""
+        which = _filter(self.request.query_arguments)
+        if not 0 < len(which.ids) <= MOST_POLLED:
+            raise HTTPError(400, f"expected 1 to {MOST_POLLED} ids")
+        try:
+            tasks = await self.database.run(lambda connection: find(connection, which, limit=MOST_POLLED))
+        except DBStorageError as error:
+            self.fail(error)
+            return
+        self.finish(
+            {
+                "tasks": [
+                    {
+                        "id": task.id,
+                        "state": task.state.value,
+                        "code": printable(task.code),
+                        "message": printable(task.message),
+                        "attempts": task.attempts,
+                        "last_failed_at": _moment(task.last_failed_at),
+                        "retry_at": _moment(task.retry_at),
+                    }
+                    for task in tasks
+                ]
+            }
+        )
+
+
+class CountForChange(_Handler):
+    """How many tasks a change would meet; what a person is asked about."""
+
+    @authenticated
+    async def get(self, change: str) -> None:
+        """Answer with their number, and the largest id, which the change hands back."""
+        which = _filter(self.request.query_arguments)
+        try:
+            matched = await self.database.run(lambda connection: count_for(connection, which, Change(change)))
+        except DBStorageError as error:
+            self.fail(error)
+            return
+        self.finish({"count": matched.number, "up_to": matched.up_to})
+
+
+class ApplyChange(_Handler, BaseApiHandler):  # type: ignore[misc]
+    """Retrying and discarding; open to whom Flower's API is open."""
+
+    @authenticated
+    async def post(self, change: str) -> None:
+        """Change the tasks that match, none that failed after `up_to`; answer with their number."""
+        if self.application.options.read_only:
+            raise HTTPError(403, "Read only mode is enabled")
+        which = _filter(self.request.body_arguments)
+        if which.up_to is None:
+            raise HTTPError(400, "up_to is missing: ask for the number of tasks first")
+        try:
+            changed = await self.database.run(lambda connection: apply(connection, which, Change(change)))
+        except DBStorageError as error:
+            self.fail(error)
+            return
+        self.finish({"changed": changed})
+
+
+class Script(_Handler):
+    """The page's script."""
+
+    @authenticated
+    def get(self) -> None:
+        """Send it."""
+        self.set_header("Content-Type", "text/javascript; charset=UTF-8")
+        self.finish(SCRIPT.read_bytes())
+
+
+def _filter(arguments: Mapping[str, list[bytes]]) -> Filter:
+    try:
+        return read_filter(arguments)
+    except ValueError as error:
+        raise HTTPError(400, "%s", error) from None
+
+
+def _id(text: str) -> int:
+    """The id; one that no task can have is the id of none."""
+    return min(int(text[:20]), LARGEST_ID)
+
+
+def _moment(value: datetime | None) -> str:
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if value is not None else ""

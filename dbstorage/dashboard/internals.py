@@ -1,0 +1,131 @@
+"""The parts of Flower that its documentation does not promise; tests/dashboard/test_internals.py names the versions.
+
+- `flower.urls.handlers` and `settings`: Flower builds its application from them.
+- `navbar.html` and `task.html`: the texts that our entry and our link stand beside.
+- `BaseHandler.check_xsrf_cookie`: called before every request that may change something.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import flower
+import tornado.web
+from flower import urls
+from flower.options import options
+from flower.views import BaseHandler
+from flower.views.error import NotFoundErrorHandler
+from flower.views.monitor import Metrics
+from tornado.httputil import HTTPServerRequest
+from tornado.template import Loader, Template
+
+OWN_TEMPLATES = Path(__file__).parent / "templates"
+#: Tasks that Flower remembers unless told otherwise, at 7 KB each; its own default would be 700 MB.
+MAX_TASKS = 10_000
+
+#: Template -> the text that we look for, and what is put behind it.
+ADDITIONS = {
+    "navbar.html": (
+        """aria-current="page"{% end %}>Broker</a>
+        </li>
+""",
+        """        <li class="nav-item">
+          <a class="nav-link{% if active_tab == 'failed' %} active{% end %}"
+            href="{{ reverse_url('failed') }}"
+            {% if active_tab == 'failed' %}aria-current="page"{% end %}>Failed</a>
+        </li>
+""",
+    ),
+    "task.html": (
+        """<div class="detail-actions">
+""",
+        """      {% if task.state in ("FAILURE", "RETRY") %}
+      <a class="btn btn-outline-primary" href="{{ reverse_url('failed') }}?task_id={{ url_escape(task.uuid) }}"
+         title="Revoke and Terminate do not end the retries of a failed task: discard it there.">Failed task</a>
+      {% end %}
+""",
+    ),
+}
+
+
+class TemplateLoader(Loader):
+    """Flower's templates and ours; an entry of ours is added to Flower's navigation bar and task page."""
+
+    def _create_template(self, name: str) -> Template:
+        if (OWN_TEMPLATES / name).is_file():
+            return Template((OWN_TEMPLATES / name).read_bytes(), name=name, loader=self)
+        if name not in ADDITIONS:
+            return super()._create_template(name)
+        text = (Path(self.root) / name).read_text()
+        expected, addition = ADDITIONS[name]
+        if text.count(expected) != 1:
+            print(
+                f"Flower {flower.__version__} is not supported: its template {name} has changed. "
+                "Install the version that requirements.lock names.",
+                file=sys.stderr,
+            )
+            raise SystemExit(2)
+        return Template(text.replace(expected, expected + addition), name=name, loader=self)
+
+
+class AuthenticatedMetrics(Metrics):  # type: ignore[misc]  # Flower has no types
+    """`/metrics`, which Flower leaves open."""
+
+    @tornado.web.authenticated
+    async def get(self) -> None:
+        """Answer as Flower does, once it is known who asks."""
+        await super().get()
+
+
+class AuthenticatedNotFound(NotFoundErrorHandler):  # type: ignore[misc]
+    """Any other path; without a login not even that it does not exist is told."""
+
+    @tornado.web.authenticated
+    def get(self) -> None:
+        """Answer as Flower does, once it is known who asks."""
+        super().get()
+
+    @tornado.web.authenticated
+    def post(self) -> None:
+        """Answer as Flower does, once it is known who asks."""
+        super().post()
+
+
+_flower_check = BaseHandler.check_xsrf_cookie
+
+
+def check_origin(handler: Any) -> None:
+    """Refuse what a page of another origin sends; Flower does so with authentication only.
+
+    Raises HTTPError 403. A program that is no browser names no origin.
+    """
+    request: HTTPServerRequest = handler.request
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if site and site != "same-origin":
+        raise tornado.web.HTTPError(403, "Cross-site request forbidden")
+    if not site and origin and urlsplit(origin).netloc != request.host:
+        raise tornado.web.HTTPError(403, "Cross-origin request forbidden")
+    _flower_check(handler)
+
+
+def install(routes: Sequence[Any]) -> None:
+    """Change Flower before it starts: routes, templates, what is protected, and how much it remembers."""
+    handlers = [AuthenticatedMetricsRoute if _pattern(handler) == r"/metrics" else handler for handler in urls.handlers]
+    assert _pattern(handlers[-1]) == ".*", "Flower's last route is the one for unknown paths"
+    urls.handlers[:] = [*handlers[:-1], *routes, (r".*", AuthenticatedNotFound)]
+    loader = TemplateLoader(urls.settings["template_path"])
+    for name in ADDITIONS:
+        loader.load(name)
+    urls.settings["template_loader"] = loader
+    BaseHandler.check_xsrf_cookie = check_origin
+    # Flower's command line, environment and configuration file are read later, and win.
+    options.max_tasks = MAX_TASKS
+
+
+AuthenticatedMetricsRoute = (r"/metrics", AuthenticatedMetrics)
+
+
+def _pattern(handler: Any) -> str:
+    return str(handler[0] if isinstance(handler, tuple) else handler.regex.pattern)
