@@ -29,8 +29,9 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         message = _CONTROL_CHARACTERS.sub(_escaped, record.getMessage())
-        # Many sentences begin with the task's id.
-        extra = ", ".join(f"{name}={value}" for name, value in _extra(record).items() if str(value) not in message)
+        # Many sentences begin with the task's id, and some task ids end with the entry's.
+        named = {name for name in ("task_id", "entry_id") if str(getattr(record, name, None)) in message}
+        extra = ", ".join(f"{name}={value}" for name, value in _extra(record).items() if name not in named)
         line = f"{_moment(record)} {record.levelname} {record.name}: {message}{extra and f' ({extra})'}"
         traceback = _traceback(self, record)
         return f"{line}\n{traceback}" if traceback else line

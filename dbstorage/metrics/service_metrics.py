@@ -75,6 +75,7 @@ class ServiceMetrics:
         for function, outcomes in OUTCOMES.items():
             for outcome in outcomes:
                 self._entries.labels(function, outcome.value)
+                self._retries.labels(function, outcome.value)
         for stage in STAGES:
             self._stage_seconds.labels(stage)
 
