@@ -10,6 +10,7 @@ from dbstorage.metrics.service_metrics import ServiceMetrics
 from dbstorage.metrics.step import MetricsStep
 from dbstorage.reader.step import StreamReaderStep
 from dbstorage.settings import LogFormat, Settings
+from dbstorage.worker.internals import EVENT_SERIALIZER, register_event_serializer
 
 #: Seconds after which a task taken by a worker that died is given to another; tasks take milliseconds.
 VISIBILITY_TIMEOUT = 60
@@ -30,6 +31,7 @@ def create_app(settings: Settings) -> DBStorage:
         events="dbstorage.worker.internals:BatchingEvents",
         include=["tasks.orders", "tasks.users", "tasks.history", "tasks.entries"],
     )
+    register_event_serializer()
     app.settings = settings
     app.metrics = ServiceMetrics()
     app.conf.update(configuration(settings))
@@ -67,6 +69,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "broker_transport_options": transport_options,
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,
+        "event_serializer": EVENT_SERIALIZER,
         "task_default_queue": TASK_QUEUE,
         "task_acks_late": True,
         "task_ignore_result": True,

@@ -23,8 +23,12 @@ def create_engine(
     statement_timeout: float | None = 5.0,
     idle_in_transaction_timeout: float = 10.0,
     pool_size: int = 1,
+    ping: bool = True,
 ) -> Engine:
     """Return an engine of at most `pool_size` connections; nothing is connected yet.
+
+    With `ping`, a connection that the server closed while it was idle costs a new one and no failure, at the price of a
+    round trip for each transaction.
 
     Timeouts are in seconds, enforced by the server; a `statement_timeout` of None switches that limit off.
     """
@@ -48,8 +52,7 @@ def create_engine(
         connect_args=arguments,
         pool_size=pool_size,
         max_overflow=0,
-        # One round trip, so that a connection the server closed while it was idle costs a new one and no failure.
-        pool_pre_ping=True,
+        pool_pre_ping=ping,
     )
     if address.behind_pgbouncer:
         _set_in_each_transaction(engine, settings)

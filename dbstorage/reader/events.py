@@ -1,7 +1,7 @@
 """Task events for Flower: each outcome as one complete event, successes thinned when there are too many."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from dbstorage.settings import TaskEvents
@@ -34,14 +34,17 @@ class TaskEventSender:
                 dispatcher.send("task-retried", exception=described(outcome), traceback=None, **fields(request))
             else:
                 successes.append((request, outcome))
-        for request, outcome in self._chosen(successes):
-            dispatcher.send(
-                "task-succeeded", result=f"'{outcome.code or outcome.status}'", runtime=runtime, **fields(request)
+        told = self._chosen(successes)
+        if told:
+            dispatcher.send_all(
+                "task-succeeded",
+                (
+                    {"result": f"'{outcome.code or outcome.status}'", "runtime": runtime, **fields(request)}
+                    for request, outcome in told
+                ),
             )
 
-    def _chosen(
-        self, successes: Sequence[tuple[StreamRequest, Outcome]]
-    ) -> Iterator[tuple[StreamRequest, Outcome]] | Sequence[tuple[StreamRequest, Outcome]]:
+    def _chosen(self, successes: Sequence[tuple[StreamRequest, Outcome]]) -> Sequence[tuple[StreamRequest, Outcome]]:
         if self.mode is TaskEvents.FAILURES:
             return ()
         if self.mode is TaskEvents.ALL:
@@ -53,7 +56,7 @@ class TaskEventSender:
         told = min(count, int(self._allowance))
         self._allowance -= told
         # Spread evenly over the batch.
-        return (successes[index * count // told] for index in range(told))
+        return [successes[index * count // told] for index in range(told)]
 
 
 def described(outcome: Outcome) -> str:

@@ -1,10 +1,11 @@
 """Running batches in the worker's pool: one in flight, one read ahead, and what comes of each."""
 
+import itertools
 import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from dbstorage.reader.batch import Batch, receive
@@ -84,26 +85,26 @@ class Execution:
         requests = receive(entries, self._consumer.hostname)
         track(requests)
         self._observer.received()
-        ordinary: list[int] = []
         whole = Batch(entries, requests)
-
-        def flush() -> None:
-            if ordinary:
-                batch = whole.part(ordinary)
-                batch.deliveries = max(deliveries.get(entry.id, 1) for entry in batch.entries)
-                self.waiting.append(batch)
-                ordinary.clear()
-
-        for index, entry in enumerate(entries):
-            if deliveries.get(entry.id, 1) >= SUSPECT_DELIVERIES:
-                flush()
-                self.waiting.append(whole.part([index], alone=True))
-            else:
-                ordinary.append(index)
-        flush()
+        if deliveries:
+            self.waiting.extend(self._with_suspects_alone(whole, deliveries))
+        else:
+            self.waiting.append(whole)
         if self.outage is not None:
             self._answer_unavailable()
         self.pump()
+
+    @staticmethod
+    def _with_suspects_alone(whole: Batch, deliveries: dict[str, int]) -> Iterator[Batch]:
+        """The batch in stream order, cut so that each suspect runs alone."""
+        counts = [deliveries.get(entry.id, 1) for entry in whole.entries]
+        for suspect, group in itertools.groupby(range(len(counts)), lambda index: counts[index] >= SUSPECT_DELIVERIES):
+            part = whole.part(group)
+            part.deliveries = max(deliveries.get(entry.id, 1) for entry in part.entries)
+            if suspect:
+                yield from part.singles()
+            else:
+                yield part
 
     def pump(self) -> None:
         """Start the next batch where nothing is in flight."""
@@ -136,7 +137,14 @@ class Execution:
             self._answering = batch
         else:
             self.in_flight = batch
-        job = Job(batch.entries, self._consumer.hostname, frozenset(batch.settled), batch.alone, unavailable)
+        job = Job(
+            [entry.id for entry in batch.entries],
+            [entry.fields for entry in batch.entries],
+            self._consumer.hostname,
+            frozenset(batch.settled),
+            batch.alone,
+            unavailable,
+        )
         arguments = (self.settings, job)
         if not submit(
             self._consumer.pool, run_in_pool, arguments, on_accepted=accepted, on_result=result, on_lost=lost
@@ -166,32 +174,36 @@ class Execution:
         if not self._is_current(batch, number):
             return
         try:
-            answered = batch is self._answering
-            if answered:
-                self._answering = None
-            else:
+            if report.finished and batch is self.in_flight:
                 self.in_flight = None
-            self._settle(batch, report)
-            left = batch.part(index for index, done in enumerate(report.acknowledged) if not done)
-            if report.crash:
-                logger.error(
-                    "A batch of %d entries met a bug; they are run alone.",
-                    len(left.entries),
-                    extra={"traceback": report.crash},
-                )
-                self.waiting.extendleft(reversed(left.singles()))
-            elif left.entries and report.outage is None and not answered and len(left.entries) == len(batch.entries):
-                # Nothing came of it in time, so smaller parts are tried.
-                self.waiting.extendleft(reversed(left.halves()))
-            elif left.entries:
-                self.waiting.appendleft(left)
-            if report.outage is not None:
-                self._outage_met(report.outage, report.reason)
-            elif not answered:
                 self._outage_over()
+                # The next batch first: the pool should not wait while this one's outcomes are told.
+                self.pump()
+                self._settle(batch, report)
+            else:
+                if batch is self.in_flight:
+                    self.in_flight = None
+                else:
+                    self._answering = None
+                self._settle(batch, report)
+                self._take_back(batch, report)
         except Exception:
             logger.exception("The result of a batch could not be taken.")
         self.pump()
+
+    def _take_back(self, batch: Batch, report: Report) -> None:
+        """Keep what is left of a batch, in the form in which it is to be run again."""
+        left = batch.part(index for index, done in enumerate(report.acknowledged) if not done)
+        if report.crash:
+            logger.error("%d entries met a bug and are run alone.\n%s", len(left.entries), report.crash)
+            self.waiting.extendleft(reversed(left.singles()))
+        elif left.entries and report.outage is None and len(left.entries) == len(batch.entries):
+            # Nothing came of it in time, so smaller parts are tried.
+            self.waiting.extendleft(reversed(left.halves()))
+        elif left.entries:
+            self.waiting.appendleft(left)
+        if report.outage is not None:
+            self._outage_met(report.outage, report.reason)
 
     def _settle(self, batch: Batch, report: Report) -> None:
         done: list[tuple[StreamRequest, Outcome]] = []
@@ -204,10 +216,7 @@ class Execution:
                 batch.settled[entry.id] = outcome
             if acknowledged and outcome is None and not told:
                 logger.error("The entry %s was acknowledged without an outcome.", entry.id)
-        if all(report.acknowledged):
-            untrack(batch.requests)
-        else:
-            untrack([request for request, ok in zip(batch.requests, report.acknowledged, strict=True) if ok])
+        untrack([request for request, ok in zip(batch.requests, report.acknowledged, strict=True) if ok])
         if done:
             self._observer.finished(done, report, time.time() - batch.submitted_at)
 

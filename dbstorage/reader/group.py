@@ -11,9 +11,6 @@ from dbstorage.wire.entry import StreamEntry
 
 Command = tuple[str | bytes | int, ...]
 
-#: Idle milliseconds that a released entry is given, so that any worker may claim it at once.
-RELEASED_IDLE = 3_600_000
-
 #: Trims behind the work: at most the entries beyond STREAM_KEEP, never one that a group has still to acknowledge.
 #: KEYS: command stream. ARGV: STREAM_KEEP. Returns the number of entries removed.
 TRIM_BEHIND_WORK = """
@@ -100,11 +97,6 @@ class ConsumerGroup:
         """Take over what nobody has touched for `minimum_idle` milliseconds; this delivers the entries."""
         claim = ("XAUTOCLAIM", self.stream, self.name, self.consumer)
         return (*claim, minimum_idle, start, "COUNT", self.batch_size)
-
-    def release(self, entry_ids: Sequence[str], deliveries: int) -> Command:
-        """Let any worker claim these entries at once, as if they had been delivered `deliveries` times."""
-        claim = ("XCLAIM", self.stream, self.name, self.consumer, 0)
-        return (*claim, *entry_ids, "IDLE", RELEASED_IDLE, "RETRYCOUNT", deliveries, "JUSTID")
 
     def acknowledge(self, entry_ids: Sequence[str]) -> Command:
         """Acknowledge entries."""

@@ -30,6 +30,8 @@ CLAIM_SECONDS = 1.0
 SWEEP_SECONDS = 1.0
 CLEAN_SECONDS = 60.0
 BEAT_SECONDS = 1.0
+#: Idle milliseconds that a released entry is given, so that any worker may claim it at once.
+RELEASED_IDLE = 3_600_000
 #: Seconds that a stopping worker waits for Redis; without Redis the keys expire by themselves.
 FAREWELL_SECONDS = 1.0
 
@@ -227,7 +229,10 @@ class StreamReader:
                         by_deliveries.setdefault(int(item["times_delivered"]), []).append(entry_id)
                 for deliveries, entry_ids in by_deliveries.items():
                     # They were read, but given to no process: not a delivery.
-                    redis.execute_command(*group.release(entry_ids, max(0, deliveries - 1)))
+                    redis.xclaim(
+                        group.stream, group.name, group.consumer, 0, entry_ids, idle=RELEASED_IDLE,
+                        retrycount=max(0, deliveries - 1), justid=True,
+                    )  # fmt: skip
         except (RedisError, OSError) as error:
             logger.info("Pending entries were not released (%s); others claim them when they are idle.", error)
 

@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from dbstorage.commands.questions import HistoryQuestion
@@ -37,11 +37,13 @@ OLDER_PENDING_PAUSE = 0.02
 class Job(NamedTuple):
     """What the main process asks of a pool process.
 
-    `settled` names entries whose outcome is safe already and only has to be acknowledged. `alone` marks a suspect's
-    job. `unavailable` asks for nothing but to answer the questions with that error, because the database is away.
+    The entries are told as two plain lists, which travel faster than 500 named tuples. `settled` names entries whose
+    outcome is safe already and only has to be acknowledged. `alone` marks a suspect's job. `unavailable` asks for
+    nothing but to answer the questions with that error, because the database is away.
     """
 
-    entries: Sequence[StreamEntry]
+    entry_ids: list[str]
+    fields: list[list[bytes]]
     consumer: str
     settled: frozenset[str] = frozenset()
     alone: bool = False
@@ -86,7 +88,9 @@ class Batch:
         self.resources = resources
         self.settings = resources.settings
         self.job = job
-        self.works = [understand(entry, self.settings.history_limit) for entry in job.entries]
+        self.works = [
+            understand(entry, self.settings.history_limit) for entry in map(StreamEntry, job.entry_ids, job.fields)
+        ]
         self.acknowledged: set[str] = set()
         self.answer_seconds: list[float] = []
         self.seconds = {"decode": time.perf_counter() - started, "database": 0.0, "acknowledge": 0.0}

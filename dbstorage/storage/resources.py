@@ -60,7 +60,8 @@ _resources: tuple[int, Resources] | None = None
 def resources_of(settings: Settings) -> Resources:
     """This process's resources; a forked child makes its own."""
     global _resources
-    if _resources is None or _resources[0] != os.getpid() or _resources[1].settings is not settings:
-        engine = create_engine(settings.database)
+    if _resources is None or _resources[0] != os.getpid() or _resources[1].settings != settings:
+        # Without a ping: a transaction that finds its connection cut takes a new one by itself.
+        engine = create_engine(settings.database, ping=False)
         _resources = (os.getpid(), Resources(settings, engine, connect_redis(settings.redis_url)))
     return _resources[1]

@@ -3,25 +3,41 @@
 - `celery.worker.state`: the registries behind `inspect active`, `inspect stats` and revoke. A batch enters and leaves
   them as a set, which costs a fifth of doing so task by task.
 - `celery.worker.state.should_stop`: how a step ends its worker with an exit code of its own.
-- `EventDispatcher.buffer_limit` and `send(retry=)`: events leave in one message for a batch, and never hold up the
-  event loop when the broker is frozen.
+- `EventDispatcher._group_buffer`, `buffer_limit` and `send(retry=)`: events leave in one message for a batch, and
+  never hold up the event loop when the broker is frozen.
 - `Consumer.ensure_connected`: short pauses while the broker is away.
 """
 
+import time
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
+import orjson
 from celery import bootsteps
 from celery.app.events import Events
 from celery.events.dispatcher import EventDispatcher
+from celery.events.event import group_from
+from celery.utils.time import utcoffset
 from celery.worker import state
 from celery.worker.consumer import Consumer
+from kombu.serialization import register
 
 from dbstorage.worker.requests import StreamRequest
 
 #: Task events that gather before they are published; more come to the same thing at a higher cost for each.
 EVENT_BUFFER = 1_000
+
+
+#: The serializer of events: JSON, for Flower and everybody else, written five times as fast.
+EVENT_SERIALIZER = "orjson"
+
+
+def register_event_serializer() -> None:
+    """Make EVENT_SERIALIZER known; what it writes is read as any JSON."""
+    register(  # type: ignore[no-untyped-call]
+        EVENT_SERIALIZER, lambda value: orjson.dumps(value).decode(), orjson.loads, "application/json", "utf-8"
+    )
 
 
 class BatchingDispatcher(EventDispatcher):  # type: ignore[misc]  # Celery has no types
@@ -30,6 +46,19 @@ class BatchingDispatcher(EventDispatcher):  # type: ignore[misc]  # Celery has n
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.buffer_limit = EVENT_BUFFER
+
+    def send_all(self, type: str, events: Iterable[dict[str, Any]]) -> None:
+        """Send many events of one type at one moment; what they have in common is prepared once."""
+        common = {
+            "type": type,
+            "hostname": self.hostname,
+            "utcoffset": utcoffset(),
+            "pid": self.pid,
+            "clock": self.clock.forward(),
+            "timestamp": time.time(),
+        }
+        self._group_buffer[group_from(type)].extend({**common, **event} for event in events)
+        self.flush()
 
     def send(self, type: str, *arguments: Any, **fields: Any) -> Any:
         """Send an event; a frozen broker must not freeze the event loop, so nothing is retried."""
@@ -61,7 +90,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
 def track(requests: Collection[StreamRequest]) -> None:
     """Show these requests as active in `inspect`, and count them in `inspect stats`."""
     state.requests.update({request.id: request for request in requests})
-    state.reserved_requests.update(requests)
+    # What is active need not stand among the reserved ones as well: `inspect reserved` leaves it out.
     state.active_requests.update(requests)
     state.total_count.update(Counter(request.name for request in requests))
     state.all_total_count[0] += len(requests)
@@ -71,7 +100,6 @@ def untrack(requests: Collection[StreamRequest]) -> None:
     """The requests are finished, or were given back."""
     for request in requests:
         state.requests.pop(request.id, None)
-    state.reserved_requests.difference_update(requests)
     state.active_requests.difference_update(requests)
 
 

@@ -1,0 +1,71 @@
+"""SIGTERM: the batch in hand is finished and acknowledged, what was only read ahead is another worker's at once."""
+
+import time
+
+import pytest
+
+from tests.chaos.conftest import scaled
+from tests.chaos.traffic import Traffic
+from tests.service.platform import GROUP, STREAM, Platform, order, user
+from tests.service.worker import StartWorker
+from tests.waiting import wait_until
+
+SETTINGS = {"QUERY_TTL": "3600", "RESPONSE_MAXLEN": "100000", "USER_WAIT": "60"}
+
+
+@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+def test_sigterm_under_load_ends_within_ten_seconds(pool: str, platform: Platform, start_worker: StartWorker) -> None:
+    worker = start_worker("worker", "-P", pool, **SETTINGS)
+    traffic = Traffic(platform, scaled(3_000, 10_000), per_second=3_000).start()
+    wait_until(lambda: len(platform.orders()) > 300, "orders to flow")
+    assert worker.stop(seconds=10) == 0
+    # Whatever is pending was given back untouched: nobody waits for it to be idle.
+    assert all(item["times_delivered"] == 0 for item in pending(platform))
+    worker.start()
+    wait_until(traffic.sent.is_set, "the traffic to be sent")
+    platform.wait_until_finished()
+    traffic.check_everything_is_stored_once()
+    assert "Took up" not in worker.log or "run alone" not in worker.log
+
+
+def pending(platform: Platform) -> list[dict[str, int]]:
+    """The group's pending entries."""
+    return list(platform.redis.xpending_range(STREAM, GROUP, "-", "+", 10_000))
+
+
+@pytest.mark.parametrize("ordering", ["strict", "parallel"])
+def test_what_was_read_ahead_is_taken_over_at_once(
+    ordering: str, platform: Platform, start_worker: StartWorker
+) -> None:
+    settings = {**SETTINGS, "ORDERING": ordering, "BATCH_SIZE": "50", "CLAIM_IDLE": "600"}
+    first = start_worker("first", **settings)
+    platform.send(user("u"))
+    platform.wait_until_finished()
+    blocker = platform.hold_orders()
+    platform.send(*(order(f"o-{number}", "u") for number in range(100)))
+    wait_until(lambda: platform.pending() == 100, "a batch in flight and one read ahead")
+    second = start_worker("second", **settings)
+    blocker.close()
+    began = time.monotonic()
+    first.terminate()
+    wait_until(lambda: len(platform.orders()) == 100, "all orders to be stored")
+    assert time.monotonic() - began < 10
+    platform.wait_until_finished()
+    assert first.process is not None
+    assert first.process.wait(10) == 0
+    assert second.alive
+    assert platform.failed("code") == []
+
+
+def test_rolling_restarts_under_load_lose_nothing(platform: Platform, start_worker: StartWorker) -> None:
+    workers = [start_worker(name, **SETTINGS) for name in ("one", "two", "three")]
+    traffic = Traffic(platform, scaled(5_000, 20_000), per_second=scaled(700, 400)).start()
+    for number in range(scaled(3, 10)):
+        worker = workers[number % 3]
+        assert worker.stop(seconds=15) == 0
+        worker.start()
+    wait_until(traffic.sent.is_set, "the traffic to be sent")
+    platform.wait_until_finished(120)
+    traffic.check_everything_is_stored_once()
+    assert traffic.unanswered() == []
+    assert not [worker for worker in workers if " lost " in worker.log]
