@@ -45,7 +45,16 @@ Exit codes:
 """
 
 #: Columns of a list; the e-mail addresses that a payload may hold are not among them.
-COLUMNS = ("id", "state", "code", "function", "user_id", "order_id", "attempts", "last_failed_at", "message")
+COLUMNS = {
+    "id": "id",
+    "state": "state",
+    "code": "code",
+    "user_id": "user",
+    "order_id": "order",
+    "attempts": "attempts",
+    "last_failed_at": "last failed",
+    "message": "what happened",
+}
 
 
 @click.group(epilog=EXIT_CODES)
@@ -105,7 +114,8 @@ def list_(ids: tuple[str, ...], limit: int, every: bool, as_json: bool, **filter
             _print_array(shown)
         elif total:
             rows = [[_cell(task, column) for column in COLUMNS] for task in shown]
-            print_table([column.removesuffix("_id").removesuffix("_at").replace("_", " ") for column in COLUMNS], rows)
+            numbers = ("id", "attempts")
+            print_table(list(COLUMNS.values()), rows, right=numbers, whole=(*numbers, "state", "code"))
     if not total:
         click.echo("No failed task matches.", err=True)
         sys.exit(NOTHING_MATCHED)

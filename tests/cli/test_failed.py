@@ -68,14 +68,13 @@ def test_list_shows_what_is_to_be_done_and_no_payload(tasks: list[int]):
         "id": str(tasks[1]),
         "state": "retrying",
         "code": "user_not_found",
-        "function": "createCloseOrder",
         "user": "user-2",
         "order": "order-b",
         "attempts": "1",
         "last failed": "",
-        "message": "symbol is 'doge': expected btc, eth or sol.",
+        "what happened": "symbol is 'doge': expected btc, eth or sol.",
     }
-    assert rows[0]["message"] == "[bold]no\\x1b[2J"
+    assert rows[0]["what happened"] == "[bold]no\\x1b[2J"
     assert "joe@example.com" not in result.stdout
 
 
