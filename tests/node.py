@@ -29,7 +29,8 @@ def node_packages(directory: Path) -> Path:
         except subprocess.TimeoutExpired:
             _give_up(f"npm ci in {directory.name} took more than {INSTALL_TIMEOUT} s.")
         if done.returncode:
-            _give_up(f"npm ci in {directory.name} failed: {done.stderr[-500:]}")
+            errors = [line for line in done.stderr.splitlines() if line.startswith("npm error")]
+            _give_up(f"npm ci in {directory.name} failed: {' '.join(errors[:3])}")
         stamp.write_bytes(lock)
     return directory
 
