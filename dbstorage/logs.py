@@ -68,6 +68,8 @@ def set_up_logging(settings: Settings) -> None:
     # Celery tells of each task it receives and finishes, which is what Flower shows, and of all that the pool is given.
     for name in ("celery.worker.strategy", "celery.app.trace", "celery.pool"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    # Celery calls this too; from the second time on it replaces nothing.
+    logging.captureWarnings(True)
     warnings.showwarning = _log_warning
     sys.excepthook = _log_exception
     threading.excepthook = lambda hook: _log_exception(hook.exc_type, hook.exc_value, hook.exc_traceback)

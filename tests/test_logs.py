@@ -92,6 +92,7 @@ from dbstorage.settings import load_settings
 set_up_logging(load_settings())
 logging.getLogger("some.library").debug("hidden")
 logging.getLogger("some.library").info("told")
+logging.captureWarnings(True)
 warnings.warn("two\\nlines", RuntimeWarning)
 thread = threading.Thread(target=lambda: 1 / 0)
 thread.start()

@@ -58,6 +58,14 @@ def test_every_metric_of_the_service_is_shown(samples: list[str]) -> None:
     assert [name for name in sorted(families) if name.startswith("dbstorage_") and name not in shown] == []
 
 
+def test_every_metric_is_described_for_operators(samples: list[str]) -> None:
+    described = (ROOT / "docs" / "operations.md").read_text()
+    families = {re.sub(r"_(bucket|sum|count)$", "", sample.partition("{")[0]) for sample in samples}
+    assert [name for name in sorted(families) if name.startswith("dbstorage_") and name not in described] == []
+    mentioned = set(re.findall(r"\bdbstorage_\w+", described))
+    assert mentioned <= families
+
+
 def test_the_expressions_of_the_dashboard_are_promql(tmp_path: Path) -> None:
     rules: list[Any] = [
         {
