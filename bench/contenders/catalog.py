@@ -1,0 +1,107 @@
+"""Everybody who takes part: which processes to start, and how to see that the work is done."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from redis import Redis
+
+from bench.processes import PYTHON
+from bench.servers import NEWER_REDIS
+
+SERVICE = "service"
+FLOWER = "flower"
+
+
+def nothing_queued(redis: Redis) -> bool:
+    """For those whose work is done when the stream's entries are acknowledged."""
+    return True
+
+
+def celery_queue_empty(redis: Redis) -> bool:
+    """Whether Celery's queue is empty and every task that was taken from it is acknowledged."""
+    with redis.pipeline(transaction=True) as pipeline:
+        pipeline.llen("celery")
+        pipeline.hlen("unacked")
+        return not any(pipeline.execute())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contender:
+    """One way to store the stream's orders.
+
+    `commands` are started in turn, by the name of their process, the last one, which reads the stream, when the others
+    wait for work. `queue_empty` tells whether a queue of its own behind
+    the stream is empty; `counts_rows` says that this queue forgets tasks before they are done, so that the rows have to
+    be counted. `oldest_redis` is the first major version that serves.
+    """
+
+    name: str
+    title: str
+    commands: Mapping[str, tuple[str, ...]]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    queue_empty: Callable[[Redis], bool] = nothing_queued
+    counts_rows: bool = False
+    with_flower: bool = False
+    oldest_redis: int = 6
+
+
+def _celery(app: str, *options: str) -> tuple[str, ...]:
+    return (PYTHON, "-m", "celery", "-A", app, "worker", "--loglevel=WARNING", *options)
+
+
+def _module(name: str, *arguments: str) -> tuple[str, ...]:
+    return (PYTHON, "-m", f"bench.contenders.{name}", *arguments)
+
+
+def _service(events: str, *, with_flower: bool = False) -> Contender:
+    return Contender(
+        name=f"service-{events}",
+        title=f"DBStorage, TASK_EVENTS={events}" + (" with Flower" if with_flower else ""),
+        commands={"worker": (PYTHON, "-m", "celery", "-A", "dbstorage", "worker")},
+        settings={"TASK_EVENTS": events, "LOG_LEVEL": "WARNING"},
+        with_flower=with_flower,
+    )
+
+
+BARE_LOOP = Contender(name="bare-loop", title="Bare loop", commands={"loop": _module("bare_loop")})
+SERVICE_FAILURES = _service("failures")
+PLAIN_CELERY = Contender(
+    name="plain-celery",
+    title="Plain Celery",
+    commands={"worker": _celery("bench.contenders.plain_celery"), "reader": _module("plain_celery")},
+    queue_empty=celery_queue_empty,
+)
+
+CONTENDERS = {
+    contender.name: contender
+    for contender in (
+        _service("all"),
+        _service("thin", with_flower=True),
+        SERVICE_FAILURES,
+        PLAIN_CELERY,
+        Contender(
+            name="tuned-celery",
+            title="Tuned Celery",
+            commands={
+                "worker": _celery(
+                    "bench.contenders.tuned_celery", "--without-gossip", "--without-mingle", "--without-heartbeat"
+                ),
+                "reader": _module("tuned_celery"),
+            },
+            queue_empty=celery_queue_empty,
+            counts_rows=True,
+        ),
+        Contender(
+            name="faststream",
+            title="FastStream, batch subscriber",
+            commands={"subscriber": _module("faststream_batch")},
+        ),
+        Contender(
+            name="streaq",
+            title="streaQ, a task for each 500",
+            commands={"worker": _module("streaq_task", "worker"), "reader": _module("streaq_task", "reader")},
+            oldest_redis=NEWER_REDIS,
+        ),
+        BARE_LOOP,
+    )
+}

@@ -1,0 +1,43 @@
+"""The statement that every contender with batches writes orders with, and the one for a single row."""
+
+import os
+from typing import Any
+
+import psycopg2
+
+from bench.traffic import COLUMNS
+
+TYPES = {
+    "quantity": "double precision",
+    "leverage": "integer",
+    "takeProfit": "double precision",
+    "stopLoss": "double precision",
+    "stippage": "double precision",
+    "openPrice": "double precision",
+    "closePrice": "double precision",
+    "openTime": "timestamp",
+    "closeTime": "timestamp",
+    "profitLoss": "double precision",
+}
+_NAMES = ", ".join(f'"{column}"' for column in COLUMNS)
+_VALUES = ", ".join(f'input."{column}"' for column in COLUMNS)
+_TYPED = ", ".join(f'"{column}" {TYPES.get(column, "text")}' for column in COLUMNS)
+
+#: Writes the orders whose user exists and whose orderId is new; its parameter is their JSON array.
+INSERT_BATCH = (
+    f'INSERT INTO "Orders" ({_NAMES}) SELECT {_VALUES} FROM jsonb_to_recordset(%s::jsonb) AS input({_TYPED}) '
+    'JOIN "User" AS person ON person."userID" = input."userId" ON CONFLICT ("orderId") DO NOTHING'
+)
+#: The same for one order, given as a mapping.
+INSERT_ROW = (
+    f'INSERT INTO "Orders" ({_NAMES}) SELECT {", ".join(f"%({column})s" for column in COLUMNS)} '
+    'FROM "User" AS person WHERE person."userID" = %(userId)s ON CONFLICT ("orderId") DO NOTHING'
+)
+SELECT_ORDER = 'SELECT FROM "Orders" WHERE "orderId" = %(orderId)s'
+
+
+def connect() -> Any:
+    """A connection to the database of the environment; every statement is a transaction of its own."""
+    connection = psycopg2.connect(os.environ["DATABASE_URL"])
+    connection.autocommit = True
+    return connection

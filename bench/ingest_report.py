@@ -1,0 +1,150 @@
+"""The comparison of all contenders as tables and a chart."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import NamedTuple
+
+from bench.contenders.catalog import BARE_LOOP, CONTENDERS, PLAIN_CELERY, SERVICE
+from bench.ingest import IngestRun
+from bench.report.document import Bar, Chart, Report, Table
+from bench.report.machine import Machine
+
+MEGABYTE = 2**20
+PER_ORDERS = 100_000
+
+
+class Target(NamedTuple):
+    """What a contender's median has to reach: at least `factor` times another's."""
+
+    contender: str
+    factor: float
+    other: str
+
+
+#: SPEC section 7.
+TARGETS = (
+    Target("service-failures", 0.6, BARE_LOOP.name),
+    Target("service-failures", 10.0, PLAIN_CELERY.name),
+    Target("service-all", 0.4, BARE_LOOP.name),
+)
+
+
+def ingest_report(
+    runs: Sequence[IngestRun], machine: Machine, missing: Mapping[str, str], *, name: str = "ingest"
+) -> Report:
+    """The report of all runs; `missing` names contenders without a result, each with the reason."""
+    of = {contender: [run for run in runs if run.contender == contender] for contender in CONTENDERS}
+    of = {contender: own for contender, own in of.items() if own}
+    rates = {contender: statistics.median(run.rate for run in own) for contender, own in of.items()}
+    count = runs[0].entries if runs else 0
+    times = max((len(own) for own in of.values()), default=0)
+    return Report(
+        name=name,
+        title=f"Ingest: {count:,} closed orders from the stream into PostgreSQL",
+        machine=machine,
+        tables=[_rates(of, rates, times), _costs(of), *_targets(rates)],
+        charts=[
+            Chart(
+                name,
+                "Closed orders stored per second (median, more is better)",
+                [
+                    Bar(CONTENDERS[key].title, rate, f"{rate:,.0f}", key.startswith(SERVICE))
+                    for key, rate in rates.items()
+                ],
+            )
+        ],
+        notes=[
+            *_flower_notes(of),
+            *(f"{CONTENDERS[key].title}: no result. {reason}" for key, reason in missing.items()),
+        ],
+        data={
+            "entries": count,
+            "rounds": times,
+            "orders_per_second": {key: round(rate, 1) for key, rate in rates.items()},
+            "ratios": {
+                f"{target.contender} / {target.other}": round(rates[target.contender] / rates[target.other], 3)
+                for target in TARGETS
+                if {target.contender, target.other} <= rates.keys()
+            },
+            "missing": dict(missing),
+            "runs": [
+                {**asdict(run), "usage": {group: used._asdict() for group, used in run.usage.items()}} for run in runs
+            ],
+        },
+    )
+
+
+def _rates(of: Mapping[str, Sequence[IngestRun]], rates: Mapping[str, float], times: int) -> Table:
+    def ratio(contender: str, other: str) -> str:
+        return f"{rates[contender] / rates[other]:.2f}" if other in rates else "-"
+
+    rows = []
+    for contender, own in of.items():
+        each = sorted(run.rate for run in own)
+        rows.append(
+            (
+                CONTENDERS[contender].title,
+                f"{rates[contender]:,.0f}",
+                f"{each[0]:,.0f} to {each[-1]:,.0f}",
+                ratio(contender, BARE_LOOP.name),
+                ratio(contender, PLAIN_CELERY.name),
+            )
+        )
+    return Table(
+        "Orders a second",
+        ("", "median", "spread", "× bare loop", "× plain Celery"),
+        rows,
+        f"Runs of each, in turn: {times}; from the first read to the last acknowledgement; every row was compared.",
+    )
+
+
+def _costs(of: Mapping[str, Sequence[IngestRun]]) -> Table:
+    groups = (SERVICE, "postgresql", "redis")
+    rows = []
+    for contender, own in of.items():
+        seconds = [
+            statistics.median(run.usage[group].cpu_seconds / run.entries * PER_ORDERS for run in own)
+            for group in groups
+        ]
+        memory = [max(run.usage[group].peak_memory for run in own) / MEGABYTE for group in groups]
+        rows.append(
+            (CONTENDERS[contender].title, *(f"{value:.2f}" for value in seconds), *(f"{value:.0f}" for value in memory))
+        )
+    return Table(
+        f"CPU seconds for {PER_ORDERS:,} orders, and peak memory in MB",
+        ("", "service", "PostgreSQL", "Redis", "MB service", "MB PostgreSQL", "MB Redis"),
+        rows,
+        "Service: all processes of the contender, Flower apart. Memory: PSS where the system tells it, else RSS.",
+    )
+
+
+def _targets(rates: Mapping[str, float]) -> list[Table]:
+    rows = []
+    for target in TARGETS:
+        if {target.contender, target.other} <= rates.keys():
+            reached = rates[target.contender] / rates[target.other]
+            rows.append(
+                (
+                    f"{CONTENDERS[target.contender].title}, × {CONTENDERS[target.other].title.lower()}",
+                    f"{target.factor:g}",
+                    f"{reached:.2f}",
+                    "yes" if reached >= target.factor else "no",
+                )
+            )
+    return [Table("Budget", ("", "at least", "measured", "met"), rows)] if rows else []
+
+
+def _flower_notes(of: Mapping[str, Sequence[IngestRun]]) -> list[str]:
+    notes = []
+    for contender, own in of.items():
+        watched = [run.notes for run in own if run.notes]
+        if watched:
+            notes.append(
+                f"Flower beside {CONTENDERS[contender].title}: its page of workers came in "
+                f"{statistics.median(each['page_seconds_median'] for each in watched):.3f} s (median; longest "
+                f"{max(each['page_seconds_longest'] for each in watched):.3f} s), "
+                f"{sum(each['pages_missing'] for each in watched):.0f} visits went unanswered, "
+                f"its connection for events was lost {sum(each['connections_lost'] for each in watched):.0f} times."
+            )
+    return notes

@@ -1,0 +1,141 @@
+"""PostgreSQL and Redis of our own, the same for all contenders, with the settings they keep data safely with."""
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psycopg2
+from psycopg2.extras import execute_values
+from redis import Redis
+
+from bench.traffic import User
+from dbstorage.database.migrate import upgrade
+from dbstorage.database.url import parse_database_url
+from dbstorage.embedded import EmbeddedPostgres, EmbeddedRedis
+from dbstorage.settings import Settings
+
+STREAM = Settings.command_stream
+RESPONSES = Settings.response_stream
+GROUP = Settings.consumer_group
+#: Entries written in one round trip.
+CHUNK = 1_000
+#: The first major version with functions, which streaQ needs; the bundled one is 6.2.
+NEWER_REDIS = 7
+REWRITE_SECONDS = 60.0
+
+
+class InstalledRedis(EmbeddedRedis):
+    """The Redis of this machine instead of the bundled one, which is too old for some contenders."""
+
+    def __init__(self, directory: Path, program: str) -> None:
+        super().__init__(directory)
+        self._installed = program
+
+    def _command(self) -> list[str | Path]:
+        return [self._installed, *super()._command()[1:]]
+
+
+class Servers(NamedTuple):
+    """Both servers, running, and a directory for the logs of what is measured."""
+
+    directory: Path
+    redis_url: str
+    redis_pid: int
+    database_url: str
+    postgres_pid: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment for a process that is to use them."""
+        return {**os.environ, "REDIS_URL": self.redis_url, "DATABASE_URL": self.database_url}
+
+    @property
+    def redis_version(self) -> int:
+        """The major version of Redis."""
+        with self.redis() as redis:
+            return int(redis.info("server")["redis_version"].partition(".")[0])
+
+    def redis(self) -> Redis:
+        """A client that waits patiently."""
+        return Redis.from_url(self.redis_url, protocol=2, socket_timeout=30)
+
+    def query(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run one statement by itself; its rows."""
+        with closing(psycopg2.connect(self.database_url)) as connection:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement, parameters or None)
+                return list(cursor.fetchall()) if cursor.description else []
+
+    def reset(self, users: Sequence[User]) -> None:
+        """Empty everything, then create these users and the consumer group; both servers come to rest."""
+        with self.redis() as redis:
+            redis.flushall()
+            redis.xgroup_create(STREAM, GROUP, "0", mkstream=True)
+        self.query(
+            'TRUNCATE "Orders", "User", dbstorage.failed_tasks, dbstorage.applied_users RESTART IDENTITY CASCADE'
+        )
+        self.add_users(users)
+        self.settle()
+
+    def add_users(self, users: Sequence[User]) -> None:
+        """Write users into their table."""
+        with closing(psycopg2.connect(self.database_url)) as connection, connection, connection.cursor() as cursor:
+            execute_values(cursor, 'INSERT INTO "User" ("userID", "email") VALUES %s', users)
+
+    def fill_stream(self, entries: Sequence[bytes]) -> None:
+        """Append commands to the command stream as the engine writes them."""
+        with self.redis() as redis:
+            for start in range(0, len(entries), CHUNK):
+                with redis.pipeline(transaction=False) as pipeline:
+                    for entry in entries[start : start + CHUNK]:
+                        pipeline.xadd(STREAM, {b"message": entry})
+                    pipeline.execute()
+
+    def settle(self) -> None:
+        """Get the servers' own housekeeping done, so that it falls into nobody's measurement."""
+        self.query("VACUUM (ANALYZE)")
+        self.query("CHECKPOINT")
+        with self.redis() as redis:
+            redis.bgrewriteaof()
+            deadline = time.monotonic() + REWRITE_SECONDS
+            while time.monotonic() < deadline:
+                persistence = redis.info("persistence")
+                if not persistence["aof_rewrite_in_progress"] and not persistence["aof_rewrite_scheduled"]:
+                    return
+                time.sleep(0.05)
+
+
+@contextmanager
+def running_servers() -> Iterator[Servers]:
+    """Start both servers in a directory that is removed afterwards; the tables are migrated and empty."""
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dbstorage-bench-")))
+        # The servers give up root's rights and have to come through here to their own directories.
+        directory.chmod(0o711)
+        redis = _redis(directory / "redis")
+        redis.start()
+        stack.callback(redis.stop)
+        postgres = EmbeddedPostgres(directory / "postgresql")
+        postgres.start()
+        stack.callback(postgres.stop, "immediate")
+        upgrade(parse_database_url(postgres.url))
+        yield Servers(directory, redis.url, redis.pid, postgres.url, postgres.pid)
+
+
+def _redis(directory: Path) -> EmbeddedRedis:
+    """The machine's Redis where it is newer than the bundled one, else that."""
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    if program is not None:
+        told = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=10).stdout
+        found = re.search(r"v=(\d+)", told)
+        if found and int(found[1]) >= NEWER_REDIS:
+            return InstalledRedis(directory, program)
+    return EmbeddedRedis(directory)

@@ -1,0 +1,71 @@
+"""What is sent, and the rows that must come of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import orjson
+
+from dbstorage.traffic.generate import engine_commands
+from dbstorage.wire.entry import CREATE_CLOSE_ORDER
+
+
+class User(NamedTuple):
+    """A row of "User" that exists before the measurement."""
+
+    user_id: str
+    email: str
+
+
+#: The columns of "Orders" that a contender writes, in the order of `ExpectedRow`.
+COLUMNS = (
+    "orderId",
+    "userId",
+    "symbol",
+    "type",
+    "quantity",
+    "leverage",
+    "takeProfit",
+    "stopLoss",
+    "stippage",
+    "openPrice",
+    "closePrice",
+    "openTime",
+    "closeTime",
+    "profitLoss",
+)
+ExpectedRow = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Closed orders as stream entries, all different, and the users they belong to."""
+
+    users: list[User]
+    entries: list[bytes]
+
+    def expected_rows(self) -> Iterator[ExpectedRow]:
+        """The row of every order, in stream order."""
+        for entry in self.entries:
+            order = orjson.loads(entry)["message"]
+            order["openTime"] = _stored_time(order["openTime"])
+            order["closeTime"] = _stored_time(order["closeTime"])
+            yield tuple(order[column] for column in COLUMNS)
+
+
+def closed_orders(entries: int, users: int, seed: int = 1) -> Traffic:
+    """`entries` createCloseOrder commands of `users` people, always the same for the same arguments."""
+    people: list[User] = []
+    orders: list[bytes] = []
+    for command in engine_commands(seed, users, entries):
+        if command["function"] == CREATE_CLOSE_ORDER:
+            orders.append(orjson.dumps(command))
+        else:
+            message = command["message"]
+            people.append(User(message["userId"], message["userEmail"]))
+    return Traffic(people, orders)
+
+
+def _stored_time(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=None)
