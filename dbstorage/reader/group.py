@@ -67,23 +67,22 @@ class ConsumerGroup:
     def __init__(self, settings: Settings, consumer: str) -> None:
         self.stream = settings.command_stream
         self.name = settings.consumer_group
-        self.batch_size = settings.batch_size
         self.consumer = consumer
 
     def create(self) -> Command:
         """Create the group at the stream's beginning; an error reply BUSYGROUP means that it exists."""
         return ("XGROUP", "CREATE", self.stream, self.name, "0", "MKSTREAM")
 
-    def read_new(self, block_milliseconds: int) -> Command:
+    def read_new(self, count: int, block_milliseconds: int) -> Command:
         """Read entries that nobody has read."""
-        return (*self._read(), "BLOCK", block_milliseconds, "STREAMS", self.stream, ">")
+        return (*self._read(count), "BLOCK", block_milliseconds, "STREAMS", self.stream, ">")
 
-    def read_own_pending(self, after: str) -> Command:
+    def read_own_pending(self, count: int, after: str) -> Command:
         """Read again what this consumer was given behind the entry `after` and did not acknowledge."""
-        return (*self._read(), "STREAMS", self.stream, after)
+        return (*self._read(count), "STREAMS", self.stream, after)
 
-    def _read(self) -> Command:
-        return ("XREADGROUP", "GROUP", self.name, self.consumer, "COUNT", self.batch_size)
+    def _read(self, count: int) -> Command:
+        return ("XREADGROUP", "GROUP", self.name, self.consumer, "COUNT", count)
 
     def pending(self, first: str, last: str, count: int, consumer: str | None = None) -> Command:
         """List pending entries, of one consumer or of all."""
@@ -93,10 +92,10 @@ class ConsumerGroup:
         """Take entries over, or renew the claim on them; this does not deliver them."""
         return ("XCLAIM", self.stream, self.name, self.consumer, 0, *entry_ids, "JUSTID")
 
-    def claim_idle(self, minimum_idle: int, start: str) -> Command:
+    def claim_idle(self, count: int, minimum_idle: int, start: str) -> Command:
         """Take over what nobody has touched for `minimum_idle` milliseconds; this delivers the entries."""
         claim = ("XAUTOCLAIM", self.stream, self.name, self.consumer)
-        return (*claim, minimum_idle, start, "COUNT", self.batch_size)
+        return (*claim, minimum_idle, start, "COUNT", count)
 
     def acknowledge(self, entry_ids: Sequence[str]) -> Command:
         """Acknowledge entries."""

@@ -39,6 +39,10 @@ BLOCK_MILLISECONDS = 2_000
 #: A reply this late means a dead connection or a frozen Redis.
 REPLY_SECONDS = 5.0
 LONGEST_RECONNECT_PAUSE = 2.0
+#: Bytes that a read should bring at most: entries of a megabyte are read sixteen at a time.
+READ_BYTES = 16 * 1024 * 1024
+#: Entries of the first read, when nothing is known of their size.
+FIRST_COUNT = 50
 #: Pending entries looked at in one go while claiming.
 CLAIM_AT_ONCE = 1_000
 
@@ -99,6 +103,7 @@ class Session:
         self._namesake_seen: tuple[str, float] | None = None
         self._recovered_to = "0"
         self._claim_from = "0"
+        self._count = min(FIRST_COUNT, settings.batch_size)
         self._outstanding_since: float | None = None
         self._control_asked = 0.0
         # Timers of an earlier connection find another number here and do nothing.
@@ -301,9 +306,9 @@ class Session:
             return
         self._outstanding_since = time.monotonic()
         if self.state is State.RECOVERING:
-            self._reading.send(self._own_pending_came, *self.group.read_own_pending(self._recovered_to))
+            self._reading.send(self._own_pending_came, *self.group.read_own_pending(self._count, self._recovered_to))
         else:
-            self._reading.send(self._new_entries_came, *self.group.read_new(BLOCK_MILLISECONDS))
+            self._reading.send(self._new_entries_came, *self.group.read_new(self._count, BLOCK_MILLISECONDS))
 
     def _new_entries_came(self, reply: Any) -> None:
         self._outstanding_since = None
@@ -314,9 +319,15 @@ class Session:
             self._lost(str(error))
             return
         if delivered.entries:
+            self._fit_count(delivered.entries)
             self._receiver.deliver(delivered.entries, {})
         else:
             self._receiver.session_ready()
+
+    def _fit_count(self, entries: list[StreamEntry]) -> None:
+        """Let the next read bring about READ_BYTES, and a whole batch where entries are of the usual size."""
+        size = sum(sum(map(len, entry.fields)) for entry in entries)
+        self._count = max(1, min(self.settings.batch_size, READ_BYTES * len(entries) // max(1, size)))
 
     def _own_pending_came(self, reply: Any) -> None:
         self._outstanding_since = None
@@ -337,7 +348,7 @@ class Session:
         """Parallel order: take over the entries of workers that are gone, and those that were released."""
         if self.state is State.READING and self._outstanding_since is not None:
             minimum_idle = round(self.settings.claim_idle * 1000)
-            self.ask(self._idle_claimed, self.group.claim_idle(minimum_idle, self._claim_from))
+            self.ask(self._idle_claimed, self.group.claim_idle(self._count, minimum_idle, self._claim_from))
 
     def _idle_claimed(self, reply: Any) -> None:
         self._claim_from, delivered = parse_claimed(reply)
@@ -352,6 +363,8 @@ class Session:
                 len(delivered.deleted), self.group.stream, delivered.deleted[0], delivered.deleted[-1],
             )  # fmt: skip
             self.ask(accepted, self.group.acknowledge(delivered.deleted))
+        if delivered.entries:
+            self._fit_count(delivered.entries)
         entries = [entry for entry in delivered.entries if not self._receiver.in_hand(entry.id)]
         if not entries:
             self._receiver.session_ready()

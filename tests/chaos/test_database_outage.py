@@ -1,5 +1,6 @@
 """PostgreSQL gone, or refusing: an outage pauses and fails nobody; a wrong entry fails alone."""
 
+import functools
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -22,6 +23,11 @@ SETTINGS = {"QUERY_TTL": "3600", "RESPONSE_MAXLEN": "100000", "USER_WAIT": "3600
 def outages(worker: Worker) -> tuple[int, int]:
     """How often the log says that the database went, and that it came back."""
     return worker.log.count("Database is away"), worker.log.count("Database is back")
+
+
+def has_met(worker: Worker, count: int) -> bool:
+    """Whether the log tells of this many outages."""
+    return outages(worker)[0] == count
 
 
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
@@ -146,7 +152,7 @@ def test_an_outage_by_any_sqlstate_pauses_and_fails_nobody(refusing: Platform, s
     for number, state in enumerate(OUTAGE):
         refusing.query("INSERT INTO public.refusals VALUES (%s)", state)
         refusing.send(order(f"waits-{state}", "u"))
-        wait_until(lambda number=number: outages(worker)[0] == number + 1, f"{state} to be taken for an outage")
+        wait_until(functools.partial(has_met, worker, number + 1), f"{state} to be taken for an outage")
         refusing.query("DELETE FROM public.refusals")
         refusing.wait_until_finished()
     assert set(refusing.orders()) == {f"waits-{state}" for state in OUTAGE}

@@ -32,6 +32,7 @@ def test_in_strict_order_one_reads_and_the_others_take_over(platform: Platform, 
     workers = [start_worker(name, **SETTINGS) for name in NAMES]
     platform.send(user("u"))
     first = wait_until(lambda: reader_of(platform, workers), "a reader")
+    assert first is not None
     others = [worker for worker in workers if worker is not first]
     wait_until(lambda: [w for w in workers if "Standing by" in w.log] == others, "the others to stand by")
     assert seconds_until_stored(platform, "o-1") < 10

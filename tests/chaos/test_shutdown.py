@@ -1,6 +1,7 @@
 """SIGTERM: the batch in hand is finished and acknowledged, what was only read ahead is another worker's at once."""
 
 import time
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_sigterm_under_load_ends_within_ten_seconds(pool: str, platform: Platfor
     assert "Took up" not in worker.log or "run alone" not in worker.log
 
 
-def pending(platform: Platform) -> list[dict[str, int]]:
+def pending(platform: Platform) -> list[dict[str, Any]]:
     """The group's pending entries."""
     return list(platform.redis.xpending_range(STREAM, GROUP, "-", "+", 10_000))
 

@@ -2,11 +2,13 @@
 
 import random
 import threading
-from collections.abc import Callable
 from typing import Any, Self
 
 import redis
 
+from dbstorage.audit import audit
+from dbstorage.audit.outcomes import Outcome
+from dbstorage.settings import load_settings
 from tests.service.platform import Platform, order, question, user
 
 PEOPLE = 40
@@ -60,15 +62,15 @@ class Traffic:
         chunk = max(1, int(self.per_second / 20))
         pause = threading.Event()
         for start in range(0, len(self.commands), chunk):
-            self._until_redis_takes(lambda start=start: self.platform.send(*self.commands[start : start + chunk]))
+            self._until_redis_takes(self.commands[start : start + chunk])
             pause.wait(chunk / self.per_second)
         self.sent.set()
 
-    def _until_redis_takes(self, send: Callable[[], Any]) -> None:
+    def _until_redis_takes(self, commands: list[dict[str, Any]]) -> None:
         pause = threading.Event()
         while True:
             try:
-                send()
+                self.platform.send(*commands)
                 return
             except redis.RedisError:
                 # As the engine does: it goes on when Redis is back. What was sent twice is a duplicate.
@@ -84,6 +86,9 @@ class Traffic:
         assert all(row[2] == float(row[0].removeprefix("order-")) for row in stored)
         assert platform.users() == self.emails
         assert platform.pending() == 0
+        report = audit(load_settings(platform.environment))
+        assert report.missing == []
+        assert report.count(Outcome.PENDING) == 0
 
     def unanswered(self) -> list[str]:
         """Questions whose requestId stands nowhere in the response stream."""

@@ -53,7 +53,8 @@ class Platform:
     """Redis and PostgreSQL from the outside."""
 
     def __init__(self, redis_url: str, database_url: str) -> None:
-        self.redis = redis.Redis.from_url(redis_url, protocol=2)
+        # Typed as Any: what a reply is depends on the protocol, which the types leave open.
+        self.redis: Any = redis.Redis.from_url(redis_url, protocol=2)
         self.database_url = database_url
         self.environment = {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
         self._connection: Any = None
@@ -96,8 +97,11 @@ class Platform:
         )
 
     def pending(self) -> int:
-        """Entries delivered and not acknowledged."""
-        return int(self.redis.xpending(STREAM, GROUP)["pending"])
+        """Entries delivered and not acknowledged; none where the group does not exist yet."""
+        try:
+            return int(self.redis.xpending(STREAM, GROUP)["pending"])
+        except redis.ResponseError:
+            return 0
 
     def finished(self) -> bool:
         """Whether everything in the stream was delivered and acknowledged."""
