@@ -10,13 +10,17 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, Connection, and_, func, or_, select, update
+from sqlalchemy.exc import DBAPIError
 
+from dbstorage.database.sqlstate import Verdict, classify
 from dbstorage.database.tables import failed_tasks
 from dbstorage.failed_tasks.filters import OPEN_STATES, Filter, State
 from dbstorage.wire.entry import Layout
 
 #: Rows that are changed, or read, in one go; a change commits after each so that nobody waits long for its locks.
 CHUNK = 5_000
+#: Attempts to change a chunk that met a deadlock each time.
+DEADLOCKS = 5
 
 
 class FailedTask(NamedTuple):
@@ -160,22 +164,36 @@ def apply(connection: Connection, which: Filter, change: Change) -> int:
 
     A retry takes tasks in state `failed`; to discard takes those in state `retrying` too.
     """
-    values: dict[str, Any] = {"state": State.DISCARDED.value, "retry_at": None}
-    if change is Change.RETRY:
-        values = {"state": State.RETRYING.value, "retry_at": func.now()}
-    key = failed_tasks.c.id
     changed, after = 0, -1
     while True:
-        # Locked in one order, so that two operators never wait for each other; a task that somebody else changed
-        # while we waited for its lock is looked at again and left out.
-        taken = select(key).where(*which.conditions(), _can(change), key > after).order_by(key).limit(CHUNK)
-        statement = update(failed_tasks).where(key.in_(taken.with_for_update())).values(values).returning(key)
-        ids = connection.scalars(statement).all()
-        connection.commit()
+        ids = _change_chunk(connection, which, change, after)
         changed += len(ids)
         if len(ids) < CHUNK:
             return changed
         after = max(ids)
+
+
+def _change_chunk(connection: Connection, which: Filter, change: Change, after: int) -> Sequence[int]:
+    """Change the first tasks behind the id `after`, commit, and return their ids."""
+    values: dict[str, Any] = {"state": State.DISCARDED.value, "retry_at": None}
+    if change is Change.RETRY:
+        values = {"state": State.RETRYING.value, "retry_at": func.now()}
+    key = failed_tasks.c.id
+    # Locked in one order, so that two operators never wait for each other; a task that somebody else changed while we
+    # waited for its lock is looked at again and left out.
+    taken = select(key).where(*which.conditions(), _can(change), key > after).order_by(key).limit(CHUNK)
+    statement = update(failed_tasks).where(key.in_(taken.with_for_update())).values(values).returning(key)
+    for attempt in range(1, DEADLOCKS + 1):
+        try:
+            ids = connection.scalars(statement).all()
+            connection.commit()
+            return ids
+        except DBAPIError as error:
+            # A worker that puts a user's orders back to work locks them in an order of its own.
+            if attempt == DEADLOCKS or classify(error) is not Verdict.AGAIN:
+                raise
+            connection.rollback()
+    raise AssertionError("every attempt ends in ids or an error")
 
 
 def _ordered(column: Column[Any], descending: bool) -> ColumnElement[Any]:

@@ -199,6 +199,28 @@ def test_two_operators_who_retry_at_once_cause_one_run(engine: Engine, connectio
     assert sorted(changed) == [0, 1]
 
 
+def test_a_deadlock_with_a_worker_is_gone_through(engine: Engine, connection: Connection):
+    first, second = add(connection, record(), record())
+    lock = text("SELECT FROM dbstorage.failed_tasks WHERE id = :id FOR UPDATE")
+    changed: list[int] = []
+
+    def discard() -> None:
+        with engine.connect() as own:
+            changed.append(apply(own, Filter(), Change.DISCARD))
+
+    # It is the operator's transaction that PostgreSQL ends.
+    connection.execute(text("SET deadlock_timeout = '60s'"))
+    connection.execute(lock, {"id": second})
+    operator = threading.Thread(target=discard)
+    operator.start()
+    waits = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))")
+    wait_until(lambda: connection.scalar(waits), "the operator to wait for the second task")
+    connection.execute(lock, {"id": first})
+    connection.rollback()
+    operator.join()
+    assert changed == [2]
+
+
 @pytest.fixture
 def hundred_thousand(connection: Connection) -> Connection:
     connection.execute(
