@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: run test format lock
+.PHONY: run test format bench bench-quick bench-full lock
 
 run: $(INSTALLED)  ## Start the whole service; Ctrl-C stops it.
 	@exec $(BIN)/dbstorage up
@@ -23,6 +23,15 @@ test: $(INSTALLED)  ## Check format, style and types, then run every test.
 format: $(INSTALLED)  ## Mend format and style where that can be done by itself.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+bench: $(INSTALLED)  ## Measure everything, in about a quarter of an hour; results go to bench/results.
+	$(BIN)/python -m bench all
+
+bench-full: $(INSTALLED)  ## The same with ten million orders in the table and every number of workers; takes an hour or two.
+	$(BIN)/python -m bench all --full
+
+bench-quick: $(INSTALLED)  ## Compare the service with a bare loop, in less than a minute.
+	$(BIN)/python -m bench quick
 
 lock:  ## Take the newest versions that pyproject.toml allows (needs uv).
 	uv pip compile --universal --python-version 3.11 --all-extras --upgrade --quiet \

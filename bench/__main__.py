@@ -1,23 +1,33 @@
-"""The command line: `python -m bench ingest|quick|latency|growth`."""
+"""The command line: `python -m bench ingest|quick|latency|growth|all`."""
 
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console
 
-from bench.contenders.catalog import BARE_LOOP, CONTENDERS, SERVICE_FAILURES
+from bench.contenders.catalog import BARE_LOOP, CONTENDERS, SERVICE, SERVICE_FAILURES, Contender
+from bench.growth import run_batch_sizes, run_long, run_rows, run_workers
+from bench.growth_report import growth_report
 from bench.ingest import run_rounds
 from bench.ingest_report import ingest_report
+from bench.latency import POSTGRES_SETTINGS as LATENCY_SETTINGS
+from bench.latency import Scenario, measure_latency
+from bench.latency_report import latency_report
+from bench.processes import EndedError, TooSlowError
 from bench.report.document import Report
 from bench.report.files import write_report
 from bench.report.machine import this_machine
 from bench.report.terminal import print_report
-from bench.servers import Servers, running_servers
+from bench.servers import running_servers
 from bench.traffic import closed_orders
+from bench.verification import WrongRowsError
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -28,10 +38,24 @@ output_option = click.option(
     default=RESULTS,
     help="Where the results are written. [default: bench/results]",
 )
-entries_option = click.option(
-    "--entries", type=positive, default=50_000, show_default=True, help="Orders in the stream."
-)
-rounds_option = click.option("--rounds", type=positive, default=3, show_default=True, help="Runs of each contender.")
+
+
+class Sizes(click.ParamType[list[int]]):
+    """Whole numbers with commas between them; nothing leaves that part out."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[int]:
+        """The numbers."""
+        try:
+            return value if isinstance(value, list) else [int(size) for size in value.split(",") if size.strip()]
+        except ValueError:
+            self.fail(f"{value!r}: expected whole numbers such as 0,1000000.", param, ctx)
+
+
+def sizes_option(name: str, default: str, help: str) -> Callable[[Command], Command]:
+    """An option that takes Sizes."""
+    return click.option(name, type=Sizes(), default=default, show_default=True, help=help)
 
 
 @click.group()
@@ -42,19 +66,15 @@ def main() -> None:
 
 
 @main.command()
-@entries_option
-@rounds_option
+@click.option("--entries", type=positive, default=50_000, show_default=True, help="Orders in the stream.")
+@click.option("--rounds", type=positive, default=3, show_default=True, help="Runs of each contender.")
 @click.option("--only", multiple=True, type=click.Choice(list(CONTENDERS)), help="Leave out the others (repeatable).")
 @output_option
-def ingest(entries: int, rounds: int, only: tuple[str, ...], output: Path) -> None:
+def ingest(entries: int, rounds: int, only: Sequence[str], output: Path) -> None:
     """Store closed orders: all contenders, in turn."""
     contenders = [contender for contender in CONTENDERS.values() if not only or contender.name in only]
-    traffic = closed_orders(entries, min(entries, 500))
-    with _measuring(output) as (servers, report_of):
-        machine = this_machine(servers)
-        result = run_rounds(servers, contenders, traffic, rounds, click.echo)
-        report_of(ingest_report(result.runs, machine, result.missing))
-    _fail_for(result.missing)
+    missing = _compare(contenders, entries, rounds, "ingest", output)
+    _fail_for(missing)
 
 
 @main.command()
@@ -63,30 +83,104 @@ def ingest(entries: int, rounds: int, only: tuple[str, ...], output: Path) -> No
 @click.option("--output", type=click.Path(file_okay=False, path_type=Path), help="Write the results there too.")
 def quick(entries: int, rounds: int, output: Path | None) -> None:
     """Compare the service with the bare loop in under a minute; fails for wrong rows, never for a figure."""
+    _fail_for(_compare([SERVICE_FAILURES, BARE_LOOP], entries, rounds, "quick", output))
+
+
+def _compare(
+    contenders: Sequence[Contender], entries: int, rounds: int, name: str, output: Path | None
+) -> dict[str, str]:
     traffic = closed_orders(entries, min(entries, 500))
-    with _measuring(output) as (servers, report_of):
+    with running_servers() as servers:
         machine = this_machine(servers)
-        result = run_rounds(servers, [SERVICE_FAILURES, BARE_LOOP], traffic, rounds, click.echo)
-        report = ingest_report(result.runs, machine, result.missing, name="quick")
-        report_of(report)
+        result = run_rounds(servers, contenders, traffic, rounds, click.echo)
+    report = ingest_report(result.runs, machine, result.missing, name=name)
+    _publish(report, output)
     for ratio, value in report.data["ratios"].items():
-        click.echo(f"\n{ratio}: {value:.2f}")
-    _fail_for(result.missing)
+        click.echo(f"{ratio}: {value:.2f}")
+    return result.missing
+
+
+@main.command()
+@click.option("--rows", type=click.IntRange(min=0), default=1_000_000, show_default=True, help="Orders in the table.")
+@click.option("--seconds", type=click.FloatRange(min=1), default=20.0, show_default=True, help="For each rate.")
+@sizes_option("--rates", "0,1000,5000", "Orders a second that arrive.")
+@click.option("--questions", type=positive, default=20, show_default=True, help="Questions a second.")
+@output_option
+def latency(rows: int, seconds: float, rates: Sequence[int], questions: int, output: Path) -> None:
+    """Ask for histories, and watch orders being stored, while orders arrive at a steady rate."""
+    scenarios = [Scenario(rate, questions, seconds) for rate in rates]
+    with running_servers(LATENCY_SETTINGS) as servers, _one_sentence():
+        machine = this_machine(servers)
+        runs = measure_latency(servers, scenarios, rows, click.echo)
+        _publish(latency_report(runs, rows, machine), output)
+
+
+@main.command()
+@click.option("--entries", type=click.IntRange(min=0), default=1_000_000, show_default=True, help="0 leaves it out.")
+@sizes_option("--rows", "0,1000000", "Orders in the table beforehand.")
+@sizes_option("--workers", "1,2,3", "Workers in parallel order.")
+@sizes_option("--batches", "1,10,100,500,2000", "Entries in a batch.")
+@click.option("--step-entries", type=positive, default=50_000, show_default=True, help="Orders for all but --entries.")
+@click.option(
+    "--rounds", type=positive, default=2, show_default=True, help="Runs of each, of which the fastest counts."
+)
+@output_option
+def growth(
+    entries: int,
+    rows: Sequence[int],
+    workers: Sequence[int],
+    batches: Sequence[int],
+    step_entries: int,
+    rounds: int,
+    output: Path,
+) -> None:
+    """Store a million orders; with more rows, more workers, other sizes of a batch."""
+    # A batch of one makes a commit of each order: a twentieth of them is work enough.
+    batch_entries = {size: step_entries if size >= 100 else max(1, step_entries // 20) for size in batches}
+    with running_servers() as servers, _one_sentence():
+        machine = this_machine(servers)
+        parts = run_long(servers, entries, click.echo) if entries else []
+        steps = {
+            "rows": run_rows(servers, rows, step_entries, rounds, click.echo),
+            "workers": run_workers(servers, workers, step_entries, rounds, click.echo),
+            "batch-size": run_batch_sizes(servers, batch_entries, rounds, click.echo),
+        }
+        _publish(growth_report(entries, parts, {key: own for key, own in steps.items() if own}, machine), output)
+
+
+@main.command(name="all")
+@click.option("--full", is_flag=True, help="Ten million rows, more batch sizes, longer.")
+@output_option
+@click.pass_context
+def everything(context: click.Context, full: bool, output: Path) -> None:
+    """Run everything: in about a quarter of an hour, or in full."""
+    more: dict[str, Any] = {
+        "rows": [0, 1_000_000, 10_000_000],
+        "batches": [1, 2, 5, 10, 50, 100, 200, 500, 1_000, 2_000],
+        "rounds": 3,
+    }
+    context.invoke(ingest, output=output)
+    context.invoke(latency, output=output, **({"seconds": 60.0} if full else {}))
+    context.invoke(growth, output=output, **(more if full else {}))
+
+
+def _publish(report: Report, output: Path | None) -> None:
+    print_report(report, Console() if sys.stdout.isatty() else Console(width=110))
+    if output is not None:
+        click.echo("Written: " + ", ".join(str(path) for path in write_report(report, output)))
+    click.echo()
 
 
 @contextmanager
-def _measuring(output: Path | None) -> Iterator[tuple[Servers, Callable[[Report], None]]]:
-    def report_of(report: Report) -> None:
-        print_report(report, Console() if sys.stdout.isatty() else Console(width=110))
-        if output is not None:
-            click.echo("\nWritten: " + ", ".join(str(path) for path in write_report(report, output)))
-
-    with running_servers() as servers:
-        yield servers, report_of
+def _one_sentence() -> Iterator[None]:
+    try:
+        yield
+    except (EndedError, TooSlowError, WrongRowsError) as error:
+        sys.exit(f"No result: {error}")
 
 
 def _fail_for(missing: dict[str, str]) -> None:
-    ours = [name for name in missing if CONTENDERS[name] is BARE_LOOP or name.startswith("service-")]
+    ours = [name for name in missing if CONTENDERS[name] is BARE_LOOP or name.startswith(SERVICE)]
     if ours:
         sys.exit(f"No result: {', '.join(ours)}.")
 

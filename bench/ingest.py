@@ -9,7 +9,8 @@ from redis import Redis
 
 from bench.contenders.catalog import SERVICE, Contender
 from bench.flower import Flower
-from bench.processes import EndedError, Processes
+from bench.preload import preload_orders
+from bench.processes import EndedError, Processes, TooSlowError, wait_for
 from bench.servers import Servers
 from bench.stream_progress import group_progress, last_entry_id
 from bench.traffic import Traffic
@@ -22,10 +23,6 @@ SLOWEST_RATE = 200
 #: Seconds between two looks at the group: waiting for the first read, then for the last acknowledgement.
 LOOK_FOR_START = 0.002
 LOOK_FOR_END = 0.01
-
-
-class TooSlowError(Exception):
-    """Raised when a contender does not begin, or does not get done, in the time it is given."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +83,14 @@ def run_rounds(
     return result
 
 
-def run_contender(servers: Servers, contender: Contender, traffic: Traffic) -> IngestRun:
+def run_contender(servers: Servers, contender: Contender, traffic: Traffic, rows_before: int = 0) -> IngestRun:
     """Fill the stream, let the contender empty it, compare every row.
 
-    Raises TooSlowError, EndedError where one of its processes dies, WrongRowsError.
+    `rows_before` orders of others are in the table already. Raises TooSlowError, EndedError where one of its processes
+    dies, WrongRowsError.
     """
     servers.reset(traffic.users)
+    preload_orders(servers, rows_before)
     servers.fill_stream(traffic.entries)
     servers.settle()
     count = len(traffic.entries)
@@ -103,28 +102,30 @@ def run_contender(servers: Servers, contender: Contender, traffic: Traffic) -> I
         *behind, (reader_name, reader) = contender.commands.items()
         for name, command in behind:
             processes.start(SERVICE, f"{contender.name}-{name}", command, **contender.settings)
-            _wait(lambda: redis.info("clients")["blocked_clients"] > 0, START_SECONDS, 0.05, processes, contender)
+            wait_for(
+                lambda: redis.info("clients")["blocked_clients"] > 0, START_SECONDS, 0.05, processes, contender.title
+            )
         processes.start(SERVICE, f"{contender.name}-{reader_name}", reader, **contender.settings)
         groups = {name: ProcessGroup(pids) for name, pids in processes.pids().items()}
         groups |= {"postgresql": ProcessGroup([servers.postgres_pid]), "redis": ProcessGroup([servers.redis_pid])}
         meter = UsageMeter(groups)
 
-        _wait(lambda: group_progress(redis).begun, START_SECONDS, LOOK_FOR_START, processes, contender)
+        wait_for(lambda: group_progress(redis).begun, START_SECONDS, LOOK_FOR_START, processes, contender.title)
         begun = time.perf_counter()
         meter.start()
         if flower is not None:
             flower.watch()
-        _wait(
+        wait_for(
             lambda: _is_done(servers, redis, contender, last, count),
             START_SECONDS + count / SLOWEST_RATE,
             LOOK_FOR_END,
             processes,
-            contender,
+            contender.title,
         )
         seconds = time.perf_counter() - begun
         usage = meter.stop()
         notes = flower.findings() if flower is not None else {}
-    verify_rows(servers.database_url, traffic.expected_rows())
+    verify_rows(servers.database_url, traffic.expected_rows(), rows_before)
     return IngestRun(contender.name, count, seconds, usage, notes)
 
 
@@ -133,14 +134,3 @@ def _is_done(servers: Servers, redis: Redis, contender: Contender, last: bytes, 
     if progress.last_delivered != last or progress.pending or not contender.queue_empty(redis):
         return False
     return not contender.counts_rows or servers.query('SELECT count(*) FROM "Orders"') == [(count,)]
-
-
-def _wait(
-    condition: Callable[[], bool], seconds: float, pause: float, processes: Processes, contender: Contender
-) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TooSlowError(f"{contender.title} was given up after {seconds:.0f} s.")
-        processes.check()
-        time.sleep(pause)

@@ -3,7 +3,8 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
@@ -17,6 +18,10 @@ PYTHON = sys.executable
 
 class EndedError(Exception):
     """Raised when a process that is measured ends by itself; the sentence holds the end of its log."""
+
+
+class TooSlowError(Exception):
+    """Raised when something does not begin, or does not get done, in the time it is given."""
 
 
 class Processes:
@@ -68,3 +73,16 @@ class Processes:
                 with suppress(ProcessLookupError):
                     process.kill()
                 process.wait()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, pause: float, processes: Processes, who: str) -> None:
+    """Wait until the condition is true, looking every `pause` seconds.
+
+    Raises TooSlowError after `seconds`, EndedError where a process has ended.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TooSlowError(f"{who} was given up after {seconds:.0f} s.")
+        processes.check()
+        time.sleep(pause)

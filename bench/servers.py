@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -114,8 +114,11 @@ class Servers(NamedTuple):
 
 
 @contextmanager
-def running_servers() -> Iterator[Servers]:
-    """Start both servers in a directory that is removed afterwards; the tables are migrated and empty."""
+def running_servers(postgres_settings: Mapping[str, str] | None = None) -> Iterator[Servers]:
+    """Start both servers in a directory that is removed afterwards; the tables are migrated and empty.
+
+    `postgres_settings` are for what is measured by the database itself; the rest stays as it comes.
+    """
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dbstorage-bench-")))
         # The servers give up root's rights and have to come through here to their own directories.
@@ -123,7 +126,7 @@ def running_servers() -> Iterator[Servers]:
         redis = _redis(directory / "redis")
         redis.start()
         stack.callback(redis.stop)
-        postgres = EmbeddedPostgres(directory / "postgresql")
+        postgres = EmbeddedPostgres(directory / "postgresql", settings=postgres_settings)
         postgres.start()
         stack.callback(postgres.stop, "immediate")
         upgrade(parse_database_url(postgres.url))

@@ -10,7 +10,7 @@ def print_report(report: Report, console: Console) -> None:
     console.print(Text(f"\n{report.title}", style="bold"))
     console.print(Text(report.machine.sentence(), style="dim"))
     for table in report.tables:
-        console.print()
+        console.print(Text(f"\n{table.title}", style="italic"))
         console.print(_rich(table))
         if table.note:
             console.print(Text(table.note))
@@ -19,7 +19,7 @@ def print_report(report: Report, console: Console) -> None:
 
 
 def _rich(table: Table) -> RichTable:
-    rich = RichTable(title=table.title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    rich = RichTable(box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(table.columns):
         rich.add_column(column, justify="right" if index else "left")
     for row in table.rows:
