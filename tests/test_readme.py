@@ -1,0 +1,151 @@
+"""Every command of README.md is typed as it stands, in a directory that looks like a checkout after `make run`."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from dbstorage.settings import load_settings
+from tests.waiting import wait_until
+
+CHECKOUT = Path(__file__).parents[1]
+README = (CHECKOUT / "README.md").read_text()
+#: They make .venv and run these very tests, or need Docker: `.ci/run` and tests/deploy see to them.
+COVERED_ELSEWHERE = ("make run", "make test", "docker compose up")
+#: Commands that serve until they are stopped, and what they print when they do.
+SERVING = {"celery -A dbstorage worker": " ready.", "celery -A dbstorage flower": "Visit me at"}
+SERVER_VARIABLES = ("REDIS_URL", "DATABASE_URL")
+
+Block = list[str]
+
+
+def shell_blocks() -> list[Block]:
+    """The command lines of each shell block, without their comments."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    return [[re.sub(r"\s+# .*", "", line) for line in block.splitlines()] for block in blocks]
+
+
+def blocks_on(own_servers: bool) -> list[Block]:
+    blocks = [[line for line in block if line not in COVERED_ELSEWHERE] for block in shell_blocks()]
+    return [block for block in blocks if block and block[0].startswith("export REDIS_URL=") is own_servers]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a person sees in the checkout, but for the data, which is the test's own."""
+    directory = tmp_path_factory.mktemp("checkout")
+    for name in ("alembic.ini", "dbstorage", "examples", "migrations", "tasks"):
+        (directory / name).symlink_to(CHECKOUT / name)
+    commands = directory / ".venv" / "bin"
+    commands.mkdir(parents=True)
+    for name in ("alembic", "celery"):
+        (commands / name).symlink_to(Path(sys.executable).parent / name)
+    # As installed from pyproject.toml, where it may not be.
+    script = commands / "dbstorage"
+    script.write_text(
+        f"#!{sys.executable}\nimport sys\nsys.path.insert(0, '.')\nfrom dbstorage.cli import main\nmain()\n"
+    )
+    script.chmod(0o755)
+    return directory
+
+
+def environment(**variables: str) -> dict[str, str]:
+    return {**{name: value for name, value in os.environ.items() if name not in SERVER_VARIABLES}, **variables}
+
+
+def shell(line: str, directory: Path, **variables: str) -> str:
+    """What a command prints; it has to succeed."""
+    ended = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line],
+        cwd=directory,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    output = ended.stdout + ended.stderr
+    assert ended.returncode == 0, f"{line}\n{output}"
+    assert "Traceback" not in output
+    return output
+
+
+@contextmanager
+def serving(line: str, directory: Path, ready: str, **variables: str) -> Iterator[None]:
+    """Run a command that serves; it has to say that it does, and to end when it is asked to."""
+    log_file = directory / "serving.log"
+    with log_file.open("wb") as log:
+        process = subprocess.Popen(
+            ["bash", "-c", f"exec {line}"], cwd=directory, env=environment(**variables), stdout=log, stderr=log
+        )
+    try:
+        wait_until(lambda: ready in log_file.read_text() or process.poll() is not None, f"{line} to be ready")
+        assert process.poll() is None, log_file.read_text()
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        exit_code = process.wait(30)
+    assert exit_code == 0, log_file.read_text()
+
+
+def test_the_commands_beside_make_run(directory: Path):
+    printed = {}
+    with serving(".venv/bin/dbstorage up", directory, "DBStorage is up"):
+        up = (directory / "serving.log").read_text()
+        for block in blocks_on(own_servers=False):
+            for line in block:
+                printed[line] = shell(line, directory)
+    [sent] = [output for line, output in printed.items() if "sample.jsonl" in line]
+    assert "Answered: 83 of 83 questions.\nFailed: none.\n" in sent
+    [history] = [output for line, output in printed.items() if "history" in line]
+    assert len(re.findall(r"^2026-01-05T", history, re.MULTILINE)) == 5
+    [listed] = [output for line, output in printed.items() if "failed list" in line]
+    assert 'symbol is "doge"; expected btc, sol or eth.' in listed
+    # What `make run` itself proposes stands in the README too.
+    proposed = re.findall(r"^  (.venv/bin/dbstorage .*)", up, re.MULTILINE)
+    assert len(proposed) == 2
+    assert all(line in README for line in proposed)
+
+
+def test_the_commands_on_servers_of_ones_own(directory: Path, redis_url: str, empty_database_url: str):
+    [block] = blocks_on(own_servers=True)
+    exports = [line for line in block if line.startswith("export ")]
+    assert [line.removeprefix("export ").partition("=")[0] for line in exports] == list(SERVER_VARIABLES)
+    for line in block[len(exports) :]:
+        servers = {"REDIS_URL": redis_url, "DATABASE_URL": empty_database_url}
+        ready = SERVING.get(line.removeprefix(".venv/bin/"))
+        if ready is None:
+            shell(line, directory, **servers)
+        else:
+            with serving(line, directory, ready, FLOWER_PORT="0", **servers):
+                pass
+
+
+def test_every_command_is_tried():
+    commands = [line for block in shell_blocks() for line in block]
+    assert set(COVERED_ELSEWHERE) <= set(commands)
+    tried = [line for own in (False, True) for block in blocks_on(own) for line in block]
+    assert sorted([*tried, *COVERED_ELSEWHERE]) == sorted(commands)
+
+
+def test_the_table_of_settings_is_complete_and_its_defaults_are_true():
+    asked: set[str] = set()
+
+    class Environment(dict[str, str]):
+        def get(self, name: str, default: str = "") -> str:  # type: ignore[override]
+            asked.add(name)
+            return super().get(name, default)
+
+    required = {"REDIS_URL": "redis://localhost", "DATABASE_URL": "postgresql://localhost/dbstorage"}
+    settings = load_settings(Environment(required))
+    table = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", README, re.MULTILINE))
+    assert set(table) == asked
+    defaults = {name: text.strip("`") for name, text in table.items() if text != "required"}
+    assert len(defaults) == len(table) - len(required)
+    defaults["CELERY_BROKER_URL"] = required[defaults["CELERY_BROKER_URL"]]
+    assert load_settings({**required, **defaults}) == settings
