@@ -118,7 +118,7 @@ def _print(report: AuditReport, show: int, stream: str) -> None:
 def _sentences(report: AuditReport, show: int) -> Iterator[str]:
     if report.codes:
         codes = ", ".join(f"{count:,} {printable(code)}" for code, count in sorted(report.codes.items()))
-        yield f"Failed or retrying: {codes} (see dbstorage failed list)."
+        yield f"Failed, retrying or discarded: {codes} (see dbstorage failed list --all)."
     if pending := report.count(Outcome.PENDING):
         yield f"The service is not done with {pending:,} of them: audit again when it is."
     shown = min(show, len(report.missing))

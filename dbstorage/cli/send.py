@@ -165,7 +165,7 @@ def _failures(settings: Settings, sent: Sent) -> dict[str, Any]:
 def _sentences(report: dict[str, Any], settings: Settings) -> Iterator[str]:
     sent, seconds = report["sent"], report["seconds"]
     speed = f", {sent / seconds:,.0f} a second" if seconds else ""
-    yield f"Sent {sent:,} entries to {settings.command_stream} in {seconds:.1f} s{speed}."
+    yield f"Sent {sent:,} {'entry' if sent == 1 else 'entries'} to {settings.command_stream} in {seconds:.1f} s{speed}."
     if "acknowledged" not in report:
         return
     acknowledged, waited = report["acknowledged"], report["waited_seconds"]

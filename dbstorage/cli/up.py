@@ -1,5 +1,6 @@
 import os
 import signal
+import socket
 import sys
 import time
 from contextlib import suppress
@@ -7,6 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 import click
+from redis.exceptions import RedisError
 
 from dbstorage.database.migrate import upgrade
 from dbstorage.database.url import parse_database_url
@@ -16,17 +18,21 @@ from dbstorage.embedded.lock import directory_lock
 from dbstorage.embedded.ports import LOOPBACK, choose_port, is_free
 from dbstorage.embedded.running import DEFAULT_DIRECTORY, forget_servers, note_servers
 from dbstorage.embedded.supervisor import Supervisor
-from dbstorage.settings import load_settings, without_password
+from dbstorage.keys import worker_key
+from dbstorage.settings import Settings, load_settings, without_password
+from dbstorage.storage.resources import connect_redis
 
 REDIS_PORT = 6379
 POSTGRES_PORT = 5432
 FLOWER_PORT = 5555
-#: Seconds that Flower may take to listen before the URLs are printed all the same.
-FLOWER_TIMEOUT = 20.0
+#: Seconds that worker and Flower may take to be ready before the URLs are printed all the same.
+READY_TIMEOUT = 20.0
 #: Seconds; more than the worker allows itself to finish the batch in hand.
 WORKER_STOP_TIMEOUT = 12.0
 FLOWER_STOP_TIMEOUT = 5.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+#: The first user of examples/sample.jsonl.
+SAMPLE_USER = "31fb56fa-12cf-4bee-a747-3852f1c75fdf"
 
 
 @click.command()
@@ -80,19 +86,17 @@ def _start(supervisor: Supervisor, directory: Path, flower: bool) -> None:
 
     environment = {**os.environ, "REDIS_URL": redis_url, "DATABASE_URL": database_url}
     lines = [f"PostgreSQL  {address}", f"Redis       {without_password(redis_url)}"]
+    port = choose_port(FLOWER_PORT) if flower else None
     if flower:
-        port = choose_port(FLOWER_PORT)
         arguments = ["flower", f"--address={LOOPBACK}", f"--port={port}"]
         log_file = directory / "flower.log"
         # On loopback, where only this machine's users are, tasks may be retried and discarded without a login.
         opened = {"FLOWER_UNAUTHENTICATED_API": "true", **environment}
         supervisor.start(CeleryProcess("Flower", arguments, opened, FLOWER_STOP_TIMEOUT, log_file))
         lines.append(f"Flower      http://{LOOPBACK}:{port}")
-    supervisor.start(CeleryProcess("The worker", ["worker"], environment, WORKER_STOP_TIMEOUT))
-    if flower:
-        deadline = time.monotonic() + FLOWER_TIMEOUT
-        while is_free(port) and time.monotonic() < deadline:
-            time.sleep(0.1)
+    worker = CeleryProcess("The worker", ["worker"], environment, WORKER_STOP_TIMEOUT)
+    supervisor.start(worker)
+    _wait_until_ready(worker, load_settings(environment), port)
     command = _command_name()
     _say(
         "\n".join(
@@ -102,14 +106,26 @@ def _start(supervisor: Supervisor, directory: Path, flower: bool) -> None:
                 "",
                 *(f"  {line}" for line in lines),
                 "",
-                "Send a first order, in another terminal of this directory:",
+                "Send sample traffic and ask for a user's orders, in another terminal of this directory:",
                 "",
                 f"  {command} send examples/sample.jsonl",
-                f"  {command} history USER",
+                f"  {command} history {SAMPLE_USER}",
                 "",
             ]
         )
     )
+
+
+def _wait_until_ready(worker: CeleryProcess, settings: Settings, flower_port: int | None) -> None:
+    """Until what they print at their start stands above what a person is to read."""
+    sign_of_life = worker_key(settings, f"celery@{socket.gethostname()}")
+    deadline = time.monotonic() + READY_TIMEOUT
+    with connect_redis(settings.redis_url) as redis:
+        while time.monotonic() < deadline and worker.poll() is None:
+            with suppress(RedisError):
+                if redis.exists(sign_of_life) and (flower_port is None or not is_free(flower_port)):
+                    return
+            time.sleep(0.1)
 
 
 def _check_settings() -> None:
