@@ -161,7 +161,7 @@ def everything(context: click.Context, full: bool, output: Path) -> None:
     }
     context.invoke(ingest, output=output)
     context.invoke(latency, output=output, **({"seconds": 60.0} if full else {}))
-    context.invoke(growth, output=output, **(more if full else {}))
+    context.invoke(growth, output=output, **(more if full else {"rounds": 1}))
 
 
 def _publish(report: Report, output: Path | None) -> None:
