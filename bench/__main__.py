@@ -139,13 +139,13 @@ def growth(
     batch_entries = {size: step_entries if size >= 100 else max(1, step_entries // 20) for size in batches}
     with running_servers() as servers, _one_sentence():
         machine = this_machine(servers)
-        parts = run_long(servers, entries, click.echo) if entries else []
+        long = run_long(servers, entries, click.echo) if entries else None
         steps = {
             "rows": run_rows(servers, rows, step_entries, rounds, click.echo),
             "workers": run_workers(servers, workers, step_entries, rounds, click.echo),
             "batch-size": run_batch_sizes(servers, batch_entries, rounds, click.echo),
         }
-        _publish(growth_report(entries, parts, {key: own for key, own in steps.items() if own}, machine), output)
+        _publish(growth_report(entries, long, {key: own for key, own in steps.items() if own}, machine), output)
 
 
 @main.command(name="all")

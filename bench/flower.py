@@ -4,6 +4,7 @@ import statistics
 import threading
 import time
 import urllib.request
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Self
 
@@ -86,3 +87,14 @@ class Flower:
             page.read()
             return True
         return False
+
+
+def flower_sentence(beside: str, findings: Sequence[Mapping[str, float]]) -> str:
+    """What was found in one or more runs."""
+    return (
+        f"Flower beside {beside}: its page of workers came in "
+        f"{statistics.median(each['page_seconds_median'] for each in findings) * 1000:.0f} ms (median; longest "
+        f"{max(each['page_seconds_longest'] for each in findings) * 1000:.0f} ms), "
+        f"{sum(each['pages_missing'] for each in findings):.0f} visits went unanswered, "
+        f"connections for events that were lost: {sum(each['connections_lost'] for each in findings):.0f}."
+    )

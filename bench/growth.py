@@ -11,6 +11,7 @@ from itertools import pairwise
 from redis import Redis
 
 from bench.contenders.catalog import CONTENDERS, SERVICE
+from bench.flower import Flower
 from bench.ingest import LOOK_FOR_END, START_SECONDS, IngestRun, run_contender
 from bench.processes import PYTHON, Processes, wait_for
 from bench.servers import Servers
@@ -38,6 +39,14 @@ class Part:
 
 
 @dataclass(frozen=True)
+class LongRun:
+    """All tenths, and what became of Flower beside them."""
+
+    parts: list[Part]
+    flower: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Step:
     """One size of what grows, and the entries a second with it."""
 
@@ -45,8 +54,8 @@ class Step:
     rate: float
 
 
-def run_long(servers: Servers, entries: int, say: Callable[[str], None]) -> list[Part]:
-    """Let one worker empty a stream of `entries`, and look at each tenth of it.
+def run_long(servers: Servers, entries: int, say: Callable[[str], None]) -> LongRun:
+    """Let one worker with its default settings, and Flower beside it, empty a stream; look at each tenth of it.
 
     Raises TooSlowError, EndedError, WrongRowsError where the number of rows is not right in the end.
     """
@@ -62,21 +71,25 @@ def run_long(servers: Servers, entries: int, say: Callable[[str], None]) -> list
             ends.append(parse_entry_id(last_entry_id(redis).decode()))
         servers.settle()
         with Processes(servers.directory, servers.environment) as processes:
+            flower = Flower.start(processes, redis)
             processes.start(SERVICE, "long-worker", WORKER, LOG_LEVEL="WARNING")
             worker = ProcessGroup(processes.pids()[SERVICE])
             wait_for(lambda: group_progress(redis).begun, START_SECONDS, 0.002, processes, "The worker")
+            flower.watch()
             moments = [(time.perf_counter(), worker.memory())]
             for number, end in enumerate(ends, 1):
                 wait_for(lambda end=end: _passed(redis, end), each / SLOWEST_RATE, LOOK_FOR_END, processes, "A tenth")  # type: ignore[misc]
                 moments.append((time.perf_counter(), worker.memory()))
                 say(f"{number * each:9,} stored, {each / (moments[-1][0] - moments[-2][0]):9,.0f} orders/s")
+            findings = flower.findings()
     rows = servers.query('SELECT count(*) FROM "Orders"')[0][0]
     if rows != each * PARTS:
         raise WrongRowsError(f"{rows:,} rows are stored instead of {each * PARTS:,}.")
-    return [
+    parts = [
         Part(round(after - before, 3), round(each / (after - before), 1), memory)
         for (before, _), (after, memory) in pairwise(moments)
     ]
+    return LongRun(parts, findings)
 
 
 def run_rows(

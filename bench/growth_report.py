@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from bench.growth import Part, Step
+from bench.flower import flower_sentence
+from bench.growth import LongRun, Part, Step
 from bench.report.document import Bar, Chart, Report, Table
 from bench.report.machine import Machine
 
@@ -18,8 +19,9 @@ TITLES = {
 }
 
 
-def growth_report(entries: int, parts: Sequence[Part], steps: Mapping[str, Sequence[Step]], machine: Machine) -> Report:
+def growth_report(entries: int, long: LongRun | None, steps: Mapping[str, Sequence[Step]], machine: Machine) -> Report:
     """The report of a long stream, and of the steps by the keys of TITLES."""
+    parts = long.parts if long else []
     tables = [_parts(entries, parts)] if parts else []
     tables += [
         Table(TITLES[key], ("", "orders/s"), [(f"{step.size:,}", f"{step.rate:,.0f}") for step in own])
@@ -43,8 +45,10 @@ def growth_report(entries: int, parts: Sequence[Part], steps: Mapping[str, Seque
         machine=machine,
         tables=tables,
         charts=charts,
+        notes=[flower_sentence(f"a worker that stores {entries:,} orders", [long.flower])] if long else [],
         data={
             "entries": entries,
+            "flower": long.flower if long else {},
             "parts": [asdict(part) for part in parts],
             "steps": {key: [asdict(step) for step in own] for key, own in steps.items()},
         },
@@ -54,7 +58,7 @@ def growth_report(entries: int, parts: Sequence[Part], steps: Mapping[str, Seque
 def _parts(entries: int, parts: Sequence[Part]) -> Table:
     highest = max(part.memory for part in parts) / MEGABYTE
     return Table(
-        f"{entries:,} entries, one worker",
+        f"{entries:,} entries, one worker with default settings, Flower beside it",
         ("tenth", "orders/s", "MB of all worker processes"),
         [(str(index), f"{part.rate:,.0f}", f"{part.memory / MEGABYTE:.0f}") for index, part in enumerate(parts, 1)],
         f"Last tenth against the first: {parts[-1].rate / parts[0].rate:.2f} (budget: no slower). "

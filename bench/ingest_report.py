@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import NamedTuple
 
 from bench.contenders.catalog import BARE_LOOP, CONTENDERS, PLAIN_CELERY, SERVICE
+from bench.flower import flower_sentence
 from bench.ingest import IngestRun
 from bench.report.document import Bar, Chart, Report, Table
 from bench.report.machine import Machine
@@ -136,15 +137,5 @@ def _targets(rates: Mapping[str, float]) -> list[Table]:
 
 
 def _flower_notes(of: Mapping[str, Sequence[IngestRun]]) -> list[str]:
-    notes = []
-    for contender, own in of.items():
-        watched = [run.notes for run in own if run.notes]
-        if watched:
-            notes.append(
-                f"Flower beside {CONTENDERS[contender].title}: its page of workers came in "
-                f"{statistics.median(each['page_seconds_median'] for each in watched):.3f} s (median; longest "
-                f"{max(each['page_seconds_longest'] for each in watched):.3f} s), "
-                f"{sum(each['pages_missing'] for each in watched):.0f} visits went unanswered, "
-                f"its connection for events was lost {sum(each['connections_lost'] for each in watched):.0f} times."
-            )
-    return notes
+    watched = {contender: [run.notes for run in own if run.notes] for contender, own in of.items()}
+    return [flower_sentence(CONTENDERS[contender].title, notes) for contender, notes in watched.items() if notes]

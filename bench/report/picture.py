@@ -5,9 +5,9 @@ from html import escape
 from bench.report.document import Chart
 
 WIDTH = 760
-NAMES = 250
+NAMES = 290
 #: Room for the label behind the longest bar.
-LABELS = 150
+LABELS = 100
 BAR = 20
 GAP = 10
 TOP = 48
