@@ -1,0 +1,62 @@
+import re
+from pathlib import Path
+
+import pytest
+
+from dbstorage.cli import main
+
+CHECKOUT = Path(__file__).parents[1]
+DOCUMENTS = sorted(
+    path
+    for folder in (CHECKOUT, CHECKOUT / "docs", *(CHECKOUT / "examples").iterdir())
+    for path in (folder.glob("*.md") if folder.is_dir() else ())
+)
+CODE = re.compile(r"^( *)```.*?^\1```", re.MULTILINE | re.DOTALL)
+
+
+def anchors(document: Path) -> set[str]:
+    """The ids that its headings get where it is shown."""
+    headings = re.findall(r"^#+ (.*)$", CODE.sub("", document.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_every_link_leads_somewhere(document: Path):
+    for target in re.findall(r"\]\(([^)\s]+)\)", CODE.sub("", document.read_text())):
+        if target.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = target.partition("#")
+        path = (document.parent / name).resolve() if name else document
+        assert path.exists(), target
+        assert not anchor or anchor in anchors(path), target
+
+
+def test_every_document_can_be_reached_from_the_readme():
+    reached: set[Path] = set()
+    ahead = [CHECKOUT / "README.md"]
+    while ahead:
+        document = ahead.pop()
+        if document in reached:
+            continue
+        reached.add(document)
+        names = re.findall(r"\]\(([^)#\s]+\.md)(?:#[^)]*)?\)", document.read_text())
+        ahead += [(document.parent / name).resolve() for name in names if "://" not in name]
+    assert set(DOCUMENTS) - reached == set()
+
+
+def test_every_make_target_that_a_document_names_exists():
+    makefile = (CHECKOUT / "Makefile").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    named = {
+        name for document in DOCUMENTS for name in re.findall(r"(?:`|^)make ([a-z-]+)", document.read_text(), re.M)
+    }
+    assert named - targets == set()
+
+
+def test_every_dbstorage_command_that_a_document_names_exists():
+    named = {
+        name
+        for document in DOCUMENTS
+        for name in re.findall(r"(?:`|\$ |/|^)dbstorage ([a-z]+)", document.read_text(), re.MULTILINE)
+    }
+    assert named - set(main.commands) == set()
