@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: run test format bench bench-quick bench-full lock
+.PHONY: run test chaos format bench bench-quick bench-full lock
 
 run: $(INSTALLED)  ## Start the whole service; Ctrl-C stops it.
 	@exec $(BIN)/dbstorage up
@@ -19,6 +19,9 @@ test: $(INSTALLED)  ## Check format, style and types, then run every test.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+chaos: $(INSTALLED)  ## Kill, stop and cut at full length; `make test` does it in a short form.
+	CHAOS=full $(BIN)/python -m pytest tests/chaos
 
 format: $(INSTALLED)  ## Mend format and style where that can be done by itself.
 	$(BIN)/ruff format .
