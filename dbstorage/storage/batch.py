@@ -13,9 +13,9 @@ from dbstorage.storage.alone import ALLOWED_DEATHS, POISON, begin_alone, end_alo
 from dbstorage.storage.answers import Answered, acknowledge_and_answer, older_pending_elsewhere, oldest_answerable
 from dbstorage.storage.outcome import ANSWERED, EXPIRED, Outage, Outcome, Report, Status
 from dbstorage.storage.resources import Resources
-from dbstorage.storage.segments import emails, may_move_users, split_at_moves
+from dbstorage.storage.segments import may_move_users, split_at_moves, user_writes
 from dbstorage.storage.transaction import BatchWriter, Refused, in_transaction
-from dbstorage.storage.users import user_ids_by_email
+from dbstorage.storage.users import read_known_users
 from dbstorage.storage.work import Work, understand
 from dbstorage.wire.entry import StreamEntry
 from dbstorage.wire.entry_id import milliseconds_of
@@ -155,12 +155,9 @@ class Batch:
     def _segments(self, works: list[Work]) -> list[list[Work]]:
         if not may_move_users(works):
             return [works]
-        named = emails(works)
+        users = user_writes(works)
         try:
-            known = in_transaction(
-                self.resources,
-                lambda connection: user_ids_by_email(connection, named),
-            )
+            known = in_transaction(self.resources, lambda connection: read_known_users(connection, users))
         except Refused as refused:
             raise DatabaseUnavailableError(refused.outcome.message) from refused
         return split_at_moves(works, known)

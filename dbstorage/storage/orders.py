@@ -1,5 +1,6 @@
 """Storing closed orders: one statement for a batch, a second one for what it did not write."""
 
+from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import lru_cache
@@ -51,17 +52,20 @@ def store_orders(connection: Connection, shape: TableShape, orders: Sequence[Clo
     undecided = list(range(len(orders)))
     for _ in range(MAXIMUM_PASSES):
         written = _insert(connection, shape, [orders[index] for index in undecided])
+        came = Counter(orders[index].order_id for index in undecided)
         for index in undecided:
-            # The first order with an id is the one that was written, the others are compared with it below.
-            if orders[index].order_id in written:
+            # Of several orders with one id the first whose user exists was written: they are compared below.
+            if orders[index].order_id in written and came[orders[index].order_id] == 1:
                 verdicts[index] = Verdict.STORED
-                written.remove(orders[index].order_id)
         undecided = [index for index in undecided if verdicts[index] is None]
         if not undecided:
             break
         compared = compare_orders(connection, shape, [orders[index] for index in undecided])
         for index, (exists, same, user_exists) in zip(undecided, compared, strict=True):
-            if exists:
+            if exists and same and orders[index].order_id in written:
+                verdicts[index] = Verdict.STORED
+                written.remove(orders[index].order_id)
+            elif exists:
                 verdicts[index] = Verdict.DUPLICATE if same else Verdict.CONFLICT
             elif not user_exists:
                 verdicts[index] = Verdict.USER_UNKNOWN

@@ -1,9 +1,11 @@
 """Cuts a batch where a user's id changes, so that everything else may run set-based: users, orders, questions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from dbstorage.commands.users import CreateUser
+from dbstorage.storage.users import KnownUsers, UserWrite
 from dbstorage.storage.work import Work
+from dbstorage.storage.writes import user_write
 
 
 def may_move_users(batch: Sequence[Work]) -> bool:
@@ -18,25 +20,24 @@ def may_move_users(batch: Sequence[Work]) -> bool:
     return False
 
 
-def emails(batch: Sequence[Work]) -> list[str]:
-    """The e-mail addresses that the batch's createUsers name."""
-    return [work.command.email for work in batch if isinstance(work.command, CreateUser)]
+def user_writes(batch: Sequence[Work]) -> list[UserWrite]:
+    """The batch's createUsers."""
+    return [user_write(work, work.command) for work in batch if isinstance(work.command, CreateUser)]
 
 
-def split_at_moves(batch: Sequence[Work], user_ids: Mapping[str, str]) -> list[list[Work]]:
+def split_at_moves(batch: Sequence[Work], known: KnownUsers) -> list[list[Work]]:
     """Cut the batch before each createUser that gives an existing person another userID.
 
     New users and changed e-mail addresses commute with orders and questions: run first, they only let an order find
     its user earlier. A moved userID does not: an order before it belongs to the old id, one behind it to the new.
-    `user_ids` maps the e-mail addresses that exist in the database to their userID.
+    `known` are the users that the batch's createUsers meet in the database.
     """
-    known = dict(user_ids)
     segments: list[list[Work]] = [[]]
     for work in batch:
         command = work.command
         if isinstance(command, CreateUser):
-            if known.get(command.email, command.user_id) != command.user_id and segments[-1]:
+            moves = known.decide(user_write(work, command)).moves_from is not None
+            if moves and segments[-1]:
                 segments.append([])
-            known[command.email] = command.user_id
         segments[-1].append(work)
     return segments

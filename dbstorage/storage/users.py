@@ -1,6 +1,6 @@
 """Creating users: what each command does is decided over plain data, then written in as few statements as it takes."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from dbstorage.commands.users import CreateUser
 from dbstorage.errors import DBStorageError
 from dbstorage.storage.outcome import Status
+from dbstorage.wire.entry_id import entry_id_at, position_of
 
 
 class ConcurrentChangeError(DBStorageError):
@@ -21,6 +22,8 @@ class UserWrite(NamedTuple):
 
     command: CreateUser
     position: int | None
+    #: A command that failed before and is now meant to be decided anew.
+    retry: bool = False
 
 
 class Decision(NamedTuple):
@@ -32,16 +35,25 @@ class Decision(NamedTuple):
 
 
 class KnownUsers:
-    """The rows that a batch of createUsers can meet, and the last applied position of each identity."""
+    """The rows that a batch of createUsers can meet, and the last applied position of each identity.
 
-    def __init__(self, rows: Sequence[tuple[str, str]], positions: dict[str, int]) -> None:
+    `refused` are the positions of commands that were recorded as conflicts: delivered again they stay so, because what
+    came after them may have removed the conflict.
+    """
+
+    def __init__(
+        self, rows: Sequence[tuple[str, str]], positions: dict[str, int], refused: Set[int] = frozenset()
+    ) -> None:
         self.email_of = dict(rows)
         self.user_id_of = {email: user_id for user_id, email in rows}
         self.positions = positions
+        self.refused = refused
 
     def decide(self, write: UserWrite) -> Decision:
         """Decide by SPEC 2.2 and take the change over, so that the next command of the batch sees it."""
         user_id, email = write.command
+        if write.position in self.refused and not write.retry:
+            return Decision(None)
         if write.position is not None:
             applied = max(self.positions.get(identity, -1) for identity in identities(write.command))
             if applied > write.position:
@@ -84,7 +96,7 @@ def store_users(connection: Connection, writes: Sequence[UserWrite]) -> list[Dec
         "FROM (SELECT identity FROM unnest(%s::text[]) AS identity ORDER BY identity) AS sorted",
         (keys,),
     )
-    known = _read(connection, writes, keys)
+    known = read_known_users(connection, writes)
     decisions = [known.decide(write) for write in writes]
     _write(connection, writes, decisions)
     _remember(connection, writes, decisions)
@@ -92,16 +104,9 @@ def store_users(connection: Connection, writes: Sequence[UserWrite]) -> list[Dec
     return decisions
 
 
-def user_ids_by_email(connection: Connection, emails: list[str]) -> dict[str, str]:
-    """The userID of each of these e-mail addresses that exists."""
-    rows = connection.exec_driver_sql(
-        'SELECT "email", "userID" FROM "User" WHERE "email" = ANY(%s)',
-        (emails,),
-    )
-    return {row[0]: row[1] for row in rows}
-
-
-def _read(connection: Connection, writes: Sequence[UserWrite], keys: list[str]) -> KnownUsers:
+def read_known_users(connection: Connection, writes: Sequence[UserWrite]) -> KnownUsers:
+    """What these createUsers are decided by."""
+    keys = [identity for write in writes for identity in identities(write.command)]
     rows = connection.exec_driver_sql(
         'SELECT "userID", "email" FROM "User" WHERE "userID" = ANY(%s) '
         'UNION SELECT "userID", "email" FROM "User" WHERE "email" = ANY(%s)',
@@ -111,7 +116,12 @@ def _read(connection: Connection, writes: Sequence[UserWrite], keys: list[str]) 
     positions = connection.exec_driver_sql(
         "SELECT identity, entry_position FROM dbstorage.applied_users WHERE identity = ANY(%s)", (keys,)
     )
-    return KnownUsers(known, {row[0]: int(row[1]) for row in positions})
+    refused = connection.exec_driver_sql(
+        "SELECT entry_id FROM dbstorage.failed_tasks "
+        "WHERE entry_id = ANY(%s) AND code = 'user_conflict' AND state <> 'resolved'",
+        ([entry_id_at(write.position) for write in writes if write.position is not None],),
+    )
+    return KnownUsers(known, {row[0]: int(row[1]) for row in positions}, {position_of(row[0]) for row in refused})
 
 
 def _write(connection: Connection, writes: Sequence[UserWrite], decisions: Sequence[Decision]) -> None:

@@ -23,8 +23,11 @@ USER_CONFLICT = Outcome(
 )
 
 
-def write(connection: Connection, shape: TableShape, works: Sequence[Work]) -> list[Outcome]:
-    """Apply orders, users and rejections; the outcomes hold once the caller's transaction has committed."""
+def write(connection: Connection, shape: TableShape, works: Sequence[Work], *, retry: bool = False) -> list[Outcome]:
+    """Apply orders, users and rejections; the outcomes hold once the caller's transaction has committed.
+
+    A createUser that is recorded as a conflict is decided anew only in a `retry`.
+    """
     outcomes: dict[int, Outcome] = {}
     users: list[UserWrite] = []
     users_at: list[int] = []
@@ -36,7 +39,7 @@ def write(connection: Connection, shape: TableShape, works: Sequence[Work]) -> l
             orders.append(command)
             orders_at.append(index)
         elif isinstance(command, CreateUser):
-            users.append(UserWrite(command, position_of(work.entry.id) if work.entry else None))
+            users.append(user_write(work, command, retry=retry))
             users_at.append(index)
         elif isinstance(command, RejectedEntry):
             outcomes[index] = Outcome(Status.FAILED, command.code, str(command))
@@ -48,6 +51,11 @@ def write(connection: Connection, shape: TableShape, works: Sequence[Work]) -> l
         for index, order, verdict in zip(orders_at, orders, verdicts, strict=True):
             outcomes[index] = STORED if verdict is Verdict.STORED else _not_stored(order, verdict)
     return [outcomes[index] for index in range(len(works))]
+
+
+def user_write(work: Work, command: CreateUser, *, retry: bool = False) -> UserWrite:
+    """A createUser with its place in the stream."""
+    return UserWrite(command, position_of(work.entry.id) if work.entry else None, retry)
 
 
 def _not_stored(order: CloseOrder, verdict: Verdict) -> Outcome:
