@@ -46,7 +46,7 @@ class StorageTask(Task):  # type: ignore[misc]  # Celery has no types
             else:
                 body = {name: value for name, value in body.items() if value is not None}
                 function = body.get("function")
-                outcome = run_call(resources, Request(None, Layout.ENVELOPE, function, body))
+                outcome = run_call(resources, Request(None, Layout.ENVELOPE, function, body), self.request.id)
         except (DatabaseUnavailableError, RedisUnavailableError) as error:
             # An outage counts no attempt.
             raise self.retry(exc=error, countdown=random.uniform(0.5, LONGEST_PAUSE), throw=False) from error

@@ -18,12 +18,13 @@ NEEDS_REQUEST_ID = Outcome(
 )
 
 
-def run_call(resources: Resources, request: Request) -> Outcome:
+def run_call(resources: Resources, request: Request, task_id: str) -> Outcome:
     """Run a command that has no entry; a failed write is recorded under its task id.
 
     Raises DatabaseUnavailableError and RedisUnavailableError.
     """
     work = understand_request(request, resources.settings.history_limit)
+    work.task_id = task_id
     if isinstance(work.command, HistoryQuestion):
         return _answer(resources, work, work.command)
     writer = BatchWriter(resources)

@@ -121,6 +121,8 @@ def _row(failure: Failed) -> _Row:
 
 def task_id_of(work: Work, outcome: Outcome) -> str:
     """The task's id; a conflict's holds the entry id too, so that Flower shows it beside the stored order's."""
+    if work.task_id is not None:
+        return work.task_id
     task_id = work.identity.task_id
     if outcome.code == ORDER_CONFLICT and work.entry is not None:
         return f"{task_id}:{work.entry.id}"

@@ -15,13 +15,14 @@ from dbstorage.wire.entry import Request, StreamEntry, decode
 class Work:
     """An entry with what was understood of it and, once decided, its outcome.
 
-    `entry` is None for a task that was called through the broker.
+    `entry` is None for a task that was called through the broker; `task_id` is then the id it was called by.
     """
 
     entry: StreamEntry | None
     request: Request | None
     command: CloseOrder | CreateUser | HistoryQuestion | RejectedEntry
     outcome: Outcome | None = field(default=None)
+    task_id: str | None = None
 
     @property
     def identity(self) -> Identity:

@@ -57,9 +57,21 @@ def test_a_question_by_call_is_answered_by_its_request_id(service: Platform, app
 
 def test_a_refused_call_is_kept_under_its_task_id(service: Platform, app: Celery) -> None:
     bad = {**order("by-call-bad", "caller")["message"], "symbol": "doge"}
-    app.send_task("createCloseOrder", args=[bad])
+    sent: AsyncResult[Any] = app.send_task("createCloseOrder", args=[bad])
     row = wait_until(lambda: service.failed_with_order("by-call-bad"), "the failed task")
-    assert row == [("createCloseOrder:by-call-bad", "invalid_symbol", "failed")]
+    assert row == [(sent.id, "invalid_symbol", "failed")]
+
+
+def test_two_refused_calls_are_kept_both(service: Platform, app: Celery) -> None:
+    first = app.send_task("createUser", kwargs={"userId": "", "userEmail": "one@x"}).id
+    second = app.send_task("createUser", kwargs={"userId": "", "userEmail": "two@x"}).id
+
+    def payloads() -> dict[str, bytes]:
+        return {task_id: bytes(payload) for task_id, payload in service.failed("task_id", "payload")}
+
+    wait_until(lambda: {first, second} <= payloads().keys(), "both failed tasks")
+    assert b"one@x" in payloads()[first]
+    assert b"two@x" in payloads()[second]
 
 
 def test_a_called_order_waits_for_its_user_too(service: Platform, app: Celery) -> None:
@@ -74,6 +86,8 @@ def test_every_outcome_is_a_task_event_with_its_own_id(service: Platform, app: C
     with app.connection_for_read() as connection:
         receiver = app.events.Receiver(connection, handlers={"*": events.append})
         consuming = receiver.itercapture(limit=None, timeout=30, wakeup=True)
+        # Nothing is received before the first event is asked for.
+        next(consuming)
         service.send(
             user("eventful"), order("event-1", "eventful"), order("event-2", "eventful", symbol="doge"),
             order("event-3", "eventful-later"),
