@@ -98,8 +98,9 @@ def test_the_commands_beside_make_run(directory: Path):
     with serving(".venv/bin/dbstorage up", directory, "DBStorage is up"):
         up = (directory / "serving.log").read_text()
         for block in blocks_on(own_servers=False):
+            preparation = [line for line in block if line.startswith("eval ")]
             for line in block:
-                printed[line] = shell(line, directory)
+                printed[line] = shell("; ".join([*preparation, line]), directory)
     [sent] = [output for line, output in printed.items() if "sample.jsonl" in line]
     assert "Answered: 83 of 83 questions.\nFailed: none.\n" in sent
     [history] = [output for line, output in printed.items() if "history" in line]
