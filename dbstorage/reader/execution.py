@@ -39,6 +39,9 @@ class Observer(Protocol):
     def want_more(self) -> None:
         """There is room for another batch."""
 
+    def drained(self) -> None:
+        """While stopping: something came back from the pool."""
+
 
 def run_in_pool(settings: Settings, job: Job) -> Report:
     """What a pool process runs; never raises."""
@@ -64,12 +67,16 @@ class Execution:
         self._pause = 0.0
         self._paused = False
         self._answering: Batch | None = None
-        self.on_drained: Callable[[], None] = lambda: None
+
+    @property
+    def busy(self) -> bool:
+        """Whether the pool has a job of ours."""
+        return self.in_flight is not None or self._answering is not None
 
     @property
     def has_room(self) -> bool:
         """Whether another batch may be read ahead."""
-        return not self.waiting and self.outage is None and not self.stopping
+        return not self.waiting and self.outage is None
 
     def batches(self) -> list[Batch]:
         """Everything in hand."""
@@ -108,7 +115,10 @@ class Execution:
 
     def pump(self) -> None:
         """Start the next batch where nothing is in flight."""
-        if self.in_flight is None and self.waiting and not self._paused and not self.stopping and self._may_run():
+        if self.stopping:
+            self._observer.drained()
+            return
+        if self.in_flight is None and self.waiting and not self._paused and self._may_run():
             self._submit(self.waiting.popleft())
         if self.has_room:
             self._observer.want_more()
@@ -127,11 +137,9 @@ class Execution:
 
         def result(report: Report) -> None:
             hub.call_soon(self._finished, batch, number, report)
-            self._drained_while_stopping()
 
         def lost(reason: str) -> None:
             hub.call_soon(self._process_lost, batch, number, reason)
-            self._drained_while_stopping()
 
         if unavailable:
             self._answering = batch
@@ -151,11 +159,6 @@ class Execution:
         ):
             # The pool is closed: the worker stops, and the entries stay pending.
             self._give_back(batch)
-
-    def _drained_while_stopping(self) -> None:
-        # The event loop turns no more while the pool drains, but who stands by should not have to wait for its end.
-        if self.stopping:
-            self.on_drained()
 
     def _give_back(self, batch: Batch) -> None:
         if batch is self._answering:

@@ -15,7 +15,7 @@ from dbstorage.reader.events import TaskEventSender
 from dbstorage.reader.execution import LOOK_SECONDS, Execution
 from dbstorage.reader.group import accepted, parse_consumers
 from dbstorage.reader.lease import give_up
-from dbstorage.reader.session import Session, State
+from dbstorage.reader.session import LATE_SECONDS, Session, State
 from dbstorage.settings import Ordering, Settings
 from dbstorage.storage.outcome import Outcome, Report, Status
 from dbstorage.storage.resources import connect_redis
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 TRIM_SECONDS = 5.0
 CLAIM_SECONDS = 1.0
 SWEEP_SECONDS = 1.0
-CLEAN_SECONDS = 60.0
+CLEAN_SECONDS = 15.0
 BEAT_SECONDS = 1.0
 #: Idle milliseconds that a released entry is given, so that any worker may claim it at once.
 RELEASED_IDLE = 3_600_000
@@ -44,11 +44,11 @@ class StreamReader:
         self._consumer = consumer
         self.session = Session(settings, consumer.hostname, consumer.hub, consumer.timer, self)
         self.execution = Execution(settings, consumer, consumer.timer, self, lambda: self.session.available)
-        self.execution.on_drained = self._give_up_lease_when_drained
         self._events = TaskEventSender(settings.task_events)
         self._metrics: ServiceMetrics = consumer.app.metrics
         self._timers: list[Any] = []
         self._sweeping = False
+        self.redis_answers = True
 
     # What Celery's blueprint asks for
 
@@ -73,21 +73,35 @@ class StreamReader:
         self._metrics.reader_paused()
         self.execution.resubmit_unaccepted()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a job of the reader is in the pool."""
+        return self.execution.busy or self._sweeping
+
     def stop(self) -> None:
         """The worker stops: read nothing more, give back what was only read ahead."""
+        if self.execution.stopping:
+            return
         self.execution.stopping = True
+        self.redis_answers = self.session.answers and self._redis_answers_at_once()
         self._cancel_timers()
         self.session.close()
         self.execution.drop_waiting()
         self._release(keep=set(self.execution.entry_ids()))
-        self._give_up_lease_when_drained()
+        self.drained()
 
     def finish(self) -> None:
         """The pool has drained: give everything back that is left."""
         self.execution.stopping = True
         self.session.close()
         self._release(keep=set())
-        self._farewell([give_up(worker_key(self.settings, self.session.owner.node_name), self.session.owner.token)])
+        token = self.session.owner.token
+        self._farewell(
+            [
+                give_up(lease_key(self.settings), token),
+                give_up(worker_key(self.settings, self.session.owner.node_name), token),
+            ]
+        )
 
     # What the session tells
 
@@ -118,6 +132,12 @@ class StreamReader:
     def want_more(self) -> None:
         """There is room for another batch."""
         self.session.read_more()
+
+    def drained(self) -> None:
+        """The worker stops: who stands by may read from the moment on when nothing is in flight here."""
+        if self.session.leads and not self.execution.busy:
+            self.session.leads = False
+            self._farewell([give_up(lease_key(self.settings), self.session.owner.token)])
 
     def received(self) -> None:
         """Entries were read and made into task requests."""
@@ -209,13 +229,17 @@ class StreamReader:
 
     # Leaving
 
-    def _give_up_lease_when_drained(self) -> None:
-        if self.session.leads:
-            self.session.leads = False
-            self._farewell([give_up(lease_key(self.settings), self.session.owner.token)])
+    def _redis_answers_at_once(self) -> bool:
+        try:
+            with connect_redis(self.settings.redis_url, LATE_SECONDS) as redis:
+                return bool(redis.ping())
+        except (RedisError, OSError):
+            return False
 
     def _release(self, keep: set[str]) -> None:
         """Let other workers claim at once what this one will not finish."""
+        if not self.redis_answers:
+            return
         group = self.session.group
         try:
             with connect_redis(self.settings.redis_url, FAREWELL_SECONDS) as redis:
@@ -234,12 +258,16 @@ class StreamReader:
                         retrycount=max(0, deliveries - 1), justid=True,
                     )  # fmt: skip
         except (RedisError, OSError) as error:
+            self.redis_answers = False
             logger.info("Pending entries were not released (%s); others claim them when they are idle.", error)
 
     def _farewell(self, commands: list[tuple[str | bytes | int, ...]]) -> None:
+        if not self.redis_answers:
+            return
         try:
             with connect_redis(self.settings.redis_url, FAREWELL_SECONDS) as redis:
                 for command in commands:
                     redis.execute_command(*command)
         except (RedisError, OSError) as error:
+            self.redis_answers = False
             logger.info("Redis could not be told that this worker stops: %s", error)

@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 BLOCK_MILLISECONDS = 2_000
 #: A reply this late means a dead connection or a frozen Redis.
 REPLY_SECONDS = 5.0
+#: A worker that stops does not wait for a Redis that has been silent for this long.
+LATE_SECONDS = 0.5
 LONGEST_RECONNECT_PAUSE = 2.0
 #: Bytes that a read should bring at most: entries of a megabyte are read sixteen at a time.
 READ_BYTES = 16 * 1024 * 1024
@@ -140,6 +142,12 @@ class Session:
     def reply_began(self) -> float:
         """When the entries that are delivered now began to come in, by time.perf_counter()."""
         return self._reading.reply_began
+
+    @property
+    def answers(self) -> bool:
+        """Whether Redis is there and has not let a command wait."""
+        waited = time.monotonic() - self._control_asked if self.control.waiting else 0.0
+        return self.control.connected and waited < LATE_SECONDS
 
     def _connect(self) -> None:
         try:
@@ -252,6 +260,9 @@ class Session:
             self._take_lease(replaceable=token)
             return
         if self.state is not State.STANDBY:
+            self.leads = False
+            # What was read before a loss is in the hands of the one who reads now.
+            self._receiver.drop_waiting()
             logger.info("Standing by: %s reads the stream.", other.node_name if other else "another worker")
             self.state = State.STANDBY
         self._after(STANDBY_SECONDS, self._take_lease)

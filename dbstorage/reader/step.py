@@ -32,7 +32,7 @@ class StreamReaderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery
             return
         if self._reader is None:
             settings: Settings = consumer.app.settings
-            self._reader = StreamReader(settings, consumer)
+            self._reader = consumer.reader = StreamReader(settings, consumer)
         self._reader.start()
 
     def stop(self, consumer: Any) -> None:
@@ -49,4 +49,5 @@ class StreamReaderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery
         if self._reader is not None:
             self._reader.finish()
             if consumer.event_dispatcher is not None:
-                consumer.event_dispatcher.flush()
+                # Not what a lost broker did not take: that would hold the end up.
+                consumer.event_dispatcher.flush(errors=False)

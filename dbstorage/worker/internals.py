@@ -5,19 +5,22 @@
 - `celery.worker.state.should_stop`: how a step ends its worker with an exit code of its own.
 - `EventDispatcher._group_buffer`, `buffer_limit` and `send(retry=)`: events leave in one message for a batch, and
   never hold up the event loop when the broker is frozen.
-- `Consumer.ensure_connected`: short pauses while the broker is away.
+- `Consumer.ensure_connected`: short pauses while the broker is away. `Consumer.stop`: the last moment before Celery
+  forgets what its pool has not begun.
 """
 
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from contextlib import suppress
+from typing import Any, Protocol
 
 import orjson
 from celery import bootsteps
 from celery.app.events import Events
 from celery.events.dispatcher import EventDispatcher
 from celery.events.event import group_from
+from celery.utils.threads import bound_open_broker_sockets
 from celery.utils.time import utcoffset
 from celery.worker import state
 from celery.worker.consumer import Consumer
@@ -25,6 +28,10 @@ from kombu.serialization import register
 
 from dbstorage.worker.requests import StreamRequest
 
+#: Longer than the statement timeout, and short enough for the worker to end within 10 seconds.
+DRAIN_SECONDS = 6.5
+#: Seconds that a stopping worker waits for each reply of a broker that does not answer.
+HURRIED_SOCKET_TIMEOUT = 0.2
 #: Task events that gather before they are published; more come to the same thing at a higher cost for each.
 EVENT_BUFFER = 1_000
 
@@ -72,8 +79,49 @@ class BatchingEvents(Events):  # type: ignore[misc]
     dispatcher_cls = BatchingDispatcher
 
 
+class StoppableReader(Protocol):
+    """What feeds the pool beside the broker."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job of it is in the pool."""
+
+    @property
+    def redis_answers(self) -> bool:
+        """Whether it is worth while to wait for Redis."""
+
+    def stop(self) -> None:
+        """Give the pool nothing more."""
+
+
 class PatientConsumer(Consumer):  # type: ignore[misc]
-    """Reconnects to the broker without end, with pauses of 0.2 s to 2 s instead of 2 s to 30 s."""
+    """Reconnects to the broker without end, with pauses of 0.2 s to 2 s, and stops when the reader's jobs are done."""
+
+    reader: StoppableReader | None = None
+
+    def stop(self) -> None:
+        """Stop; the event loop goes on turning until the jobs of the reader have come back.
+
+        Celery forgets the jobs that no process has begun, and a process whose job was forgotten waits 30 s at its end.
+        """
+        if self.reader is not None:
+            self.reader.stop()
+            if not self.reader.redis_answers:
+                self._hurry()
+            deadline = time.monotonic() + DRAIN_SECONDS
+            # A broker that is away must not keep the worker from stopping.
+            with suppress(*self.connection_errors, OSError):
+                turns = self.hub.create_loop()
+                while self.reader.busy and time.monotonic() < deadline:
+                    next(turns)
+        super().stop()
+
+    def _hurry(self) -> None:
+        # A dozen commands are still to come, and each would wait for a frozen Redis.
+        for connection in (self.connection, getattr(self.event_dispatcher, "connection", None)):
+            if connection is not None:
+                bound_open_broker_sockets(connection, HURRIED_SOCKET_TIMEOUT)
+        self.app.conf.broker_transport_options["socket_timeout"] = HURRIED_SOCKET_TIMEOUT
 
     def ensure_connected(self, connection: Any) -> Any:
         """Connect, however long it takes; SIGTERM is obeyed meanwhile."""

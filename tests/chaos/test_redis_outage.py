@@ -23,6 +23,12 @@ def orders_flow(platform: Platform) -> None:
     wait_until(lambda: len(platform.orders()) > stored + 200, "orders to flow")
 
 
+def wait_until_reading(platform: Platform, traffic: Traffic) -> None:
+    """Wait until an order that is sent now is stored."""
+    probe = traffic.send_one_more()
+    wait_until(lambda: probe in platform.orders(), "the stream to be read again", READING_AGAIN)
+
+
 @contextmanager
 def frozen(servers: Servers) -> Iterator[None]:
     """Redis stopped in its tracks: its connections stay open and nothing is answered."""
@@ -41,10 +47,7 @@ def test_redis_restarted_under_load(servers: Servers, platform: Platform, start_
         servers.redis.stop()
         threading.Event().wait(1)
         servers.redis.start()
-        platform.send(user("probe"), order("probe", "probe"))
-        wait_until(lambda: "probe" in platform.orders(), "the stream to be read again", READING_AGAIN)
-        platform.query('DELETE FROM "Orders" WHERE "orderId" = \'probe\'')
-        platform.query('DELETE FROM "User" WHERE "userID" = \'probe\'')
+        wait_until_reading(platform, traffic)
     wait_until(traffic.sent.is_set, "the traffic to be sent")
     platform.wait_until_finished(120)
     traffic.check_everything_is_stored_once()
@@ -103,11 +106,8 @@ def test_a_frozen_redis_holds_nothing_up_for_longer_than_it_lasts(
     with frozen(servers):
         threading.Event().wait(10)
     wait_until(traffic.sent.is_set, "the traffic to be sent")
-    platform.send(user("probe"), order("probe", "probe"))
-    wait_until(lambda: "probe" in platform.orders(), "the stream to be read again", READING_AGAIN)
+    wait_until_reading(platform, traffic)
     platform.wait_until_finished(120)
-    platform.query('DELETE FROM "Orders" WHERE "orderId" = \'probe\'')
-    platform.query('DELETE FROM "User" WHERE "userID" = \'probe\'')
     traffic.check_everything_is_stored_once()
     assert worker.alive
 

@@ -53,8 +53,7 @@ def test_in_strict_order_one_reads_and_the_others_take_over(platform: Platform, 
 
     second.terminate()
     handed_over = seconds_until_stored(platform, "o-3")
-    third = reader_of(platform, workers)
-    assert third not in (None, first, second)
+    wait_until(lambda: reader_of(platform, workers) not in (None, first, second), "the third to read")
     assert handed_over < 10
     platform.wait_until_finished()
     assert platform.failed("code") == []

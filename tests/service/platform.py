@@ -91,10 +91,11 @@ class Platform:
 
     def answer_to(self, request_id: Any) -> dict[str, Any]:
         """The first answer with this requestId, waited for."""
-        return wait_until(
-            lambda: next((answer for answer in self.answers() if answer.get("requestId") == request_id), None),
+        [answer, *_] = wait_until(
+            lambda: [answer for answer in self.answers() if answer.get("requestId") == request_id],
             f"an answer to {request_id}",
         )
+        return answer
 
     def pending(self) -> int:
         """Entries delivered and not acknowledged; none where the group does not exist yet."""

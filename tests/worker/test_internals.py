@@ -1,0 +1,106 @@
+"""What dbstorage/worker/internals.py leans on in Celery; tried with the versions named here."""
+
+from importlib.metadata import version
+from typing import Any
+
+import orjson
+import pytest
+from celery import Celery
+from celery.events.state import State
+from celery.worker import state
+from kombu.serialization import dumps, loads
+
+from dbstorage.application import create_app
+from dbstorage.commands.interpret import Identity
+from dbstorage.settings import load_settings
+from dbstorage.wire.entry import StreamEntry
+from dbstorage.worker.internals import (
+    EVENT_BUFFER,
+    EVENT_SERIALIZER,
+    BatchingDispatcher,
+    PatientConsumer,
+    track,
+    untrack,
+)
+from dbstorage.worker.requests import StreamRequest
+
+TESTED = {"celery": "5.7", "kombu": "5.7", "billiard": "4.3"}
+
+
+@pytest.mark.parametrize("package", TESTED)
+def test_the_installed_version_is_one_that_was_tried(package: str) -> None:
+    assert version(package).startswith(TESTED[package]), "try the rest of this file, then add the version here"
+
+
+def request(number: int) -> StreamRequest:
+    identity = Identity("createCloseOrder", f"createCloseOrder:{number}", f"orderId {number}", None, None)
+    return StreamRequest(StreamEntry(f"{number}-0", []), identity, "worker@test", 1.0)
+
+
+def test_tracked_requests_are_active_and_counted_until_they_are_untracked() -> None:
+    before = state.total_count["createCloseOrder"]
+    requests = [request(number) for number in range(3)]
+    track(requests)
+    assert set(state.active_requests) == set(requests)
+    assert state.requests["createCloseOrder:1"] is requests[1]
+    assert state.total_count["createCloseOrder"] == before + 3
+    untrack(requests)
+    assert not state.active_requests
+    assert "createCloseOrder:1" not in state.requests
+
+
+def test_celery_may_set_on_a_request_what_it_sets_when_its_broker_is_back() -> None:
+    listed = request(1)
+    listed.eventer = object()
+    assert listed.info()["id"] == "createCloseOrder:1"
+    assert listed.revoked() is False
+
+
+@pytest.fixture(scope="module")
+def app() -> Celery:
+    return create_app(
+        load_settings({"REDIS_URL": "redis://localhost", "DATABASE_URL": "postgresql://user@localhost/database"})
+    )
+
+
+def test_the_app_uses_our_dispatcher_and_consumer(app: Celery) -> None:
+    assert issubclass(app.events.Dispatcher, BatchingDispatcher)
+    assert app.conf.worker_consumer == f"{PatientConsumer.__module__}:{PatientConsumer.__name__}"
+
+
+class Outbox:
+    """Takes what the dispatcher publishes, as a kombu producer does."""
+
+    def __init__(self) -> None:
+        self.published: list[tuple[Any, dict[str, Any]]] = []
+
+    def publish(self, body: Any, **options: Any) -> None:
+        self.published.append((body, options))
+
+
+def test_a_batch_of_events_leaves_in_one_message_and_makes_complete_tasks(app: Celery) -> None:
+    with app.connection_for_write() as connection:
+        dispatcher = app.events.Dispatcher(connection, hostname="worker@test", buffer_group=["task"], enabled=False)
+        dispatcher.enabled = True
+        outbox = dispatcher.producer = Outbox()
+        events = [
+            {"uuid": f"id-{number}", "name": "createCloseOrder", "args": "()", "result": "'stored'", "runtime": 0.1}
+            for number in range(EVENT_BUFFER + 1)
+        ]
+        dispatcher.send_all("task-succeeded", events)
+    [(sent, options)] = outbox.published
+    assert options["retry"] is False
+    assert len(sent) == EVENT_BUFFER + 1
+    seen = State()
+    for event in sent:
+        seen.event({**event, "local_received": event["timestamp"]})
+    task = seen.tasks["id-7"]
+    assert (task.state, task.name, task.result, task.worker.hostname) == (
+        "SUCCESS", "createCloseOrder", "'stored'", "worker@test",
+    )  # fmt: skip
+
+
+def test_events_are_json_for_everybody(app: Celery) -> None:
+    content_type, encoding, body = dumps([{"type": "task-succeeded"}], serializer=EVENT_SERIALIZER)  # type: ignore[no-untyped-call]
+    assert content_type == "application/json"
+    assert orjson.loads(body) == loads(body, content_type, encoding) == [{"type": "task-succeeded"}]  # type: ignore[no-untyped-call]
