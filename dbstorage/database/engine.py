@@ -15,6 +15,9 @@ LIMITS: dict[str, int] = {
     "tcp_user_timeout": 7_000,  # milliseconds
 }
 
+#: Seconds that a thread waits while other threads of its process have all connections.
+POOL_TIMEOUT = 5.0
+
 
 def create_engine(
     address: DatabaseAddress,
@@ -52,6 +55,7 @@ def create_engine(
         connect_args=arguments,
         pool_size=pool_size,
         max_overflow=0,
+        pool_timeout=POOL_TIMEOUT,
         pool_pre_ping=ping,
     )
     if address.behind_pgbouncer:

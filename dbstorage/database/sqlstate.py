@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import psycopg2
 import psycopg2.errors
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, TimeoutError
 
 
 class Verdict(StrEnum):
@@ -42,6 +42,9 @@ def classify(error: BaseException) -> Verdict:
     if isinstance(error, DBAPIError):
         connection_lost = error.connection_invalidated
         error = error.orig or error
+    if isinstance(error, TimeoutError):
+        # Other threads held all connections for too long: what they wait for is what is wrong.
+        return Verdict.OUTAGE
     if not isinstance(error, psycopg2.Error):
         return Verdict.OTHER
     if error.pgcode:

@@ -3,7 +3,10 @@
 import logging
 from typing import Any
 
+from amqp.exceptions import AMQPError
 from celery import current_app
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -36,11 +39,7 @@ def send_due_retries(settings: Settings) -> int:
     try:
         resources = resources_of(settings)
         with resources.engine.connect() as connection:
-            due = connection.scalar(
-                text(
-                    "SELECT EXISTS (SELECT FROM dbstorage.failed_tasks WHERE state = 'retrying' AND retry_at <= now())"
-                )
-            )
+            due = connection.scalar(ANY_DUE)
         if not due:
             return 0
         with current_app.connection_for_write() as broker:
@@ -55,8 +54,10 @@ def send_due_retries(settings: Settings) -> int:
             return len(taken)
     except SQLAlchemyError as error:
         logger.debug("Retries that are due could not be looked up: %s", describe(error))
+    except (OSError, KombuError, AMQPError, RedisError) as error:
+        # Rows that were taken come up again in SENT_AGAIN_AFTER.
+        logger.warning("Retries that are due wait for the broker: %s.", str(error).rstrip("."))
     except Exception:
-        # Whatever the broker's client raises: rows that were taken come up again in SENT_AGAIN_AFTER.
         logger.warning("Retries that are due could not be sent.", exc_info=True)
     return 0
 

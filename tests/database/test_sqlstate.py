@@ -146,7 +146,7 @@ def test_a_database_or_login_that_is_refused_is_an_outage(change, empty_database
         (psycopg2.ProgrammingError("can't adapt type 'object'"), OTHER),
         (errors.AdminShutdown("no code"), OUTAGE),
         (exc.DBAPIError("SELECT 1", None, psycopg2.OperationalError("gone"), connection_invalidated=True), OUTAGE),
-        (exc.TimeoutError("QueuePool limit"), OTHER),
+        (exc.TimeoutError("QueuePool limit"), OUTAGE),
         (ValueError("no database error at all"), OTHER),
         (KeyboardInterrupt(), OTHER),
     ],
