@@ -16,7 +16,7 @@ from dbstorage.storage.batch import Job, run_job
 from dbstorage.storage.outcome import Outage, Outcome, Report
 from dbstorage.storage.resources import resources_of
 from dbstorage.wire.entry import GET_CLOSE_ORDERS, StreamEntry
-from dbstorage.worker.internals import look_for_dead_processes, submit, track, untrack
+from dbstorage.worker.internals import look_for_dead_processes, submit, track, untrack, widen_pipes
 from dbstorage.worker.requests import StreamRequest
 
 logger = logging.getLogger(__name__)
@@ -182,7 +182,7 @@ class Execution:
                 self._outage_over()
                 # The next batch first: the pool should not wait while this one's outcomes are told.
                 self.pump()
-                self._settle(batch, report)
+                self._consumer.hub.call_soon(self._tell, batch, report)
             else:
                 if batch is self.in_flight:
                     self.in_flight = None
@@ -208,7 +208,15 @@ class Execution:
         if report.outage is not None:
             self._outage_met(report.outage, report.reason)
 
+    def _tell(self, batch: Batch, report: Report) -> None:
+        try:
+            self._settle(batch, report)
+        except Exception:
+            # Raised into the event loop, it would end the worker or its connection to the broker.
+            logger.exception("The outcomes of a batch could not be told.")
+
     def _settle(self, batch: Batch, report: Report) -> None:
+        """Tell of what was decided, and note it, so that it is not told again with what is left of the batch."""
         done: list[tuple[StreamRequest, Outcome]] = []
         for entry, request, outcome, acknowledged in zip(
             batch.entries, batch.requests, report.outcomes, report.acknowledged, strict=True
@@ -286,7 +294,8 @@ class Execution:
     # Losing the broker, the lease or the worker
 
     def look(self) -> None:
-        """Notice a killed pool process; called every LOOK_SECONDS."""
+        """Notice a killed pool process, and what its successor needs; called every LOOK_SECONDS."""
+        widen_pipes(self._consumer.pool)
         if self.in_flight is not None or self._answering is not None:
             look_for_dead_processes(self._consumer.pool)
 

@@ -57,6 +57,7 @@ class StreamReader:
         self.execution.stopping = False
         self.session.open()
         self._every(BEAT_SECONDS, self._beat)
+        self.execution.look()
         self._every(LOOK_SECONDS, self.execution.look)
         self._every(SWEEP_SECONDS, self._sweep)
         self._every(TRIM_SECONDS, self._trim)

@@ -5,10 +5,12 @@
 - `celery.worker.state.should_stop`: how a step ends its worker with an exit code of its own.
 - `EventDispatcher._group_buffer`, `buffer_limit` and `send(retry=)`: events leave in one message for a batch, and
   never hold up the event loop when the broker is frozen.
+- `inqW_fd` of a pool process: its pipe, which is too narrow for a batch.
 - `Consumer.ensure_connected`: short pauses while the broker is away. `Consumer.stop`: the last moment before Celery
   forgets what its pool has not begun.
 """
 
+import fcntl
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
@@ -32,6 +34,8 @@ from dbstorage.worker.requests import StreamRequest
 DRAIN_SECONDS = 6.5
 #: Seconds that a stopping worker waits for each reply of a broker that does not answer.
 HURRIED_SOCKET_TIMEOUT = 0.2
+#: What Linux lets anybody ask for.
+PIPE_BYTES = 1024 * 1024
 #: Task events that gather before they are published; more come to the same thing at a higher cost for each.
 EVENT_BUFFER = 1_000
 
@@ -164,6 +168,13 @@ def is_stopping(consumer: Any) -> bool:
 def look_for_dead_processes(pool: Any) -> None:
     """Notice a killed pool process now; the pool itself looks only every 5 seconds."""
     pool.maintain_pool()
+
+
+def widen_pipes(pool: Any) -> None:
+    """Let a whole batch fit into the pipe to a pool process (Linux); else it goes through it in five pieces."""
+    for process in getattr(getattr(pool, "_pool", None), "_pool", ()):
+        with suppress(AttributeError, OSError):
+            fcntl.fcntl(process.inqW_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 
 
 def submit(
