@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dbstorage.cli import main
+from dbstorage.cli import COMMANDS
 
 CHECKOUT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
@@ -60,4 +60,4 @@ def test_every_dbstorage_command_that_a_document_names_exists():
         for document in DOCUMENTS
         for name in re.findall(r"(?:`|\$ |/|^)dbstorage ([a-z]+)", document.read_text(), re.MULTILINE)
     }
-    assert named - set(main.commands) == set()
+    assert named - set(COMMANDS) == set()

@@ -1,0 +1,39 @@
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from dbstorage.cli import COMMANDS, main
+
+#: What takes long to import, and most commands need.
+SLOW = {"alembic", "redis", "rich", "sqlalchemy"}
+
+
+def test_the_help_tells_of_every_command_what_it_does():
+    lines = CliRunner().invoke(main, ["--help"]).output.partition("Commands:\n")[2].splitlines()
+    told = dict(line.split(maxsplit=1) for line in lines)
+    assert tuple(told) == COMMANDS
+    assert all(text[0].isupper() for text in told.values())
+
+
+def test_every_command_is_called_as_its_module():
+    context = click.Context(main)
+    commands = [main.get_command(context, name) for name in COMMANDS]
+    assert [command and command.name for command in commands] == list(COMMANDS)
+
+
+def test_what_is_no_command_is_refused_with_a_sentence():
+    result = CliRunner().invoke(main, ["settings"])
+    assert (result.exit_code, result.output.splitlines()[-1]) == (2, "Error: No such command 'settings'.")
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["generate", "--orders=1", "--users=1"]], ids=lambda all: all[0])
+def test_a_command_waits_for_no_import_that_only_others_need(arguments: list[str]):
+    program = (
+        "import sys; from dbstorage.cli import main; main(standalone_mode=False); print(*sys.modules, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert SLOW & set(done.stderr.split()) == set()
