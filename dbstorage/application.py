@@ -1,10 +1,8 @@
 """The Celery application for given settings; nothing is read from the environment here."""
 
-import warnings
 from typing import Any
 
 from celery import Celery, signals
-from celery.exceptions import CPendingDeprecationWarning
 
 from dbstorage.keys import PREFIX, TASK_QUEUE
 from dbstorage.logs import set_up_logging
@@ -49,8 +47,6 @@ def prepare_worker(instance: Any, **_: Any) -> None:
     """Called first of all in a worker, before Celery itself warns of anything."""
     settings: Settings = instance.app.settings
     set_up_logging(settings)
-    # Told at each loss of the broker; what it is about is settled in `configuration`.
-    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     # Celery's banner is no line of JSON.
     instance.quiet = instance.quiet or settings.log_format is LogFormat.JSON
 

@@ -110,6 +110,9 @@ def _log_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
+    if issubclass(category, PendingDeprecationWarning):
+        # Celery's, at each loss of its broker, about a setting that `application.configuration` makes.
+        return
     words = " ".join(str(message).split())
     logging.getLogger("py.warnings").warning("%s: %s (%s:%d)", category.__name__, words, filename, lineno)
 

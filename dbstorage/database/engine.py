@@ -1,5 +1,7 @@
 """The SQLAlchemy engine with the time limits and session settings every connection of DBStorage has."""
 
+from collections.abc import Mapping
+
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event
 
@@ -27,11 +29,12 @@ def create_engine(
     idle_in_transaction_timeout: float = 10.0,
     pool_size: int = 1,
     ping: bool = True,
+    session_settings: Mapping[str, str] | None = None,
 ) -> Engine:
     """Return an engine of at most `pool_size` connections; nothing is connected yet.
 
     With `ping`, a connection that the server closed while it was idle costs a new one and no failure, at the price of a
-    round trip for each transaction.
+    round trip for each transaction. `session_settings` are further settings of PostgreSQL.
 
     Timeouts are in seconds, enforced by the server; a `statement_timeout` of None switches that limit off.
     """
@@ -41,6 +44,7 @@ def create_engine(
         # The server ends a long statement whose client died, instead of keeping its locks until the end.
         "client_connection_check_interval": "500",
         "TimeZone": "UTC",
+        **(session_settings or {}),
     }
     # Never left to the server: its default begins with the schema named like the user, and ours is named dbstorage.
     if address.search_path is not None:

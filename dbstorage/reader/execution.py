@@ -97,7 +97,7 @@ class Execution:
             self.waiting.extend(self._with_suspects_alone(whole, deliveries))
         else:
             self.waiting.append(whole)
-        if self.outage is not None:
+        if self.outage is Outage.DATABASE:
             self._answer_unavailable()
         self.pump()
 

@@ -167,7 +167,8 @@ class Batch:
             return
         if self.settings.ordering is Ordering.PARALLEL:
             self._wait_for_older_entries(_id(questions[-1]))
-        oldest = oldest_answerable(self.resources.redis, self.settings)
+        asked_first = milliseconds_of(_id(questions[0]))
+        oldest = oldest_answerable(self.resources.redis, self.settings, asked_first)
         for chunk in _chunks(questions):
             # A question that came too late is not worth a look into the database.
             asked = [work for work in chunk if milliseconds_of(_id(work)) >= oldest]

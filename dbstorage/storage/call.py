@@ -38,7 +38,8 @@ def _answer(resources: Resources, work: Work, question: HistoryQuestion) -> Outc
         return NEEDS_REQUEST_ID
     try:
         [page] = in_transaction(
-            resources, lambda connection: history.read_pages(connection, resources.shape(connection), [question])
+            resources,
+            lambda connection: history.read_pages(connection, resources.shape(connection), [question]),
         )
     except Refused:
         page = history.Page(error=UNAVAILABLE)

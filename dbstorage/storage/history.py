@@ -93,8 +93,6 @@ def history_statement(shape: TableShape, limit: int, detail: bool) -> str:
     columns = _columns(shape, detail)
     selected = ", ".join(f'stored."{name}"' for name in columns)
     return (
-        # PostgreSQL plans for the average user: it would gather and sort all orders of the one who has ten thousand.
-        "SET LOCAL enable_bitmapscan = off; "
         "SELECT asked.n, closed.* "  # names of our own
         "FROM jsonb_to_recordset(%s::jsonb) "
         f"AS asked(n integer, user_id text, close_time timestamp, key {key_type}) "

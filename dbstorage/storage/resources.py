@@ -12,6 +12,8 @@ from dbstorage.database.engine import create_engine
 from dbstorage.database.shape import TableShape, inspect_shape
 from dbstorage.settings import Settings
 
+#: PostgreSQL plans for the average user: it would gather and sort all orders of the one who has ten thousand.
+SESSION_SETTINGS = {"enable_bitmapscan": "off"}
 #: Seconds that a pool job waits for Redis; pausing is the main process's business.
 REDIS_TIMEOUT = 2.0
 
@@ -62,6 +64,6 @@ def resources_of(settings: Settings) -> Resources:
     global _resources
     if _resources is None or _resources[0] != os.getpid() or _resources[1].settings != settings:
         # Without a ping: a transaction that finds its connection cut takes a new one by itself.
-        engine = create_engine(settings.database, ping=False)
+        engine = create_engine(settings.database, ping=False, session_settings=SESSION_SETTINGS)
         _resources = (os.getpid(), Resources(settings, engine, connect_redis(settings.redis_url)))
     return _resources[1]

@@ -11,6 +11,7 @@
 """
 
 import fcntl
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
@@ -39,6 +40,8 @@ PIPE_BYTES = 1024 * 1024
 #: Task events that gather before they are published; more come to the same thing at a higher cost for each.
 EVENT_BUFFER = 1_000
 
+
+logger = logging.getLogger(__name__)
 
 #: The serializer of events: JSON, for Flower and everybody else, written five times as fast.
 EVENT_SERIALIZER = "orjson"
@@ -102,6 +105,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
     """Reconnects to the broker without end, with pauses of 0.2 s to 2 s, and stops when the reader's jobs are done."""
 
     reader: StoppableReader | None = None
+    _told_of_loss = False
 
     def stop(self) -> None:
         """Stop; the event loop goes on turning until the jobs of the reader have come back.
@@ -129,6 +133,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
 
     def ensure_connected(self, connection: Any) -> Any:
         """Connect, however long it takes; SIGTERM is obeyed meanwhile."""
+        self._told_of_loss = False
         connection.ensure_connection(
             self._broker_is_away, max_retries=None, interval_start=0.2, interval_step=0.2, interval_max=2.0,
             callback=state.maybe_shutdown,
@@ -136,7 +141,9 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
         return connection
 
     def _broker_is_away(self, error: Exception, interval: float) -> None:
-        bootsteps.logger.debug("The broker %s is away: %s", self.conninfo.as_uri(), error)
+        level = logging.DEBUG if self._told_of_loss else logging.WARNING
+        self._told_of_loss = True
+        logger.log(level, "The broker %s is away: %s. The worker waits for it.", self.conninfo.as_uri(), error)
 
 
 def track(requests: Collection[StreamRequest]) -> None:

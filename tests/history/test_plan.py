@@ -8,6 +8,7 @@ import orjson
 from sqlalchemy import Connection, text
 
 from dbstorage.storage.history import NEWEST_ORDER, NEWEST_ROW, history_statement
+from dbstorage.storage.resources import SESSION_SETTINGS
 from tests.history.conftest import Stored
 from tests.history.rows import add_orders
 
@@ -45,6 +46,9 @@ def test_a_page_reads_its_own_rows_through_the_index(stored: Stored):
         )
     add_orders(stored.engine, OWNER, ORDERS)
     with stored.engine.connect() as connection:
+        # As in the pool processes.
+        for name, value in SESSION_SETTINGS.items():
+            connection.execute(text(f"SET {name} = {value}"))
         newest = NEWEST_ROW if stored.shape.has_order_row_id else NEWEST_ORDER
         middle = (MIDDLE, ORDERS if stored.shape.has_order_row_id else "order-5")
         for statistics in ("SELECT 'none yet'", "ANALYZE"):
