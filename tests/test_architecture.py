@@ -1,0 +1,182 @@
+"""What the map of rooms in docs/architecture.md promises: which way imports point, and what stays out of a room."""
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from itertools import chain
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[1]
+OURS = ("dbstorage", "tasks", "migrations")
+
+#: From the ground up: a room imports only from those in the lines above its own.
+STOREYS = (
+    {"errors"},
+    {"wire", "database", "embedded"},
+    {"commands", "settings"},
+    {"keys", "logs"},
+    {"storage", "migrations"},
+    {"failed_tasks"},
+    {"tasks", "worker", "metrics", "dashboard", "audit", "checks", "traffic"},
+    {"reader"},
+    {"application", "status"},
+    {"celery", "cli"},
+)
+PURE_ROOMS = {"wire", "commands"}
+#: None of them reaches a file, a process or a server.
+PURE_LIBRARIES = {
+    *("base64", "collections", "contextlib", "datetime", "decimal", "enum", "json", "math", "re", "typing"),
+    "orjson",
+}
+#: What Celery documents; anything deeper belongs into dbstorage/worker/internals.py.
+DOCUMENTED_CELERY = {"celery", "celery.exceptions", "celery.worker.request"}
+#: Where private names of other libraries may stand, and which they are.
+PRIVATE_NAMES = {
+    "dbstorage/dashboard/internals.py": {"_create_template"},
+    "dbstorage/reader/connection.py": {"_sock"},  # the socket that the event loop watches; redis-py has no other way
+}
+NAMED_TUPLE_METHODS = {"_asdict", "_fields", "_replace"}
+#: They act when they are imported, because Celery and Alembic want it so.
+ACTING_AT_IMPORT = {"dbstorage/celery.py", "migrations/env.py"}
+LONGEST = 300
+#: Files that may be longer, and why.
+LONG_FILES = {
+    "dbstorage/reader/session.py": "one state machine: what a reply, a timer and a loss mean in each of its states",
+    "dbstorage/reader/execution.py": "the batch in the pool and the one behind it, from the first byte to the report",
+}
+
+
+def module_name(path: str) -> str:
+    return path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+
+
+TREES = {
+    path.relative_to(CHECKOUT).as_posix(): ast.parse(path.read_text())
+    for package in OURS
+    for path in sorted((CHECKOUT / package).rglob("*.py"))
+}
+MODULES = {module_name(path): path for path in TREES}
+
+
+def room_of(module: str) -> str:
+    """`storage` for dbstorage.storage.batch, `tasks` for tasks.orders, nothing for the package dbstorage itself."""
+    package, _, inner = module.partition(".")
+    return inner.partition(".")[0] if package == "dbstorage" else package
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """All modules that a file imports, within functions too."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.module is not None
+            assert node.level == 0, "imports are absolute"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            # `from dbstorage.cli import audit` may be a module, or a name in one.
+            names |= {name if name in MODULES else node.module for name in inner}
+    return names
+
+
+IMPORTS = {path: imported(tree) for path, tree in TREES.items()}
+
+
+def test_every_room_has_its_storey_and_stands_in_the_documented_map():
+    rooms = {room_of(module) for module in MODULES} - {""}
+    assert rooms == set(chain(*STOREYS))
+    document = (CHECKOUT / "docs" / "architecture.md").read_text()
+    assert [room for room in sorted(rooms) if f"{room}/`" not in document and f"{room}.py`" not in document] == []
+
+
+def test_imports_point_one_way():
+    storey_of = {room: number for number, rooms in enumerate(STOREYS) for room in rooms}
+    wrong = [
+        f"{path} imports {name}"
+        for path, names in IMPORTS.items()
+        for name in names & set(MODULES)
+        if (own := room_of(module_name(path))) != (other := room_of(name))
+        and other
+        and storey_of[other] >= storey_of[own]
+    ]
+    assert wrong == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {module: IMPORTS[path] & set(MODULES) for module, path in MODULES.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names them
+
+
+def test_the_pure_rooms_import_nothing_that_reaches_outside():
+    found = {
+        f"{path} imports {name}"
+        for path, names in IMPORTS.items()
+        if room_of(module_name(path)) in PURE_ROOMS
+        for name in names
+        if name.partition(".")[0] not in {"dbstorage", *PURE_LIBRARIES}
+    }
+    assert found == set()
+
+
+def test_what_celery_and_flower_do_not_document_stands_in_one_file_each():
+    celery = {
+        path
+        for path, names in IMPORTS.items()
+        if any(name.startswith("celery.") and name not in DOCUMENTED_CELERY for name in names)
+    }
+    assert celery == {"dbstorage/worker/internals.py"}
+    flower = {path for path, names in IMPORTS.items() if any(name.partition(".")[0] == "flower" for name in names)}
+    assert {room_of(module_name(path)) for path in flower} == {"dashboard"}
+
+
+def test_private_names_of_other_libraries_stand_where_they_are_accounted_for():
+    found: dict[str, set[str]] = {}
+    for path, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+                ours = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+                if not ours and node.attr not in NAMED_TUPLE_METHODS:
+                    found.setdefault(path, set()).add(node.attr)
+    assert found == PRIVATE_NAMES
+
+
+def is_definition(node: ast.stmt) -> bool:
+    """Whether a statement of a module only names something."""
+    match node:
+        case ast.Import() | ast.ImportFrom() | ast.FunctionDef() | ast.ClassDef() | ast.Assign() | ast.AnnAssign():
+            return True
+        case ast.Expr(value=ast.Constant()):
+            return True
+        case ast.If(test=ast.Compare(left=ast.Name(id="__name__"))):
+            return True
+    return False
+
+
+def test_modules_only_define():
+    acting = {path for path, tree in TREES.items() if not all(map(is_definition, tree.body))}
+    assert acting <= ACTING_AT_IMPORT
+
+
+def test_an_import_opens_no_connection_starts_nothing_and_needs_no_setting():
+    modules = [module for module, path in MODULES.items() if path not in ACTING_AT_IMPORT]
+    program = """
+import importlib, sys
+def refuse(event, arguments):
+    assert not event.startswith(("socket.connect", "socket.bind", "subprocess.", "os.fork", "os.system")), event
+    assert event != "open" or not set("wax+") & set(arguments[1] or "r"), arguments
+sys.addaudithook(refuse)
+for module in sys.argv[1:]:
+    importlib.import_module(module)
+"""
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", program, *modules],
+        cwd=CHECKOUT, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout + done.stderr == ""
+
+
+def test_no_file_is_long_without_a_reason():
+    long = {path for path in TREES if len((CHECKOUT / path).read_text().splitlines()) > LONGEST}
+    assert long <= set(LONG_FILES)
