@@ -1,18 +1,13 @@
 """Every command of README.md is typed as it stands, in a directory that looks like a checkout after `make run`."""
 
-import os
 import re
-import signal
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from dbstorage.settings import load_settings
-from tests.waiting import wait_until
+from tests.typed import SERVER_VARIABLES, serving, shell
 
 CHECKOUT = Path(__file__).parents[1]
 README = (CHECKOUT / "README.md").read_text()
@@ -20,7 +15,6 @@ README = (CHECKOUT / "README.md").read_text()
 COVERED_ELSEWHERE = ("make run", "make test", "docker compose up")
 #: Commands that serve until they are stopped, and what they print when they do.
 SERVING = {"celery -A dbstorage worker": " ready.", "celery -A dbstorage flower": "Visit me at"}
-SERVER_VARIABLES = ("REDIS_URL", "DATABASE_URL")
 
 Block = list[str]
 
@@ -53,44 +47,6 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     script.chmod(0o755)
     return directory
-
-
-def environment(**variables: str) -> dict[str, str]:
-    return {**{name: value for name, value in os.environ.items() if name not in SERVER_VARIABLES}, **variables}
-
-
-def shell(line: str, directory: Path, **variables: str) -> str:
-    """What a command prints; it has to succeed."""
-    ended = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", line],
-        cwd=directory,
-        env=environment(**variables),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    output = ended.stdout + ended.stderr
-    assert ended.returncode == 0, f"{line}\n{output}"
-    assert "Traceback" not in output
-    return output
-
-
-@contextmanager
-def serving(line: str, directory: Path, ready: str, **variables: str) -> Iterator[None]:
-    """Run a command that serves; it has to say that it does, and to end when it is asked to."""
-    log_file = directory / "serving.log"
-    with log_file.open("wb") as log:
-        process = subprocess.Popen(
-            ["bash", "-c", f"exec {line}"], cwd=directory, env=environment(**variables), stdout=log, stderr=log
-        )
-    try:
-        wait_until(lambda: ready in log_file.read_text() or process.poll() is not None, f"{line} to be ready")
-        assert process.poll() is None, log_file.read_text()
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        exit_code = process.wait(30)
-    assert exit_code == 0, log_file.read_text()
 
 
 def test_the_commands_beside_make_run(directory: Path):

@@ -1,8 +1,5 @@
 """What the dashboard leans on in Flower, tried with these versions; a new one has to be looked at first."""
 
-import subprocess
-import sys
-import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,7 +9,7 @@ from flower import urls
 from flower.options import options
 from flower.views import BaseHandler
 
-from dbstorage.dashboard.internals import ADDITIONS, OWN_TEMPLATES, TemplateLoader
+from dbstorage.dashboard.internals import ADDITIONS, TemplateLoader
 
 
 def test_the_version_is_one_that_was_tried():
@@ -33,15 +30,6 @@ def test_a_template_that_has_changed_is_one_sentence(tmp_path: Path, capsys: pyt
         f"Flower {flower.__version__} is not supported: its template navbar.html has changed. "
         "Install the version that requirements.lock names.\n"
     )
-
-
-def test_a_wheel_holds_our_templates(tmp_path: Path):
-    command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(tmp_path)]
-    subprocess.run(command, cwd=Path(__file__).parents[2], check=True, capture_output=True)
-    [wheel] = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as files:
-        held = {name for name in files.namelist() if name.startswith("dbstorage/dashboard/templates/")}
-    assert held == {f"dbstorage/dashboard/templates/{file.name}" for file in OWN_TEMPLATES.iterdir()}
 
 
 def test_what_is_replaced_is_there():
