@@ -1,0 +1,73 @@
+"""docs/dependencies.md names every dependency, and its licence as the installed package does."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, metadata, requires
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+CHECKOUT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+GROUPS = {"To run": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
+PAGE = (CHECKOUT / "docs" / "dependencies.md").read_text()
+
+
+def rows(section: str) -> dict[str, tuple[str, str]]:
+    """package -> what for and licence, in the section with this title, or whose title names this extra."""
+    [text] = re.findall(rf"^## (?:{section}|[^\n]*\(`{section}`\))\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL)
+    return {
+        name: (reason, licence)
+        for name, reason, licence in re.findall(r"^\| `(.+?)` \| (.+?) \| (.+?) \|$", text, re.M)
+    }
+
+
+def licence_of(package: str) -> str:
+    """What the installed package says."""
+    told = metadata(package)
+    if "License-Expression" in told:
+        return told["License-Expression"]
+    classifiers = [line.split(" :: ") for line in told.get_all("Classifier") or []]
+    names = [line[-1] for line in classifiers if line[:2] == ["License", "OSI Approved"]]
+    return " and ".join(names) or told["License"]
+
+
+def needed(requirement: Requirement, found: set[str]) -> Iterator[str]:
+    """The names of what a requirement brings along, on this system."""
+    for text in requires(requirement.name) or []:
+        inner = Requirement(text)
+        name = canonicalize_name(inner.name)
+        wanted = inner.marker is None or any(
+            inner.marker.evaluate({"extra": extra}) for extra in {"", *requirement.extras}
+        )
+        if wanted and name not in found:
+            found.add(name)
+            yield name
+            yield from needed(inner, found)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_dependency_stands_on_its_page_with_a_reason(group: str):
+    assert list(rows(group)) == [Requirement(text).name for text in GROUPS[group]]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_licences_are_those_that_the_packages_name(group: str):
+    for name, (_, licence) in rows(group).items():
+        try:
+            assert licence_of(name) == licence, name
+        except PackageNotFoundError:
+            continue  # not for this system
+
+
+def test_what_dependencies_bring_along_is_listed_by_licence():
+    direct = [Requirement(text) for text in PROJECT["dependencies"]]
+    found: set[str] = {canonicalize_name(requirement.name) for requirement in direct}
+    brought = {name: licence_of(name) for requirement in direct for name in needed(requirement, found)}
+    table = re.findall(r"^\| ([^|]+?) \| (`[a-z0-9-]+`(?:, `[a-z0-9-]+`)*) \|$", PAGE, re.MULTILINE)
+    listed = {name: licence for licence, names in table for name in re.findall(r"`(.+?)`", names)}
+    # What only other systems need is listed too.
+    assert {name: licence for name, licence in listed.items() if name in brought} == brought
