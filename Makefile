@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-.PHONY: run test chaos format bench bench-quick bench-full lock
+.PHONY: run test test-lowest chaos format bench bench-quick bench-full lock
 
 run: $(INSTALLED)  ## Start the whole service; Ctrl-C stops it.
 	@exec $(BIN)/dbstorage up
@@ -19,6 +19,16 @@ test: $(INSTALLED)  ## Check format, style and types, then run every test.
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+# Where a dependency matters most: JSON, SQL, migrations, a real worker, Celery's less public parts.
+CORE := tests/wire tests/commands tests/database tests/service/test_commands.py tests/worker
+
+test-lowest: | $(BIN)/pip  ## Run the core tests with the lowest versions that pyproject.toml allows (needs uv).
+	uv pip compile --quiet --resolution lowest-direct --python-version 3.11 --extra embedded --extra development \
+		--output-file .venv/lowest.txt pyproject.toml
+	uv venv --quiet --clear --python 3.11 .venv/lowest
+	uv pip sync --quiet --python .venv/lowest .venv/lowest.txt
+	.venv/lowest/bin/python -m pytest $(CORE)
 
 chaos: $(INSTALLED)  ## Kill, stop and cut at full length; `make test` does it in a short form.
 	CHAOS=full $(BIN)/python -m pytest tests/chaos

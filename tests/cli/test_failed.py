@@ -141,7 +141,9 @@ def test_retry_asks_first(tasks: list[int], database_url: str):
     assert states(database_url) == ["failed", "retrying", "resolved", "failed"]
 
     result = failed("retry", tasks[0], answer="y\n")
-    assert (result.exit_code, result.stdout) == (0, "1 task is retried.\n")
+    assert result.exit_code == 0
+    # Before it, older versions of click show the answer.
+    assert result.stdout.endswith("1 task is retried.\n")
     assert states(database_url) == ["retrying", "retrying", "resolved", "failed"]
 
 
