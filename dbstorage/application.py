@@ -68,6 +68,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "broker_url": settings.broker_url,
         "broker_transport_options": transport_options,
         "broker_connection_max_retries": None,
+        # A Redis that became a replica refuses commands: that is waited out as well.
+        "broker_channel_error_retry": True,
         "broker_connection_retry_on_startup": True,
         "event_serializer": EVENT_SERIALIZER,
         "task_default_queue": TASK_QUEUE,

@@ -197,12 +197,12 @@ class StreamReader:
 
     def _trim(self) -> None:
         if self.session.available:
-            self.session.ask(accepted, self.session.group.trim(self.settings.stream_keep))
+            self.session.ask(accepted, self.session.group.trim(self.settings.stream_keep), needed=False)
 
     def _renew_claims(self) -> None:
         ids = self.execution.entry_ids()
         if ids and self.session.available:
-            self.session.ask(accepted, self.session.group.claim(ids))
+            self.session.ask(accepted, self.session.group.claim(ids), needed=False)
 
     def _claim_idle(self) -> None:
         if self.execution.has_room:
@@ -217,16 +217,16 @@ class StreamReader:
             for consumer in parse_consumers(reply):
                 name = consumer["name"]
                 if consumer["pending"] == 0 and name != self.session.group.consumer:
-                    self.session.ask(removal_of(name), ("EXISTS", worker_key(self.settings, name)))
+                    self.session.ask(removal_of(name), ("EXISTS", worker_key(self.settings, name)), needed=False)
 
         def removal_of(name: str) -> Callable[[Any], None]:
             def known(alive: Any) -> None:
                 if not accepted(alive):
-                    self.session.ask(accepted, self.session.group.remove_consumer(name))
+                    self.session.ask(accepted, self.session.group.remove_consumer(name), needed=False)
 
             return known
 
-        self.session.ask(listed, self.session.group.consumers())
+        self.session.ask(listed, self.session.group.consumers(), needed=False)
 
     # Leaving
 

@@ -105,6 +105,7 @@ class Session:
         self._namesake_seen: tuple[str, float] | None = None
         self._recovered_to = "0"
         self._claim_from = "0"
+        self._told_refused: set[str | bytes | int] = set()
         self._count = min(FIRST_COUNT, settings.batch_size)
         self._outstanding_since: float | None = None
         self._control_asked = 0.0
@@ -184,8 +185,11 @@ class Session:
         else:
             self._after(1.0, self._watch)
 
-    def ask(self, then: Callable[[Any], None], command: Command) -> None:
-        """Send a command beside the reading; `then` gets its reply, or the session starts again where it is refused."""
+    def ask(self, then: Callable[[Any], None], command: Command, *, needed: bool = True) -> None:
+        """Send a command beside the reading; `then` gets its reply.
+
+        Where `then` finds that a `needed` command was refused, the session starts again; any other is told of once.
+        """
 
         def reply_came(reply: Any) -> None:
             # What is still to come counts from here.
@@ -193,7 +197,11 @@ class Session:
             try:
                 then(reply)
             except RedisUnavailableError as error:
-                self._lost(str(error))
+                if needed:
+                    self._lost(str(error))
+                elif command[0] not in self._told_refused:
+                    self._told_refused.add(command[0])
+                    logger.warning("Redis refuses %s, so some housekeeping is left undone: %s", command[0], error)
 
         if not self.control.waiting:
             self._control_asked = time.monotonic()
@@ -237,7 +245,7 @@ class Session:
         if not isinstance(reply, Exception):
             logger.info("Created the consumer group %s of the stream %s.", self.group.name, self.group.stream)
         limit = self.settings.response_maxlen
-        self.ask(accepted, ("XTRIM", self.settings.response_stream, "MAXLEN", "~", limit))
+        self.ask(accepted, ("XTRIM", self.settings.response_stream, "MAXLEN", "~", limit), needed=False)
         if self.settings.ordering is Ordering.PARALLEL:
             self._recover()
         else:
@@ -305,11 +313,14 @@ class Session:
     def _recover(self) -> None:
         self.state = State.RECOVERING
         self._recovered_to = "0"
+        self._receiver.session_ready()
+
+    def _reads(self) -> None:
+        """A read was answered: whatever was wrong is over."""
         if self._lost_since is not None:
             logger.warning("Reading again after %.1f s.", time.monotonic() - self._lost_since)
         self._lost_since = None
         self._pause = 0.0
-        self._receiver.session_ready()
 
     def read_more(self) -> None:
         """Ask for the next entries, unless they are on their way."""
@@ -329,6 +340,7 @@ class Session:
             # The group or the stream was deleted, or something else stands under its name.
             self._lost(str(error))
             return
+        self._reads()
         if delivered.entries:
             self._fit_count(delivered.entries)
             self._receiver.deliver(delivered.entries, {})
@@ -347,6 +359,7 @@ class Session:
         except RedisUnavailableError as error:
             self._lost(str(error))
             return
+        self._reads()
         ids = [*(entry.id for entry in delivered.entries), *delivered.deleted]
         if not ids:
             self.state = State.READING
@@ -359,7 +372,9 @@ class Session:
         """Parallel order: take over the entries of workers that are gone, and those that were released."""
         if self.state is State.READING and self._outstanding_since is not None:
             minimum_idle = round(self.settings.claim_idle * 1000)
-            self.ask(self._idle_claimed, self.group.claim_idle(self._count, minimum_idle, self._claim_from))
+            self.ask(
+                self._idle_claimed, self.group.claim_idle(self._count, minimum_idle, self._claim_from), needed=False
+            )
 
     def _idle_claimed(self, reply: Any) -> None:
         self._claim_from, delivered = parse_claimed(reply)

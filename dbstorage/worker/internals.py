@@ -6,8 +6,8 @@
 - `EventDispatcher._group_buffer`, `buffer_limit` and `send(retry=)`: events leave in one message for a batch, and
   never hold up the event loop when the broker is frozen.
 - `inqW_fd` of a pool process: its pipe, which is too narrow for a batch.
-- `Consumer.ensure_connected`: short pauses while the broker is away. `Consumer.stop`: the last moment before Celery
-  forgets what its pool has not begun.
+- `Consumer.ensure_connected`, `on_connection_error_before_connected` and `…_after_connected`: short pauses while the
+  broker is away. `Consumer.stop`: the last moment before Celery forgets what its pool has not begun.
 """
 
 import fcntl
@@ -35,6 +35,8 @@ from dbstorage.worker.requests import StreamRequest
 DRAIN_SECONDS = 6.5
 #: Seconds that a stopping worker waits for each reply of a broker that does not answer.
 HURRIED_SOCKET_TIMEOUT = 0.2
+#: Seconds between two attempts at a broker that takes connections and refuses commands.
+REFUSED_PAUSE = 1.0
 #: What Linux lets anybody ask for.
 PIPE_BYTES = 1024 * 1024
 #: Task events that gather before they are published; more come to the same thing at a higher cost for each.
@@ -106,6 +108,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
 
     reader: StoppableReader | None = None
     _told_of_loss = False
+    _connected_at = 0.0
 
     def stop(self) -> None:
         """Stop; the event loop goes on turning until the jobs of the reader have come back.
@@ -133,17 +136,37 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
 
     def ensure_connected(self, connection: Any) -> Any:
         """Connect, however long it takes; SIGTERM is obeyed meanwhile."""
-        self._told_of_loss = False
         connection.ensure_connection(
             self._broker_is_away, max_retries=None, interval_start=0.2, interval_step=0.2, interval_max=2.0,
             callback=state.maybe_shutdown,
         )  # fmt: skip
+        self._connected_at = time.monotonic()
         return connection
+
+    def on_connection_error_before_connected(self, error: Exception) -> None:
+        """Called when a broker that took the connection refused what came next, as a replica does."""
+        self._connection_ended()
+        self._broker_is_away(error, REFUSED_PAUSE)
+
+    def on_connection_error_after_connected(self, error: Exception) -> None:
+        """Called when the connection was lost."""
+        super().on_connection_error_after_connected(error)
+        self._connection_ended()
+
+    def _connection_ended(self) -> None:
+        if time.monotonic() - self._connected_at < 2 * REFUSED_PAUSE:
+            # Celery would try again at once, for as long as the broker refuses.
+            time.sleep(REFUSED_PAUSE)
+            state.maybe_shutdown()
+        else:
+            self._told_of_loss = False
 
     def _broker_is_away(self, error: Exception, interval: float) -> None:
         level = logging.DEBUG if self._told_of_loss else logging.WARNING
         self._told_of_loss = True
-        logger.log(level, "The broker %s is away: %s. The worker waits for it.", self.conninfo.as_uri(), error)
+        logger.log(
+            level, "The broker %s is away: %s. The worker waits for it.", self.conninfo.as_uri(), str(error).rstrip(".")
+        )
 
 
 def track(requests: Collection[StreamRequest]) -> None:

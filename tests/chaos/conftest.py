@@ -15,6 +15,18 @@ from tests.service.platform import Platform
 FULL = os.environ.get("CHAOS") == "full"
 
 
+#: For what costs much and shows little beyond its neighbours: it runs only in the whole suite.
+full_only = pytest.mark.full_only
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out, in the short form, what is marked `full_only`."""
+    if not FULL:
+        long = [item for item in items if item.get_closest_marker("full_only")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
 def scaled(short: int, full: int) -> int:
     """A number of commands, kills and so on, by the form of the suite."""
     return full if FULL else short

@@ -41,8 +41,8 @@ def frozen(servers: Servers) -> Iterator[None]:
 
 def test_redis_restarted_under_load(servers: Servers, platform: Platform, start_worker: StartWorker) -> None:
     worker = start_worker(**SETTINGS)
-    traffic = Traffic(platform, scaled(4_000, 20_000), per_second=scaled(1_000, 700)).start()
-    for _ in range(scaled(2, 4)):
+    traffic = Traffic(platform, scaled(2_000, 20_000), per_second=scaled(1_000, 700)).start()
+    for _ in range(scaled(1, 4)):
         orders_flow(platform)
         servers.redis.stop()
         threading.Event().wait(1)
@@ -87,7 +87,7 @@ def test_another_type_under_the_streams_name_is_waited_out(platform: Platform, s
 
 def test_every_connection_killed(platform: Platform, start_worker: StartWorker) -> None:
     worker = start_worker(**SETTINGS)
-    traffic = Traffic(platform, scaled(3_000, 20_000), per_second=1_000).start()
+    traffic = Traffic(platform, scaled(2_000, 20_000), per_second=1_000).start()
     while not traffic.sent.is_set():
         platform.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         platform.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
@@ -104,12 +104,44 @@ def test_a_frozen_redis_holds_nothing_up_for_longer_than_it_lasts(
     traffic = Traffic(platform, scaled(3_000, 10_000), per_second=1_000).start()
     orders_flow(platform)
     with frozen(servers):
-        threading.Event().wait(10)
+        threading.Event().wait(scaled(4, 10))
     wait_until(traffic.sent.is_set, "the traffic to be sent")
     wait_until_reading(platform, traffic)
     platform.wait_until_finished(120)
     traffic.check_everything_is_stored_once()
     assert worker.alive
+
+
+def test_a_redis_that_became_a_replica_is_waited_out(platform: Platform, start_worker: StartWorker) -> None:
+    worker = start_worker(**SETTINGS)
+    platform.send(user("u"), order("before", "u"))
+    platform.wait_until_finished()
+    platform.redis.execute_command("REPLICAOF", "127.0.0.1", "1")
+    try:
+        wait_until(lambda: "read only replica" in worker.log, "the worker to notice")
+        threading.Event().wait(3)
+    finally:
+        platform.redis.execute_command("REPLICAOF", "NO", "ONE")
+    platform.send(order("after", "u"))
+    wait_until(lambda: "after" in platform.orders(), "the stream to be read again", READING_AGAIN)
+    assert worker.alive
+    assert worker.log.count("is away") <= 1
+
+
+def test_a_read_that_is_not_allowed_is_told_once_and_waited_out(platform: Platform, start_worker: StartWorker) -> None:
+    worker = start_worker(**SETTINGS)
+    platform.send(user("u"))
+    platform.wait_until_finished()
+    platform.redis.execute_command("ACL", "SETUSER", "default", "-xreadgroup")
+    try:
+        platform.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        wait_until(lambda: "Reading is interrupted" in worker.log, "the worker to notice")
+        platform.send(order("o", "u"))
+        threading.Event().wait(3)
+    finally:
+        platform.redis.execute_command("ACL", "SETUSER", "default", "+xreadgroup")
+    wait_until(lambda: "o" in platform.orders(), "the stream to be read again", READING_AGAIN)
+    assert worker.log.count("Reading is interrupted") == 1
 
 
 def test_an_answer_held_up_by_a_frozen_redis_is_not_given_late(

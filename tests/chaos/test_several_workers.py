@@ -3,7 +3,7 @@
 import threading
 import time
 
-from tests.chaos.conftest import scaled
+from tests.chaos.conftest import full_only, scaled
 from tests.chaos.traffic import Traffic
 from tests.service.platform import GROUP, STREAM, Platform, order, question, user
 from tests.service.worker import StartWorker, Worker
@@ -83,9 +83,9 @@ def test_in_parallel_order_killed_workers_lose_and_double_nothing(
 ) -> None:
     settings = {**SETTINGS, "ORDERING": "parallel", "CLAIM_IDLE": "2"}
     workers = [start_worker(name, **settings) for name in NAMES]
-    traffic = Traffic(platform, scaled(5_000, 20_000), per_second=scaled(1_000, 600)).start()
+    traffic = Traffic(platform, scaled(3_000, 20_000), per_second=scaled(1_000, 600)).start()
     pause = threading.Event()
-    for number in range(scaled(4, 20)):
+    for number in range(scaled(3, 20)):
         pause.wait(0.8)
         worker = workers[number % 3]
         if number % 2:
@@ -128,6 +128,7 @@ def test_an_older_create_user_never_overwrites_a_newer_one(platform: Platform, s
     assert platform.failed("code") == []
 
 
+@full_only
 def test_consumers_of_workers_that_are_gone_are_removed(platform: Platform, start_worker: StartWorker) -> None:
     platform.redis.xgroup_create(STREAM, GROUP, "0", mkstream=True)
     platform.redis.xgroup_createconsumer(STREAM, GROUP, "gone@test")

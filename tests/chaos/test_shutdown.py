@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.conftest import scaled
+from tests.chaos.conftest import full_only, scaled
 from tests.chaos.traffic import Traffic
 from tests.service.platform import GROUP, STREAM, Platform, order, user
 from tests.service.worker import StartWorker
@@ -14,7 +14,9 @@ from tests.waiting import wait_until
 SETTINGS = {"QUERY_TTL": "3600", "RESPONSE_MAXLEN": "100000", "USER_WAIT": "60"}
 
 
-@pytest.mark.parametrize("pool", ["prefork", "threads", "solo"])
+@pytest.mark.parametrize(
+    "pool", ["prefork", pytest.param("threads", marks=full_only), pytest.param("solo", marks=full_only)]
+)
 def test_sigterm_under_load_ends_within_ten_seconds(pool: str, platform: Platform, start_worker: StartWorker) -> None:
     worker = start_worker("worker", "-P", pool, **SETTINGS)
     traffic = Traffic(platform, scaled(3_000, 10_000), per_second=3_000).start()
@@ -60,8 +62,8 @@ def test_what_was_read_ahead_is_taken_over_at_once(
 
 def test_rolling_restarts_under_load_lose_nothing(platform: Platform, start_worker: StartWorker) -> None:
     workers = [start_worker(name, **SETTINGS) for name in ("one", "two", "three")]
-    traffic = Traffic(platform, scaled(5_000, 20_000), per_second=scaled(700, 400)).start()
-    for number in range(scaled(3, 10)):
+    traffic = Traffic(platform, scaled(2_000, 20_000), per_second=400).start()
+    for number in range(scaled(2, 10)):
         worker = workers[number % 3]
         assert worker.stop(seconds=15) == 0
         worker.start()
