@@ -1,8 +1,4 @@
 import json
-import os
-import pty
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dbstorage.cli import main
+from tests.cli.terminal import on_terminal
 from tests.service.platform import GROUP, STREAM, Platform, order, question, user
 
 
@@ -132,19 +129,8 @@ def test_a_server_that_is_away_proves_nothing(
 
 def test_on_a_terminal_the_table_is_drawn_and_long_reasons_are_folded(platform: Platform):
     lose(platform, order("o"))
-    command = [sys.executable, "-c", "from dbstorage.cli import main; main()", "audit"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "TERM": "xterm", "COLUMNS": "60"}
-    terminal, end = pty.openpty()
-    with closing(os.fdopen(terminal, "rb", buffering=0)) as screen:
-        process = subprocess.Popen(command, env=environment, stdout=end, stderr=end)
-        os.close(end)
-        shown = b""
-        try:
-            while part := screen.read(4096):
-                shown += part
-        except OSError:
-            pass  # Linux says so when the other end is closed
-        assert process.wait(60) == 1
-    assert b"Auditing" in shown
-    assert b"createCloseOrder" in shown
-    assert b"\t" not in shown
+    exit_code, shown = on_terminal("audit", columns=60)
+    assert exit_code == 1
+    assert "Auditing" in shown
+    assert "createCloseOrder" in shown
+    assert "\t" not in shown

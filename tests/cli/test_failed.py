@@ -1,10 +1,6 @@
 import csv
 import io
 import json
-import os
-import pty
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +13,7 @@ from sqlalchemy import Connection
 from dbstorage.cli import main
 from dbstorage.database.engine import create_engine
 from dbstorage.database.url import parse_database_url
+from tests.cli.terminal import on_terminal
 from tests.failed_tasks.records import add, record
 
 
@@ -217,20 +214,9 @@ def test_help_tells_the_exit_codes(command: str):
 
 
 def test_on_a_terminal_the_list_is_a_table(tasks: list[int]):
-    ours, theirs = pty.openpty()
-    command = [sys.executable, "-c", "from dbstorage.cli import main; main()", "failed", "list"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "COLUMNS": "200", "TERM": "xterm"}
-    with subprocess.Popen(command, stdout=theirs, env=environment) as process:
-        os.close(theirs)
-        output = b""
-        try:
-            while part := os.read(ours, 65_536):
-                output += part
-        except OSError:
-            pass  # Linux' way of saying that nobody writes any more
-    os.close(ours)
-    assert process.returncode == 0
-    lines = output.decode().splitlines()
-    assert "\t" not in output.decode()
+    exit_code, shown = on_terminal("failed", "list", columns=200)
+    assert exit_code == 0
+    lines = shown.splitlines()
+    assert "\t" not in shown
     assert [line.split()[1] for line in lines[1:]] == ["failed", "retrying", "failed"]
     assert "[bold]no\\x1b[2J" in lines[1]

@@ -1,8 +1,4 @@
 import json
-import os
-import pty
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +7,7 @@ from click.testing import CliRunner, Result
 
 from dbstorage.cli import main
 from dbstorage.embedded import EmbeddedRedis
+from tests.cli.terminal import on_terminal
 from tests.service.platform import STREAM, Platform, order, question, user
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample.jsonl"
@@ -181,20 +178,8 @@ def test_without_redis_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_on_a_terminal_a_bar_shows_how_far_it_is():
-    ours, theirs = pty.openpty()
-    program = "from dbstorage.cli import main; main()"
-    command = [sys.executable, "-c", program, "send", str(SAMPLE), "--rate", "20000"]
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "PYTHONPATH": str(SAMPLE.parents[1])}
-    process = subprocess.Popen(command, env=environment, stdout=theirs, stderr=theirs, stdin=theirs)
-    os.close(theirs)
-    shown = b""
-    try:
-        while chunk := os.read(ours, 65_536):
-            shown += chunk
-    except OSError:
-        pass  # what a terminal says when its last program has ended
-    os.close(ours)
-    assert process.wait() == 0, shown.decode()
-    assert b"Sending" in shown
-    assert b"2167/2167" in shown
-    assert b"Answered: 83 of 83 questions." in shown
+    exit_code, shown = on_terminal("send", str(SAMPLE), "--rate", "20000", columns=120)
+    assert exit_code == 0, shown
+    assert "Sending" in shown
+    assert "2167/2167" in shown
+    assert "Answered: 83 of 83 questions." in shown
