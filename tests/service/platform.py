@@ -78,10 +78,10 @@ class Platform:
 
     # Reading
 
-    def answers(self) -> list[dict[str, Any]]:
-        """All answers in the response stream, oldest first, each with its decoded orders under `orders`."""
+    def answers(self, newest: int | None = None) -> list[dict[str, Any]]:
+        """The answers in the response stream, oldest first, each with its decoded orders under `orders`."""
         answers = []
-        for _entry_id, fields in self.redis.xrange(RESPONSES):
+        for _entry_id, fields in reversed(self.redis.xrevrange(RESPONSES, count=newest)):
             if b"function" in fields:
                 answer = {name.decode(): value.decode() for name, value in fields.items()}
             else:

@@ -133,7 +133,7 @@ class Comparison:
                 command = self.inventor.question(person.user_id, **options)
                 [entry_id] = self.platform.send_raw(command.fields)
                 self.platform.wait_until_finished()
-                answer = self.platform.answers()[-1]
+                [answer] = self.platform.answers(newest=1)
                 assert answer["inReplyTo"] == entry_id
                 walked += [item["orderId"] for item in answer["orders"]]
                 cursor = answer.get("nextCursor")
