@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from dbstorage.reader.batch import Batch, receive
-from dbstorage.reader.session import Timer
+from dbstorage.reader.link import Timer
 from dbstorage.settings import Settings
 from dbstorage.storage.alone import SUSPECT_DELIVERIES
 from dbstorage.storage.batch import Job, run_job

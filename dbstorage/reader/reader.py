@@ -15,7 +15,8 @@ from dbstorage.reader.events import TaskEventSender
 from dbstorage.reader.execution import LOOK_SECONDS, Execution
 from dbstorage.reader.group import accepted, parse_consumers
 from dbstorage.reader.lease import give_up
-from dbstorage.reader.session import LATE_SECONDS, Session, State
+from dbstorage.reader.link import LATE_SECONDS
+from dbstorage.reader.session import Session, State
 from dbstorage.settings import Ordering, Settings
 from dbstorage.storage.outcome import Outcome, Report, Status
 from dbstorage.storage.resources import connect_redis
