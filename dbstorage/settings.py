@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from dbstorage.database.url import DatabaseAddress, parse_database_url
 from dbstorage.errors import SettingsError
+from dbstorage.redis_url import with_tls_options
 
 Value = TypeVar("Value")
 
@@ -170,7 +171,7 @@ def _url(text: str, schemes: tuple[str, ...]) -> str:
     database = parts.path.strip("/")
     if parts.scheme in REDIS_SCHEMES and database and not database.isdecimal():
         raise ValueError(f"the part after the host is {database!r}; expected the number of a Redis database, such as 0")
-    return text
+    return with_tls_options(text) if parts.scheme in REDIS_SCHEMES else text
 
 
 def _name(text: str) -> str:
