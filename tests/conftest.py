@@ -11,6 +11,7 @@ import redis
 from dbstorage.database.migrate import upgrade
 from dbstorage.database.url import parse_database_url
 from dbstorage.embedded import EmbeddedPostgres, EmbeddedRedis
+from tests.service.platform import Platform
 from tests.service.worker import StartWorker, Worker
 
 TEMPLATE = "migrated"
@@ -72,6 +73,13 @@ def redis_url(redis_server: EmbeddedRedis) -> str:
     with redis.Redis.from_url(redis_server.url) as client:
         client.flushall()
     return redis_server.url
+
+
+@pytest.fixture
+def platform(redis_url: str, database_url: str) -> Iterator[Platform]:
+    """The platform on the test's own Redis and database; nothing serves it yet."""
+    with closing(Platform(redis_url, database_url)) as platform:
+        yield platform
 
 
 @pytest.fixture

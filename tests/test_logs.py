@@ -3,8 +3,6 @@ import logging
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -135,12 +133,6 @@ def test_settings_show_no_password_when_they_are_printed() -> None:
         }
     )
     assert SECRET not in f"{settings} {settings!r}"
-
-
-@pytest.fixture
-def platform(redis_url: str, database_url: str) -> Iterator[Platform]:
-    with closing(Platform(redis_url, database_url)) as platform:
-        yield platform
 
 
 def names_somebody(log: str) -> bool:

@@ -1,7 +1,6 @@
 import pytest
 
 from dbstorage.settings import Settings, load_settings
-from tests.service.conftest import platform as platform
 from tests.service.conftest import service as service
 from tests.service.platform import Platform
 

@@ -1,10 +1,7 @@
-import os
 from collections.abc import Iterator
-from contextlib import closing
 from typing import NamedTuple
 
 import pytest
-import redis
 from sqlalchemy import Engine
 
 from dbstorage.database.engine import create_engine
@@ -15,7 +12,7 @@ from dbstorage.embedded import EmbeddedPostgres, EmbeddedRedis
 from tests.conftest import new_database
 from tests.database.prisma_tables import PrismaTables
 from tests.service.platform import Platform
-from tests.service.worker import Worker
+from tests.service.serving import served_platform
 
 #: Our own tables have an "id"; the others' key is "orderId".
 SHAPES = [None, PrismaTables(order_id_is_key=True, enums=True, close_reason=True)]
@@ -55,10 +52,5 @@ def platform(
     stored: Stored, redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Platform]:
     """The platform with a worker that answers however old a question is."""
-    with redis.Redis.from_url(redis_server.url) as client:
-        client.flushall()
-    environment = {**os.environ, "REDIS_URL": redis_server.url, "DATABASE_URL": stored.url, "QUERY_TTL": "3600"}
-    worker = Worker(environment, tmp_path_factory.mktemp("history"))
-    with closing(Platform(redis_server.url, stored.url)) as platform, worker:
-        worker.start()
+    with served_platform(redis_server, stored.url, tmp_path_factory.mktemp("history"), QUERY_TTL="3600") as platform:
         yield platform

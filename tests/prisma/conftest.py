@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import psycopg2
 import pytest
-import redis
 
 from dbstorage.database.migrate import upgrade
 from dbstorage.database.url import parse_database_url
@@ -17,7 +16,7 @@ from dbstorage.embedded import EmbeddedPostgres, EmbeddedRedis
 from tests.conftest import new_database
 from tests.node import node_packages
 from tests.service.platform import Platform
-from tests.service.worker import Worker
+from tests.service.serving import served_platform
 
 CLIENT = Path(__file__).with_name("client")
 #: Who makes the tables, and the schema that says how they are: Prisma's own migration, or ours.
@@ -98,12 +97,8 @@ def platform(
     prisma: Prisma, redis_server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Platform]:
     """The platform with a worker on Prisma's database."""
-    with redis.Redis.from_url(redis_server.url) as client:
-        client.flushall()
+    directory = tmp_path_factory.mktemp("prisma")
     # As written for Prisma, with what libpq does not know.
-    database_url = f"{prisma.database_url}?schema=public&connection_limit=5"
-    environment = {**os.environ, "REDIS_URL": redis_server.url, "DATABASE_URL": database_url, "QUERY_TTL": "3600"}
-    worker = Worker(environment, tmp_path_factory.mktemp("prisma"))
-    with closing(Platform(redis_server.url, prisma.database_url)) as platform, worker:
-        worker.start()
+    settings = {"DATABASE_URL": f"{prisma.database_url}?schema=public&connection_limit=5", "QUERY_TTL": "3600"}
+    with served_platform(redis_server, prisma.database_url, directory, **settings) as platform:
         yield platform
