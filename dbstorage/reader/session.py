@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 #: Bytes that a read should bring at most: entries of a megabyte are read sixteen at a time.
 READ_BYTES = 16 * 1024 * 1024
 #: Entries of the first read, when nothing is known of their size.
-FIRST_COUNT = 50
+FIRST_COUNT = 16
 #: Pending entries looked at in one go while claiming.
 CLAIM_AT_ONCE = 1_000
 

@@ -90,12 +90,9 @@ def test_entries_of_a_megabyte_are_read_in_small_numbers(
 ) -> None:
     count = scaled(60, 400)
     platform.send(user("u"))
-    platform.send_raw(
-        *(
-            {b"message": json.dumps({**order(f"big-{number}", "u"), "note": "x" * megabytes * MEGABYTE}).encode()}
-            for number in range(count)
-        )
-    )
+    for number in range(count):
+        command = {**order(f"big-{number}", "u"), "note": "x" * megabytes * MEGABYTE}
+        platform.send_raw({b"message": json.dumps(command).encode()})
     worker = start_worker()
     platform.wait_until_finished()
     assert len(platform.orders()) == count
