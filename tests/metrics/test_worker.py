@@ -10,9 +10,12 @@ import pytest
 from celery import Celery
 
 from dbstorage.application import create_app
+from dbstorage.database.engine import create_engine
+from dbstorage.database.url import parse_database_url
 from dbstorage.embedded import EmbeddedPostgres, EmbeddedRedis
 from dbstorage.embedded.ports import choose_port
 from dbstorage.settings import load_settings
+from tests.failed_tasks.records import add, record
 from tests.metrics.scraping import get, scrape
 from tests.service.platform import Platform, order, question, user
 from tests.service.worker import StartWorker
@@ -39,8 +42,11 @@ def wait_for(condition: Callable[[], bool], what: str) -> None:
 
 
 def test_outcomes_of_all_pool_processes_are_counted_once(
-    start_worker: StartWorker, platform: Platform, port: int
+    start_worker: StartWorker, platform: Platform, database_url: str, port: int
 ) -> None:
+    # Failed tasks are counted at the start and then every 10 s, so this one is shown at once.
+    with closing(create_engine(parse_database_url(database_url)).connect()) as connection:
+        add(connection, record(code="poison"))
     start_worker("counting", "-c", "3", METRICS_PORT=str(port), BATCH_SIZE="20", USER_WAIT="0", QUERY_TTL="600")
     platform.send(*(user(f"user-{number}") for number in range(50)))
     platform.send(*(order(f"order-{number}", f"user-{number % 50}") for number in range(300)))
@@ -65,7 +71,7 @@ def test_outcomes_of_all_pool_processes_are_counted_once(
     for stage in ("read", "decode", "database", "acknowledge"):
         assert samples[f'dbstorage_batch_stage_seconds_sum{{stage="{stage}"}}'] > 0
     wait_for(
-        lambda: scrape(port).get('dbstorage_failed_tasks{code="order_conflict",state="failed"}') == 1,
+        lambda: scrape(port).get('dbstorage_failed_tasks{code="poison",state="failed"}') == 1,
         "the failed tasks to be gathered",
     )
     samples = scrape(port)
