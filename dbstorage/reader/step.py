@@ -5,6 +5,7 @@ from typing import Any
 
 from celery import bootsteps
 
+from dbstorage.keys import TASK_QUEUE
 from dbstorage.reader.reader import StreamReader
 from dbstorage.settings import Settings
 from dbstorage.worker.internals import is_stopping, stop_worker
@@ -33,6 +34,11 @@ class StreamReaderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery
         if self._reader is None:
             settings: Settings = consumer.app.settings
             self._reader = consumer.reader = StreamReader(settings, consumer)
+            if TASK_QUEUE not in consumer.app.amqp.queues.consume_from:
+                logger.warning(
+                    "This worker takes no tasks from the queue %s (-Q): retries of failed tasks wait for a worker that "
+                    "does.", TASK_QUEUE,
+                )  # fmt: skip
         self._reader.start()
 
     def stop(self, consumer: Any) -> None:
