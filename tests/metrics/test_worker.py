@@ -165,8 +165,7 @@ def test_a_standby_says_so_until_it_takes_over(start_worker: StartWorker, port: 
     first = start_worker("first")
     start_worker("second", METRICS_PORT=str(port))
     wait_for(lambda: get(port, "/readyz") == (200, "ready (standby)\n"), "the second to stand by")
-    # Asked to stop, it hands over at once.
-    first.terminate()
+    first.kill()
     wait_for(lambda: state(port) == "active", "the second to take over")
 
 
