@@ -6,6 +6,7 @@
 - `EventDispatcher._group_buffer`, `buffer_limit` and `send(retry=)`: events leave in one message for a batch, and
   never hold up the event loop when the broker is frozen.
 - `inqW_fd` of a pool process: its pipe, which is too narrow for a batch.
+- `Consumer`'s options `without_mingle` and `without_gossip`, which only the command line documents.
 - `Consumer.ensure_connected`, `on_connection_error_before_connected` and `…_after_connected`: short pauses while the
   broker is away. `Consumer.stop`: the last moment before Celery forgets what its pool has not begun.
 """
@@ -108,6 +109,12 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
 
     reader: StoppableReader | None = None
     _told_of_loss = False
+
+    def __init__(self, *arguments: Any, worker_options: dict[str, Any] | None = None, **options: Any) -> None:
+        # Mingle would hold up reading by a second at each start and each reconnect; neither tells us anything.
+        unneeded = {"without_mingle": True, "without_gossip": True}
+        super().__init__(*arguments, worker_options={**(worker_options or {}), **unneeded}, **options)
+
     _connected_at = 0.0
 
     def stop(self) -> None:
