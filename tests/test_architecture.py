@@ -42,7 +42,6 @@ ACTING_AT_IMPORT = {"dbstorage/celery.py", "migrations/env.py"}
 LONGEST = 300
 #: Files that may be longer, and why.
 LONG_FILES = {
-    "dbstorage/reader/session.py": "one state machine: what a reply, a timer and a loss mean in each of its states",
     "dbstorage/reader/execution.py": "the batch in the pool and the one behind it, from the first byte to the report",
 }
 
