@@ -179,7 +179,10 @@ def test_twenty_kills_from_outside_make_no_entry_poison(
     blocker = platform.hold_orders()
     platform.send(user("u"), *(order(f"o-{number}", "u") for number in range(100)))
     for number in range(scaled(4, 20)):
-        wait_until(lambda: platform.pending() > 0 and worker.pool_processes, "entries in hand")
+        wait_until(
+            lambda: (platform.pending() > 0 and worker.pool_processes) or len(platform.orders()) == 100,
+            "entries in hand",
+        )
         if number == 2:
             blocker.close()
         if victim == "main process":
