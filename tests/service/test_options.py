@@ -8,6 +8,7 @@ from tests.waiting import wait_until
 def test_a_worker_of_another_queue_says_that_retries_wait(platform: Platform, start_worker: StartWorker) -> None:
     other = start_worker("other", "-Q", "other")
     [waiting] = platform.send(order("early", "late"))
+    platform.wait_for_state(waiting, "retrying")
     platform.send(user("late"))
     platform.wait_until_finished()
     assert "retries of failed tasks wait for a worker that does" in other.log
