@@ -60,7 +60,8 @@ def read_pages(connection: Connection, shape: TableShape, questions: Sequence[Hi
         asked = [_asked(questions[index], shape, position) for position, index in enumerate(indexes)]
         statement = history_statement(shape, limit, detail)
         rows: list[list[Any]] = [[] for _ in indexes]
-        for row in connection.exec_driver_sql(statement, (orjson.dumps(asked).decode(),)):
+        # All at once: row by row costs twice as much.
+        for row in connection.exec_driver_sql(statement, (orjson.dumps(asked).decode(),)).fetchall():
             rows[row[0]].append(row)
         for index, of_question in zip(indexes, rows, strict=True):
             pages[index] = _page(of_question, limit)
