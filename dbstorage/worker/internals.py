@@ -6,7 +6,6 @@
 - `EventDispatcher._group_buffer`, `buffer_limit` and `send(retry=)`: events leave in one message for a batch, and
   never hold up the event loop when the broker is frozen.
 - `inqW_fd` of a pool process: its pipe, which is too narrow for a batch.
-- `Consumer`'s options `without_mingle` and `without_gossip`, which only the command line documents.
 - `Consumer.ensure_connected`, `on_connection_error_before_connected` and `…_after_connected`: short pauses while the
   broker is away. `Consumer.stop`: the last moment before Celery forgets what its pool has not begun.
 """
@@ -29,6 +28,10 @@ from celery.utils.time import utcoffset
 from celery.worker import state
 from celery.worker.consumer import Consumer
 from kombu.serialization import register
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+from redis.retry import Retry
 
 from dbstorage.worker.requests import StreamRequest
 
@@ -36,6 +39,7 @@ from dbstorage.worker.requests import StreamRequest
 DRAIN_SECONDS = 6.5
 #: Seconds that a stopping worker waits for each reply of a broker that does not answer.
 HURRIED_SOCKET_TIMEOUT = 0.2
+HURRIED_DRAIN_SECONDS = 1.0
 #: Seconds between two attempts at a broker that takes connections and refuses commands.
 REFUSED_PAUSE = 1.0
 #: What Linux lets anybody ask for.
@@ -110,13 +114,6 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
     reader: StoppableReader | None = None
     _told_of_loss = False
 
-    def __init__(self, *arguments: Any, worker_options: dict[str, Any] | None = None, **options: Any) -> None:
-        # Mingle would hold up reading by a second at each start and each reconnect; neither tells us anything.
-        unneeded = {"without_mingle": True, "without_gossip": True}
-        super().__init__(*arguments, worker_options={**(worker_options or {}), **unneeded}, **options)
-
-    _connected_at = 0.0
-
     def stop(self) -> None:
         """Stop; the event loop goes on turning until the jobs of the reader have come back.
 
@@ -124,14 +121,18 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
         """
         if self.reader is not None:
             self.reader.stop()
+            deadline = time.monotonic() + DRAIN_SECONDS
             if not self.reader.redis_answers:
                 self._hurry()
-            deadline = time.monotonic() + DRAIN_SECONDS
-            # A broker that is away must not keep the worker from stopping.
-            with suppress(*self.connection_errors, OSError):
-                turns = self.hub.create_loop()
-                while self.reader.busy and time.monotonic() < deadline:
+                # Timers of kombu's turn with the loop, and each waits for Redis.
+                deadline = time.monotonic() + HURRIED_DRAIN_SECONDS
+            turns = self.hub.create_loop()
+            while self.reader.busy and time.monotonic() < deadline:
+                try:
                     next(turns)
+                except (*self.connection_errors, OSError, StopIteration):
+                    # The broker is lost; the pool is not.
+                    turns = self.hub.create_loop()
         super().stop()
 
     def _hurry(self) -> None:
@@ -143,12 +144,34 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
 
     def ensure_connected(self, connection: Any) -> Any:
         """Connect, however long it takes; SIGTERM is obeyed meanwhile."""
+        # A single attempt of kombu's at a frozen Redis takes 15 s, in which nothing else is heard.
+        while (error := self._redis_error()) is not None:
+            self._broker_is_away(error, REFUSED_PAUSE)
+            time.sleep(REFUSED_PAUSE / 4)
+            state.maybe_shutdown()
         connection.ensure_connection(
             self._broker_is_away, max_retries=None, interval_start=0.2, interval_step=0.2, interval_max=2.0,
             callback=state.maybe_shutdown,
         )  # fmt: skip
         self._connected_at = time.monotonic()
         return connection
+
+    def _redis_error(self) -> Exception | None:
+        """Why a Redis broker does not answer; None where it does, or where the broker is another."""
+        url = self.app.settings.broker_url
+        if not url.startswith("redis"):
+            return None
+        try:
+            with Redis.from_url(
+                url, socket_timeout=REFUSED_PAUSE, socket_connect_timeout=REFUSED_PAUSE, retry=Retry(NoBackoff(), 0)
+            ) as redis:
+                redis.ping()
+        except ResponseError:
+            # It answers; what it refuses is for kombu to see.
+            return None
+        except (RedisError, OSError) as error:
+            return error
+        return None
 
     def on_connection_error_before_connected(self, error: Exception) -> None:
         """Called when a broker that took the connection refused what came next, as a replica does."""

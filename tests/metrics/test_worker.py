@@ -74,9 +74,9 @@ def test_outcomes_of_all_pool_processes_are_counted_once(
         lambda: scrape(port).get('dbstorage_failed_tasks{code="poison",state="failed"}') == 1,
         "the failed tasks to be gathered",
     )
+    wait_for(lambda: scrape(port).get("dbstorage_stream_pending_entries") == 0, "the stream to be looked at")
     samples = scrape(port)
     assert samples['dbstorage_worker_info{node="counting@test",ordering="strict",version="0.1.0"}'] == 1
-    assert samples["dbstorage_stream_pending_entries"] == 0
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_while_redis_is_away_the_worker_is_alive_but_not_ready(
     server.kill()
     wait_for(lambda: get(port, "/readyz")[0] == 503, "the worker to be unready")
     assert get(port, "/readyz")[1].startswith("Redis does not answer: ")
-    assert get(port, "/livez") == (200, "alive (waiting)\n")
+    wait_for(lambda: get(port, "/livez") == (200, "alive (waiting)\n"), "the worker to wait")
     assert scrape(port)["dbstorage_redis_up"] == 0
     server.start()
     wait_for(lambda: get(port, "/readyz") == (200, "ready (active)\n"), "the worker to be ready again")
