@@ -7,6 +7,7 @@ Nothing here blocks the event loop longer than a socket timeout, and nothing rai
 import logging
 import random
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -34,7 +35,7 @@ class Timer(Protocol):
         """Call once."""
 
 
-class RedisLink:
+class RedisLink(ABC):
     """Connects, watches, and connects again; a subclass says what to do with it."""
 
     def __init__(self, redis_url: str, hub: Hub, timer: Timer) -> None:
@@ -50,13 +51,13 @@ class RedisLink:
         # Timers of an earlier connection find another number here and do nothing.
         self._generation = 0
 
+    @abstractmethod
     def on_connected(self) -> None:
         """Called when both connections are there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_closed(self, *, lost: bool) -> None:
         """Called when they are gone; after a loss they come back by themselves."""
-        raise NotImplementedError
 
     def open(self) -> None:
         """Begin to connect, at once and then for as long as it takes."""
