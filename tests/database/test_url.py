@@ -1,7 +1,7 @@
 from urllib.parse import quote
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from dbstorage.database.url import SSL_MODES, parse_database_url
@@ -65,6 +65,8 @@ def test_every_encoded_password_comes_back(password):
     st.sampled_from(["@db/trading", "@db:x/trading", "@db", "", "@/", "@db/trading?sslmode=q"]),
 )
 def test_a_password_is_never_shown(password, encoded, rest):
+    # With nothing after it, `secret@/secret` is a URL in itself: nobody can tell that its database is half a password.
+    assume(encoded or rest)
     secret = f"secret{password}secret"
     text = f"postgresql://ann:{quote(secret, safe='') if encoded else secret}{rest}"
     try:
