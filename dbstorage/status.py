@@ -13,7 +13,7 @@ from dbstorage.failed_tasks.access import connected
 from dbstorage.failed_tasks.store import count_by_code
 from dbstorage.keys import lease_key, worker_key
 from dbstorage.metrics.figures import StreamFigures, read_stream
-from dbstorage.reader.lease import Owner
+from dbstorage.owner import Owner
 from dbstorage.settings import Settings, without_password
 from dbstorage.storage.resources import connect_redis
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from dbstorage.errors import RedisUnavailableError
 from dbstorage.keys import lease_key, worker_key
+from dbstorage.owner import Owner
 from dbstorage.reader.connection import Hub
 from dbstorage.reader.group import (
     ConsumerGroup,
@@ -20,7 +21,7 @@ from dbstorage.reader.group import (
     parse_pending,
     parse_read,
 )
-from dbstorage.reader.lease import LEASE_MILLISECONDS, RENEW_SECONDS, STANDBY_SECONDS, Owner, hold
+from dbstorage.reader.lease import LEASE_MILLISECONDS, RENEW_SECONDS, STANDBY_SECONDS, hold
 from dbstorage.reader.link import BLOCK_MILLISECONDS, RedisLink, Timer
 from dbstorage.settings import Ordering, Settings
 from dbstorage.wire.entry import StreamEntry

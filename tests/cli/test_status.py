@@ -16,7 +16,7 @@ from dbstorage.cli import main
 from dbstorage.database.engine import create_engine
 from dbstorage.database.url import parse_database_url
 from dbstorage.keys import lease_key, worker_key
-from dbstorage.reader.lease import Owner
+from dbstorage.owner import Owner
 from dbstorage.settings import load_settings
 from tests.failed_tasks.records import add, record
 
