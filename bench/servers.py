@@ -18,7 +18,8 @@ from redis import Redis
 from bench.traffic import User
 from dbstorage.database.migrate import upgrade
 from dbstorage.database.url import parse_database_url
-from dbstorage.embedded import EmbeddedPostgres, EmbeddedRedis
+from dbstorage.embedded.postgres import EmbeddedPostgres
+from dbstorage.embedded.redis import EmbeddedRedis
 from dbstorage.settings import Settings
 
 STREAM = Settings.command_stream

@@ -10,7 +10,8 @@ import redis
 
 from dbstorage.database.migrate import upgrade
 from dbstorage.database.url import parse_database_url
-from dbstorage.embedded import EmbeddedPostgres, EmbeddedRedis
+from dbstorage.embedded.postgres import EmbeddedPostgres
+from dbstorage.embedded.redis import EmbeddedRedis
 from tests.service.platform import Platform
 from tests.service.worker import StartWorker, Worker
 

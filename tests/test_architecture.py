@@ -13,14 +13,14 @@ OURS = ("dbstorage", "tasks", "migrations")
 #: From the ground up: a room imports only from those in the lines above its own.
 STOREYS = (
     {"errors"},
-    {"wire", "database", "embedded", "redis_url"},
+    {"wire", "database", "embedded", "redis_url", "owner"},
     {"commands", "settings"},
     {"keys", "logs"},
     {"storage", "migrations"},
     {"failed_tasks"},
     {"tasks", "worker", "metrics", "dashboard", "audit", "checks", "traffic"},
-    {"reader"},
-    {"application", "status"},
+    {"reader", "status"},
+    {"application"},
     {"celery", "cli"},
 )
 PURE_ROOMS = {"wire", "commands"}
@@ -147,7 +147,7 @@ def is_definition(node: ast.stmt) -> bool:
             return True
         case ast.Expr(value=ast.Constant()):
             return True
-        case ast.If(test=ast.Compare(left=ast.Name(id="__name__"))):
+        case ast.If(test=ast.Compare(left=ast.Name(id="__name__")) | ast.Name(id="TYPE_CHECKING")):
             return True
     return False
 

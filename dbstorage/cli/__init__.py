@@ -8,8 +8,18 @@ import click
 from dbstorage import __version__
 from dbstorage.errors import DBStorageError, SettingsError
 
-#: Subcommands, each named as its module and the function therein.
-COMMANDS = ("audit", "check", "env", "failed", "generate", "history", "send", "status", "up")
+#: Subcommands, each named as its module and the function therein, with what `dbstorage --help` says of it.
+COMMANDS = {
+    "audit": "Prove that nothing was lost.",
+    "check": "Say what would keep the service from working.",
+    "env": "Print shell lines that set the servers' URLs.",
+    "failed": "List, inspect, retry and discard failed tasks.",
+    "generate": "Print made-up commands, for `dbstorage send`.",
+    "history": "Ask the service for a user's closed orders.",
+    "send": "Play a file of commands into the command stream.",
+    "status": "Show what is behind, who works, what failed.",
+    "up": "Start the whole service on this machine.",
+}
 
 FAILED = 1
 WRONG_SETTING = 2
@@ -18,7 +28,7 @@ WRONG_SETTING = 2
 class Commands(click.Group):
     """A group whose commands end with a sentence, never a traceback, when something is wrong that a person can mend.
 
-    A command is imported when it is asked for: together they take a second.
+    A command is imported when it is called, and not for the list of them: together they take a second.
     """
 
     def list_commands(self, context: click.Context) -> list[str]:
@@ -31,6 +41,11 @@ class Commands(click.Group):
             return None
         command: click.Command = getattr(import_module(f"dbstorage.cli.{name}"), name)
         return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command; exit code 2 for wrong settings, 1 for any other error of ours."""

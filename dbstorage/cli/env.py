@@ -3,8 +3,7 @@ from pathlib import Path
 
 import click
 
-from dbstorage.embedded import running_servers
-from dbstorage.embedded.running import DEFAULT_DIRECTORY
+from dbstorage.embedded.running import DEFAULT_DIRECTORY, running_servers
 from dbstorage.errors import EmbeddedServerError
 
 

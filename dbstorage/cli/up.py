@@ -12,10 +12,11 @@ from redis.exceptions import RedisError
 
 from dbstorage.database.migrate import upgrade
 from dbstorage.database.url import parse_database_url
-from dbstorage.embedded import EmbeddedPostgres, EmbeddedRedis
 from dbstorage.embedded.celery_process import CeleryProcess
 from dbstorage.embedded.lock import directory_lock
 from dbstorage.embedded.ports import LOOPBACK, choose_port, is_free
+from dbstorage.embedded.postgres import EmbeddedPostgres
+from dbstorage.embedded.redis import EmbeddedRedis
 from dbstorage.embedded.running import DEFAULT_DIRECTORY, forget_servers, note_servers
 from dbstorage.embedded.supervisor import Supervisor
 from dbstorage.keys import worker_key

@@ -2,9 +2,11 @@
 
 import re
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from sqlalchemy import URL
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 SCHEMES = ("postgresql", "postgres")
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -30,12 +32,18 @@ _PLACE = re.compile(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DatabaseAddress:
     """Where the database is and how to connect; shows its password nowhere."""
 
-    #: With the driver `postgresql+psycopg2`; its query holds parameters of libpq only.
-    url: URL = field(repr=False)
+    database: str
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    #: None where it is among the parameters: the directory of a Unix socket, or several hosts.
+    host: str | None = None
+    port: int | None = None
+    #: Name and value of further parameters, all of them known to libpq.
+    parameters: tuple[tuple[str, str], ...] = ()
     #: The one schema that holds the platform's tables, unquoted, by default Prisma's; None where `options` says it.
     search_path: str | None = "public"
     #: Names of the parameters that were not handed on to libpq, in the order they were written.
@@ -44,15 +52,24 @@ class DatabaseAddress:
     behind_pgbouncer: bool = False
 
     @property
+    def url(self) -> "URL":
+        """The address for SQLAlchemy, with the driver `postgresql+psycopg2`."""
+        # Not at the top: it takes a quarter of a second, and most of those who read settings never connect.
+        from sqlalchemy import URL
+
+        query = dict(self.parameters)
+        return URL.create("postgresql+psycopg2", self.user, self.password, self.host, self.port, self.database, query)
+
+    @property
     def display(self) -> str:
         """The address without password and parameters, fit for a log."""
-        user = f"{self.url.username}@" if self.url.username else ""
-        host = self.url.host or ""
+        user = f"{self.user}@" if self.user else ""
+        host = self.host or ""
         if ":" in host:
             host = f"[{host}]"
-        socket_or_hosts = self.url.query.get("host", "")
-        place = f"{host}:{self.url.port}" if self.url.port else host or socket_or_hosts
-        return f"postgresql://{user}{place}/{self.url.database}"
+        socket_or_hosts = dict(self.parameters).get("host", "")
+        place = f"{host}:{self.port}" if self.port else host or socket_or_hosts
+        return f"postgresql://{user}{place}/{self.database}"
 
     def __str__(self) -> str:
         """Return `display`."""
@@ -89,7 +106,12 @@ def parse_database_url(text: str) -> DatabaseAddress:
         kept.pop("sslcert", None)
         kept.pop("sslpassword", None)
     return DatabaseAddress(
-        url=URL.create("postgresql+psycopg2", user or None, password or None, host, port, database, kept),
+        database=database,
+        user=user or None,
+        password=password or None,
+        host=host,
+        port=port,
+        parameters=tuple(kept.items()),
         search_path=schema,
         dropped=tuple(name for name in parameters if name not in kept),
         behind_pgbouncer=parameters.get("pgbouncer", "").lower() == "true",

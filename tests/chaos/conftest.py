@@ -7,7 +7,8 @@ import pytest
 
 from dbstorage.database.migrate import upgrade
 from dbstorage.database.url import parse_database_url
-from dbstorage.embedded import EmbeddedPostgres, EmbeddedRedis
+from dbstorage.embedded.postgres import EmbeddedPostgres
+from dbstorage.embedded.redis import EmbeddedRedis
 from tests.conftest import POSTGRES_SETTINGS
 from tests.service.platform import Platform
 

@@ -10,7 +10,7 @@ from dbstorage.checks import database_server, redis_server
 from dbstorage.cli import main
 from dbstorage.database.engine import create_engine
 from dbstorage.database.url import parse_database_url
-from dbstorage.embedded import EmbeddedRedis
+from dbstorage.embedded.redis import EmbeddedRedis
 from tests.database.prisma_tables import PrismaTables, snapshot
 
 STREAM = "exness:dbstorage-stream"

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dbstorage.cli import main
-from dbstorage.embedded import EmbeddedRedis
+from dbstorage.embedded.redis import EmbeddedRedis
 from tests.service.platform import Platform, order, user
 
 

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dbstorage.cli import main
-from dbstorage.embedded import EmbeddedRedis
+from dbstorage.embedded.redis import EmbeddedRedis
 from tests.cli.terminal import on_terminal
 from tests.service.platform import STREAM, Platform, order, question, user
 

@@ -14,7 +14,8 @@ import psycopg2
 import pytest
 import redis
 
-from dbstorage.embedded import EmbeddedRedis, running_servers
+from dbstorage.embedded.redis import EmbeddedRedis
+from dbstorage.embedded.running import running_servers
 from tests.waiting import wait_until
 
 CHECKOUT = Path(__file__).parents[2]

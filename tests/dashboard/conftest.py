@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from dbstorage.database.engine import create_engine
 from dbstorage.database.url import parse_database_url
-from dbstorage.embedded import EmbeddedPostgres, EmbeddedRedis
+from dbstorage.embedded.postgres import EmbeddedPostgres
+from dbstorage.embedded.redis import EmbeddedRedis
 from tests.conftest import new_database
 from tests.dashboard.flower_process import Flower
 

@@ -16,8 +16,9 @@ import psycopg2
 import pytest
 import redis
 
-from dbstorage.embedded import EmbeddedPostgres, EmbeddedRedis
 from dbstorage.embedded.ports import choose_port
+from dbstorage.embedded.postgres import EmbeddedPostgres
+from dbstorage.embedded.redis import EmbeddedRedis
 from dbstorage.embedded.redis import _program as redis_program
 from tests.deploy.checkers import ROOT, SEARCH_PATH
 from tests.deploy.compose import PASSWORDS, load, seconds

@@ -11,8 +11,8 @@ import psutil
 import psycopg2
 import pytest
 
-from dbstorage.embedded import EmbeddedPostgres
 from dbstorage.embedded.ports import LOOPBACK
+from dbstorage.embedded.postgres import EmbeddedPostgres
 from dbstorage.errors import EmbeddedServerError
 from tests.waiting import wait_until
 
@@ -93,7 +93,7 @@ def test_a_taken_port_is_left_alone(server: EmbeddedPostgres):
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel of others tells nobody that the parent ended")
 def test_it_ends_with_its_starter_and_starts_again_with_its_rows(tmp_path: Path):
     program = (
-        "import os, pathlib, signal; from dbstorage.embedded import EmbeddedPostgres\n"
+        "import os, pathlib, signal; from dbstorage.embedded.postgres import EmbeddedPostgres\n"
         "server = EmbeddedPostgres(pathlib.Path('data')); server.start(); print(server.pid, flush=True)\n"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )

@@ -6,7 +6,7 @@ import psutil
 import pytest
 import redis
 
-from dbstorage.embedded import EmbeddedRedis
+from dbstorage.embedded.redis import EmbeddedRedis
 from dbstorage.errors import EmbeddedServerError
 
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dbstorage.embedded import running_servers
 from dbstorage.embedded.lock import directory_lock
-from dbstorage.embedded.running import forget_servers, note_servers
+from dbstorage.embedded.running import forget_servers, note_servers, running_servers
 from dbstorage.errors import EmbeddedServerError
 
 REDIS_URL = "redis://127.0.0.1:6379/0"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dbstorage.embedded import EmbeddedRedis
+from dbstorage.embedded.redis import EmbeddedRedis
 from tests.node import node_packages
 from tests.service.platform import Platform
 

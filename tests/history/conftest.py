@@ -8,7 +8,8 @@ from dbstorage.database.engine import create_engine
 from dbstorage.database.migrate import upgrade
 from dbstorage.database.shape import TableShape, inspect_shape
 from dbstorage.database.url import parse_database_url
-from dbstorage.embedded import EmbeddedPostgres, EmbeddedRedis
+from dbstorage.embedded.postgres import EmbeddedPostgres
+from dbstorage.embedded.redis import EmbeddedRedis
 from tests.conftest import new_database
 from tests.database.prisma_tables import PrismaTables
 from tests.service.platform import Platform

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dbstorage.database.url import parse_database_url
-from dbstorage.embedded import EmbeddedRedis
 from dbstorage.embedded.ports import choose_port
+from dbstorage.embedded.redis import EmbeddedRedis
 from dbstorage.metrics.service_metrics import ServiceMetrics
 from dbstorage.metrics.watch import Watch
 from dbstorage.settings import Settings, load_settings

@@ -12,8 +12,9 @@ from celery import Celery
 from dbstorage.application import create_app
 from dbstorage.database.engine import create_engine
 from dbstorage.database.url import parse_database_url
-from dbstorage.embedded import EmbeddedPostgres, EmbeddedRedis
 from dbstorage.embedded.ports import choose_port
+from dbstorage.embedded.postgres import EmbeddedPostgres
+from dbstorage.embedded.redis import EmbeddedRedis
 from dbstorage.settings import load_settings
 from tests.failed_tasks.records import add, record
 from tests.metrics.scraping import get, scrape

@@ -12,7 +12,8 @@ import pytest
 
 from dbstorage.database.migrate import upgrade
 from dbstorage.database.url import parse_database_url
-from dbstorage.embedded import EmbeddedPostgres, EmbeddedRedis
+from dbstorage.embedded.postgres import EmbeddedPostgres
+from dbstorage.embedded.redis import EmbeddedRedis
 from tests.conftest import new_database
 from tests.node import node_packages
 from tests.service.platform import Platform

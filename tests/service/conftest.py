@@ -2,7 +2,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from dbstorage.embedded import EmbeddedPostgres, EmbeddedRedis
+from dbstorage.embedded.postgres import EmbeddedPostgres
+from dbstorage.embedded.redis import EmbeddedRedis
 from tests.conftest import new_database
 from tests.service.platform import Platform
 from tests.service.serving import served_platform

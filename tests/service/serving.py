@@ -7,7 +7,7 @@ from pathlib import Path
 
 import redis
 
-from dbstorage.embedded import EmbeddedRedis
+from dbstorage.embedded.redis import EmbeddedRedis
 from tests.service.platform import Platform
 from tests.service.worker import Worker
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from dbstorage.embedded import EmbeddedRedis
+from dbstorage.embedded.redis import EmbeddedRedis
 from dbstorage.errors import RedisUnavailableError
 from dbstorage.storage.resources import connect_redis
 from dbstorage.traffic.sending import Sent, send_commands
