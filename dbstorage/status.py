@@ -4,16 +4,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 from sqlalchemy import text
 
 from dbstorage.database.engine import create_engine
-from dbstorage.errors import DatabaseNotReadyError, DBStorageError
+from dbstorage.errors import DatabaseNotReadyError, DBStorageError, RedisUnavailableError
 from dbstorage.failed_tasks.access import connected
 from dbstorage.failed_tasks.store import count_by_code
 from dbstorage.keys import lease_key, worker_key
 from dbstorage.metrics.figures import StreamFigures, read_stream
 from dbstorage.owner import Owner
+from dbstorage.redis_access import redis_errors_explained
 from dbstorage.settings import Settings, without_password
 from dbstorage.storage.resources import connect_redis
 
@@ -101,27 +102,25 @@ def _stream_status(settings: Settings) -> StreamStatus:
         "group": settings.consumer_group,
         "ordering": settings.ordering.value,
     }
-    redis = connect_redis(settings.redis_url)
     try:
-        redis.ping()
-        known |= {"up": True, "version": _version(redis)}
-        figures = read_stream(redis, settings)
-        if figures is None:
-            return StreamStatus(**known, problem=f"The key {settings.command_stream} is not a stream.")
-        return StreamStatus(
-            **known,
-            length=figures.entries,
-            **_lag(redis, settings, figures),
-            pending=figures.pending,
-            oldest_pending_seconds=figures.oldest_pending_age,
-            oldest_unread_seconds=figures.oldest_unread_age,
-            consumers=_consumers(redis, settings),
-            reader=_reader(redis, settings),
-        )
-    except (RedisError, OSError) as error:
-        return StreamStatus(**{**known, "up": False}, problem=f"Redis cannot be used: {error}")
-    finally:
-        redis.close()
+        with connect_redis(settings.redis_url) as redis, redis_errors_explained():
+            redis.ping()
+            known |= {"up": True, "version": _version(redis)}
+            figures = read_stream(redis, settings)
+            if figures is None:
+                return StreamStatus(**known, problem=f"The key {settings.command_stream} is not a stream.")
+            return StreamStatus(
+                **known,
+                length=figures.entries,
+                **_lag(redis, settings, figures),
+                pending=figures.pending,
+                oldest_pending_seconds=figures.oldest_pending_age,
+                oldest_unread_seconds=figures.oldest_unread_age,
+                consumers=_consumers(redis, settings),
+                reader=_reader(redis, settings),
+            )
+    except RedisUnavailableError as error:
+        return StreamStatus(**{**known, "up": False}, problem=str(error))
 
 
 def _version(redis: Redis) -> str | None:

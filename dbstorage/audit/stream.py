@@ -2,13 +2,12 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
-from dbstorage.errors import RedisUnavailableError
+from dbstorage.redis_access import is_not_there, redis_errors_explained
 from dbstorage.settings import Settings
 from dbstorage.storage.resources import connect_redis
 from dbstorage.wire.entry import StreamEntry
@@ -22,8 +21,6 @@ CHUNK = 1000
 REDIS_TIMEOUT = 10.0
 
 _HIGHEST_SEQUENCE = 2**64 - 1
-#: Beginnings of Redis' answers about a stream, or a group, that does not exist.
-_NOT_THERE = ("no such key", "NOGROUP")
 
 
 class Range(NamedTuple):
@@ -63,11 +60,11 @@ class CommandStream:
     def range(self, first: str, last: str) -> Range:
         """The range between two ids, its end no later than the entry that is the last one by now."""
         from_position, to_position = first_position(first), last_position(last)
-        with _told("where the stream ends"):
+        with redis_errors_explained():
             try:
                 information: Any = self.redis.xinfo_stream(self.name)
             except ResponseError as error:
-                if _is_not_there(error):
+                if is_not_there(error):
                     return Range(from_position, -1, 0)
                 raise
         end = position_of(information["last-generated-id"].decode())
@@ -77,7 +74,7 @@ class CommandStream:
         """The entries of a range, oldest first."""
         first = wanted.first
         while first <= wanted.last:
-            with _told("what the stream holds"):
+            with redis_errors_explained():
                 reply: Any = self.redis.xrange(self.name, entry_id_at(first), entry_id_at(wanted.last), count=CHUNK)
             entries = [StreamEntry(entry_id.decode(), fields) for entry_id, fields in reply]
             if not entries:
@@ -87,7 +84,7 @@ class CommandStream:
 
     def unacknowledged(self, entry_ids: Sequence[str]) -> set[str]:
         """Which of these entries, given in stream order, are pending or not delivered yet; all, without a group."""
-        with _told("what is pending"):
+        with redis_errors_explained():
             try:
                 groups: Any = self.redis.xinfo_groups(self.name)
                 last_delivered = next(
@@ -99,7 +96,7 @@ class CommandStream:
                 pending = self._pending(entry_ids[0], entry_ids[delivered - 1]) if delivered else ()
                 return {*entry_ids[delivered:], *pending}
             except ResponseError as error:
-                if _is_not_there(error):
+                if is_not_there(error):
                     return set(entry_ids)
                 raise
 
@@ -110,15 +107,3 @@ class CommandStream:
             if len(found) < CHUNK:
                 return
             first = f"({found[-1]['message_id'].decode()}"
-
-
-def _is_not_there(error: ResponseError) -> bool:
-    return str(error).startswith(_NOT_THERE)
-
-
-@contextmanager
-def _told(what: str) -> Iterator[None]:
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise RedisUnavailableError(f"Redis did not tell {what}: {str(error).rstrip('.')}.") from error

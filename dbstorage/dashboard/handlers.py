@@ -11,6 +11,7 @@ from flower.views import BaseHandler
 from sqlalchemy import Connection
 from tornado.web import HTTPError, authenticated, url
 
+from dbstorage.commands.interpret import INVALID_ENTRY
 from dbstorage.dashboard.database import Database
 from dbstorage.dashboard.view import SIZES, STATES, View, read_filter, read_view
 from dbstorage.errors import DBStorageError
@@ -19,6 +20,7 @@ from dbstorage.failed_tasks.readable import printable, readable_payload
 from dbstorage.failed_tasks.store import (
     Change,
     FailedTask,
+    Payload,
     SortColumn,
     apply,
     count,
@@ -28,9 +30,11 @@ from dbstorage.failed_tasks.store import (
     load,
 )
 from dbstorage.settings import Settings
+from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER
 
 SCRIPT = Path(__file__).parent / "templates" / "failed.js"
-FUNCTIONS = ("createCloseOrder", "createUser", "invalidEntry")
+#: What is kept when it fails: not a question.
+FUNCTIONS = (CREATE_CLOSE_ORDER, CREATE_USER, INVALID_ENTRY)
 #: Characters of a payload on the page; all of it can be downloaded.
 MOST_SHOWN = 100_000
 #: Tasks whose state the page asks for at once: those on the largest page.
@@ -77,6 +81,15 @@ class _Handler(BaseHandler):  # type: ignore[misc]  # Flower has no types
                 "FLOWER_BASIC_AUTH=user:password, or use the command dbstorage failed."
             )
         return None
+
+    async def loaded(self, failed_task_id: str) -> tuple[FailedTask, Payload]:
+        """A task and its payload; raises HTTPError 404 where there is none, and DBStorageError."""
+        # An id of more digits than any task has is the id of none.
+        number = min(int(failed_task_id[:20]), LARGEST_ID)
+        found = await self.database.run(lambda connection: load(connection, number))
+        if found is None:
+            raise HTTPError(404, f"There is no failed task {failed_task_id}.")
+        return found
 
     def render_page(self, template: str, **values: Any) -> None:
         """Render with what every template of ours uses."""
@@ -134,14 +147,11 @@ class FailedTaskPage(_Handler):
     async def get(self, failed_task_id: str) -> None:
         """Show it; 404 where there is no such task."""
         try:
-            loaded = await self.database.run(lambda connection: load(connection, _id(failed_task_id)))
+            task, payload = await self.loaded(failed_task_id)
         except DBStorageError as error:
             self.set_status(503)
             self.render_page("failed_task.html", problem=str(error), task=None)
             return
-        if loaded is None:
-            raise HTTPError(404, f"There is no failed task {failed_task_id}.")
-        task, payload = loaded
         shown = readable_payload(payload)
         self.render_page(
             "failed_task.html",
@@ -161,15 +171,13 @@ class PayloadBytes(_Handler):
     async def get(self, failed_task_id: str) -> None:
         """Send the bytes as they came."""
         try:
-            loaded = await self.database.run(lambda connection: load(connection, _id(failed_task_id)))
+            task, payload = await self.loaded(failed_task_id)
         except DBStorageError as error:
             self.fail(error)
             return
-        if loaded is None:
-            raise HTTPError(404, f"There is no failed task {failed_task_id}.")
         self.set_header("Content-Type", "application/octet-stream")
-        self.set_header("Content-Disposition", f'attachment; filename="failed-task-{loaded[0].id}.bin"')
-        self.finish(loaded[1].content)
+        self.set_header("Content-Disposition", f'attachment; filename="failed-task-{task.id}.bin"')
+        self.finish(payload.content)
 
 
 class States(_Handler):
@@ -253,11 +261,6 @@ def _filter(arguments: Mapping[str, list[bytes]]) -> Filter:
         return read_filter(arguments)
     except ValueError as error:
         raise HTTPError(400, "%s", error) from None
-
-
-def _id(text: str) -> int:
-    """The id; one that no task can have is the id of none."""
-    return min(int(text[:20]), LARGEST_ID)
 
 
 def _moment(value: datetime | None) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 from sqlalchemy import Connection, func, select, update
 
 from dbstorage.database.tables import failed_tasks
+from dbstorage.failed_tasks.filters import State
 from dbstorage.storage.alone import ALLOWED_DEATHS, POISON, begin_alone, end_alone
 from dbstorage.storage.failures import next_attempt
 from dbstorage.storage.outcome import Outcome, Status
@@ -58,7 +59,9 @@ def _note_refusal(resources: Resources, failed_task_id: int, outcome: Outcome) -
 def _locked(connection: Connection, failed_task_id: int) -> Any:
     """The record with the seconds since its first failure, locked; None when it is not to be retried (any more)."""
     columns = (failed_tasks, func.extract("epoch", func.now() - failed_tasks.c.first_failed_at).label("waited"))
-    statement = select(*columns).where(failed_tasks.c.id == failed_task_id, failed_tasks.c.state == "retrying")
+    statement = select(*columns).where(
+        failed_tasks.c.id == failed_task_id, failed_tasks.c.state == State.RETRYING.value
+    )
     return connection.execute(statement.with_for_update()).one_or_none()
 
 
@@ -73,7 +76,7 @@ def _work_of(row: Any, history_limit: int) -> Work:
 def _note(resources: Resources, connection: Connection, row: Any, outcome: Outcome) -> Outcome:
     if outcome.code is None:
         connection.execute(
-            update(failed_tasks).where(failed_tasks.c.id == row.id).values(state="resolved", retry_at=None)
+            update(failed_tasks).where(failed_tasks.c.id == row.id).values(state=State.RESOLVED.value, retry_at=None)
         )
         return outcome
     retry_after = next_attempt(outcome.code, row.attempts + 1, float(row.waited), resources.settings.user_wait)
@@ -85,7 +88,7 @@ def _note(resources: Resources, connection: Connection, row: Any, outcome: Outco
             message=outcome.message,
             attempts=failed_tasks.c.attempts + 1,
             last_failed_at=func.now(),
-            state="failed" if retry_after is None else "retrying",
+            state=(State.FAILED if retry_after is None else State.RETRYING).value,
             retry_at=None if retry_after is None else func.now() + func.make_interval(0, 0, 0, 0, 0, 0, retry_after),
         )
     )

@@ -3,13 +3,11 @@
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import RedisError
 
-from dbstorage.errors import RedisUnavailableError
+from dbstorage.redis_access import redis_errors_explained
 from dbstorage.settings import Settings
 from dbstorage.wire.command import encode_command
 from dbstorage.wire.entry import GET_CLOSE_ORDERS
@@ -28,7 +26,7 @@ class AnswerReader:
         """Remember where the stream ends now; raises RedisUnavailableError."""
         self._redis = redis
         self._stream = stream
-        with _explained("show the answers"):
+        with redis_errors_explained():
             newest: Any = redis.xrevrange(stream, count=1)
         self._position = newest[0][0] if newest else b"0-0"
 
@@ -39,7 +37,7 @@ class AnswerReader:
         """
         while True:
             block = max(1, round(min(wait * 1000, LONGEST_BLOCK))) if wait > 0 else None
-            with _explained("show the answers"):
+            with redis_errors_explained():
                 reply: Any = self._redis.xread({self._stream: self._position}, count=AT_ONCE, block=block)
             if not reply:
                 return
@@ -74,7 +72,7 @@ def ask_history(
         **{name: value for name, value in options.items() if value is not None},
     }
     answers = AnswerReader(redis, settings.response_stream)
-    with _explained("take the question"):
+    with redis_errors_explained():
         redis.xadd(settings.command_stream, encode_command(question))  # type: ignore[arg-type]
     deadline = time.monotonic() + timeout
     while (left := deadline - time.monotonic()) > 0:
@@ -82,11 +80,3 @@ def ask_history(
             if answer.request_id == request_id:
                 return answer
     return None
-
-
-@contextmanager
-def _explained(what: str) -> Iterator[None]:
-    try:
-        yield
-    except (RedisError, OSError) as error:
-        raise RedisUnavailableError(f"Redis did not {what}: {str(error).rstrip('.')}.") from error

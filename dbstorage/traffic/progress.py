@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import DBAPIError
 
 from dbstorage.database.sqlstate import describe
 from dbstorage.database.tables import failed_tasks
-from dbstorage.errors import DatabaseUnavailableError, RedisUnavailableError
+from dbstorage.errors import DatabaseUnavailableError
+from dbstorage.redis_access import is_not_there, redis_errors_explained
 from dbstorage.settings import Settings
 from dbstorage.traffic.answers import AnswerReader
 from dbstorage.traffic.sending import Sent
@@ -54,29 +55,24 @@ def count_acknowledged(redis: Redis, settings: Settings, entry_ids: Sequence[str
 
     Pending entries of others that stand between them count as theirs. Raises RedisUnavailableError.
     """
-    try:
-        groups: Any = redis.xinfo_groups(settings.command_stream)
-        group = next((group for group in groups if group["name"].decode() == settings.consumer_group), None)
-        if group is None:
-            return 0
-        last_delivered = position_of(group["last-delivered-id"].decode())
-        delivered = bisect_right(entry_ids, last_delivered, key=position_of)
-        if not delivered:
-            return 0
-        first, last = entry_ids[0], entry_ids[delivered - 1]
-        pending = redis.xpending_range(settings.command_stream, settings.consumer_group, first, last, delivered)
-    except ResponseError as error:
-        # The stream, or its group, was deleted meanwhile: a worker makes the group again.
-        if str(error).startswith(("no such key", "NOGROUP")):
-            return 0
-        raise _unavailable(error) from error
-    except (RedisError, OSError) as error:
-        raise _unavailable(error) from error
+    with redis_errors_explained():
+        try:
+            groups: Any = redis.xinfo_groups(settings.command_stream)
+            group = next((group for group in groups if group["name"].decode() == settings.consumer_group), None)
+            if group is None:
+                return 0
+            last_delivered = position_of(group["last-delivered-id"].decode())
+            delivered = bisect_right(entry_ids, last_delivered, key=position_of)
+            if not delivered:
+                return 0
+            first, last = entry_ids[0], entry_ids[delivered - 1]
+            pending = redis.xpending_range(settings.command_stream, settings.consumer_group, first, last, delivered)
+        except ResponseError as error:
+            # Deleted meanwhile: a worker makes the group again.
+            if is_not_there(error):
+                return 0
+            raise
     return max(0, delivered - len(pending))
-
-
-def _unavailable(error: Exception) -> RedisUnavailableError:
-    return RedisUnavailableError(f"Redis did not tell how far the worker is: {str(error).rstrip('.')}.")
 
 
 def count_failed(engine: Engine, entry_ids: Sequence[str]) -> list[FailedCount]:

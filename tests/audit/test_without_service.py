@@ -106,7 +106,7 @@ def test_servers_that_are_away_are_told_in_a_sentence(environment: dict[str, str
     def settings(**changed: str) -> Settings:
         return load_settings({**environment, **changed})
 
-    with pytest.raises(RedisUnavailableError, match=r"^Redis did not tell where the stream ends: "):
+    with pytest.raises(RedisUnavailableError, match=r"^Redis cannot be used: "):
         audit(settings(REDIS_URL="redis://localhost:1"))
     with pytest.raises(DatabaseUnavailableError, match=r"^The database cannot be used: "):
         audit(settings(DATABASE_URL="postgresql://localhost:1/nowhere"))

@@ -111,9 +111,7 @@ def test_without_redis_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
     result = history("ann")
     assert result.exit_code == 1
-    assert result.stderr == (
-        "Redis did not show the answers: Error 111 connecting to 127.0.0.1:1. Connection refused.\n"
-    )
+    assert result.stderr == ("Redis cannot be used: Error 111 connecting to 127.0.0.1:1. Connection refused.\n")
 
 
 @pytest.mark.parametrize("limit", ["0", "1001", "x"])
