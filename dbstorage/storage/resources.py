@@ -1,6 +1,7 @@
 """What a pool process holds: settings, one database engine, the tables' shape and one Redis client."""
 
 import os
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from redis import Redis
@@ -8,7 +9,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 from sqlalchemy import Connection, Engine
 
-from dbstorage.database.engine import create_engine
+from dbstorage.database.engine import autocommit, create_engine
 from dbstorage.database.shape import TableShape, inspect_shape
 from dbstorage.settings import Settings
 
@@ -26,6 +27,14 @@ class Resources:
     engine: Engine
     redis: Redis
     _shape: TableShape | None = field(default=None)
+
+    def transaction(self) -> AbstractContextManager[Connection]:
+        """A connection in a transaction that is committed at the end."""
+        return self.engine.begin()
+
+    def reading(self) -> AbstractContextManager[Connection]:
+        """A connection for statements that only read, each by itself."""
+        return self.engine.begin() if self.settings.database.behind_pgbouncer else autocommit(self.engine)
 
     def shape(self, connection: Connection) -> TableShape:
         """The tables' shape, read once; raises DatabaseNotReadyError until the database is migrated."""

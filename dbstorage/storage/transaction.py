@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 from sqlalchemy import Connection
@@ -42,11 +43,24 @@ def in_transaction(resources: Resources, run: Callable[[Connection], Result]) ->
 
     Raises Refused, or DatabaseUnavailableError in an outage, which includes a database that is not migrated.
     """
+    return _run(resources, resources.transaction, run)
+
+
+def reading(resources: Resources, run: Callable[[Connection], Result]) -> Result:
+    """Run what only reads and may see each statement's own state of the tables; raises as `in_transaction`."""
+    return _run(resources, resources.reading, run)
+
+
+def _run(
+    resources: Resources,
+    connect: Callable[[], AbstractContextManager[Connection]],
+    run: Callable[[Connection], Result],
+) -> Result:
     reconnected = False
     for attempt in range(1, MAXIMUM_RUNS + 1):
         last = attempt == MAXIMUM_RUNS
         try:
-            with resources.engine.begin() as connection:
+            with connect() as connection:
                 return run(connection)
         except DatabaseNotReadyError as error:
             resources.forget_database()

@@ -1,7 +1,6 @@
 """Answers to getCloseOrders, as fields for the response stream."""
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
@@ -32,7 +31,8 @@ def order_as_answered(row: Sequence[Any]) -> dict[str, Any]:
     """The keys of a closed order in an answer.
 
     `row` holds orderId, symbol, type, quantity, openPrice, closePrice, openTime, closeTime, profitLoss, and with
-    detail also leverage, takeProfit, stopLoss, stippage and, where the table has it, closeReason. Times are naive UTC.
+    detail also leverage, takeProfit, stopLoss, stippage and, where the table has it, closeReason. Times are text in
+    UTC, as in 2025-01-31T12:00:00.007Z.
     """
     order = {
         "orderId": row[0],
@@ -41,12 +41,13 @@ def order_as_answered(row: Sequence[Any]) -> dict[str, Any]:
         "quantity": row[3],
         "openPrice": row[4],
         "closePrice": row[5],
-        "openTime": _time(row[6]),
-        "closeTime": _time(row[7]),
+        "openTime": row[6],
+        "closeTime": row[7],
         "profitLoss": row[8],
         "status": "closed",
     }
-    order.update(zip(_DETAIL_KEYS, row[_PLAIN_COLUMNS:], strict=False))
+    if len(row) > _PLAIN_COLUMNS:
+        order.update(zip(_DETAIL_KEYS, row[_PLAIN_COLUMNS:], strict=False))
     return order
 
 
@@ -69,7 +70,3 @@ def encode_answer(answer: Answer) -> list[bytes]:
     for name, value in keys.items():
         fields += (name.encode(), value.encode() if isinstance(value, str) else orjson.dumps(value))
     return fields
-
-
-def _time(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds") + "Z"

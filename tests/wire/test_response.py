@@ -1,5 +1,4 @@
 import json
-from datetime import datetime
 from typing import Any
 
 import pytest
@@ -10,8 +9,8 @@ from dbstorage.wire.entry import Layout
 from dbstorage.wire.response import Answer, encode_answer, order_as_answered
 from tests.wire.entries import steady
 
-OPEN_TIME = datetime(2025, 1, 31, 12, 0, 0)
-CLOSE_TIME = datetime(2025, 1, 31, 12, 0, 0, 7_999)
+OPEN_TIME = "2025-01-31T12:00:00.000Z"
+CLOSE_TIME = "2025-01-31T12:00:00.007Z"
 ROW = ("o-1", "btc", "buy", 0.5, 100.0, 101.5, OPEN_TIME, CLOSE_TIME, 0.75)
 ORDER = {
     "orderId": "o-1",
@@ -20,8 +19,8 @@ ORDER = {
     "quantity": 0.5,
     "openPrice": 100.0,
     "closePrice": 101.5,
-    "openTime": "2025-01-31T12:00:00.000Z",
-    "closeTime": "2025-01-31T12:00:00.007Z",
+    "openTime": OPEN_TIME,
+    "closeTime": CLOSE_TIME,
     "profitLoss": 0.75,
     "status": "closed",
 }
