@@ -182,7 +182,12 @@ class Execution:
                 self._outage_over()
                 # The next batch first: the pool should not wait while this one's outcomes are told.
                 self.pump()
-                self._consumer.hub.call_soon(self._tell, batch, report)
+                if self.in_flight is None:
+                    self._tell(batch, report)
+                else:
+                    # Called after the loop has written the next batch to the pool; with none, it would wait for the
+                    # next entry and hold that one up.
+                    self._consumer.hub.call_soon(self._tell, batch, report)
             else:
                 if batch is self.in_flight:
                     self.in_flight = None
