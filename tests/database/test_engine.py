@@ -2,7 +2,7 @@ import psycopg2
 import pytest
 from sqlalchemy import Engine, event, exc, text
 
-from dbstorage.database.engine import create_engine
+from dbstorage.database.engine import autocommit, create_engine
 from dbstorage.database.url import parse_database_url
 
 
@@ -113,3 +113,20 @@ def test_a_dead_server_is_noticed_in_time(connect):
         "keepalives_idle": "3",
         "tcp_user_timeout": "7000",
     }
+
+
+def test_a_reading_connection_has_no_transaction_and_is_a_usual_one_afterwards(connect):
+    engine = connect()
+    transaction_id = text("SELECT pg_current_xact_id()")
+    with autocommit(engine) as connection:
+        assert connection.scalar(transaction_id) != connection.scalar(transaction_id)
+    with engine.begin() as connection:
+        assert connection.scalar(transaction_id) == connection.scalar(transaction_id)
+
+
+def test_a_reading_connection_that_is_cut_is_replaced(connect):
+    engine = connect()
+    with pytest.raises(exc.OperationalError), autocommit(engine) as connection:
+        connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    with autocommit(engine) as connection:
+        assert connection.scalar(text("SELECT 1")) == 1
