@@ -2,7 +2,6 @@
 
 import itertools
 import logging
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from typing import Any, Protocol
 
 from dbstorage.reader.batch import Batch, receive
 from dbstorage.reader.link import Timer
+from dbstorage.reader.outage import OutagePauses
 from dbstorage.settings import Settings
 from dbstorage.storage.alone import SUSPECT_DELIVERIES
 from dbstorage.storage.batch import Job, run_job
@@ -21,8 +21,6 @@ from dbstorage.worker.requests import StreamRequest
 
 logger = logging.getLogger(__name__)
 
-FIRST_PAUSE = 0.5
-LONGEST_PAUSE = 5.0
 #: How often a killed pool process is looked for while a batch is in flight.
 LOOK_SECONDS = 1.0
 
@@ -57,21 +55,22 @@ class Execution:
         self.settings = settings
         self.waiting: deque[Batch] = deque()
         self.in_flight: Batch | None = None
-        self.outage: Outage | None = None
         self.stopping = False
         self._consumer = consumer
-        self._timer = timer
+        self._pauses = OutagePauses(timer, self.pump)
         self._observer = observer
         self._may_run = may_run
-        self._outage_since = 0.0
-        self._pause = 0.0
-        self._paused = False
         self._answering: Batch | None = None
 
     @property
     def busy(self) -> bool:
         """Whether the pool has a job of ours."""
         return self.in_flight is not None or self._answering is not None
+
+    @property
+    def outage(self) -> Outage | None:
+        """What is away, as far as batches have told."""
+        return self._pauses.away
 
     @property
     def has_room(self) -> bool:
@@ -118,7 +117,7 @@ class Execution:
         if self.stopping:
             self._observer.drained()
             return
-        if self.in_flight is None and self.waiting and not self._paused and self._may_run():
+        if self.in_flight is None and self.waiting and not self._pauses.pausing and self._may_run():
             self._submit(self.waiting.popleft())
         if self.has_room:
             self._observer.want_more()
@@ -179,7 +178,7 @@ class Execution:
         try:
             if report.finished and batch is self.in_flight:
                 self.in_flight = None
-                self._outage_over()
+                self._pauses.end()
                 # The next batch first: the pool should not wait while this one's outcomes are told.
                 self.pump()
                 if self.in_flight is None:
@@ -211,7 +210,9 @@ class Execution:
         elif left.entries:
             self.waiting.appendleft(left)
         if report.outage is not None:
-            self._outage_met(report.outage, report.reason)
+            self._pauses.begin(report.outage, report.reason)
+            if report.outage is Outage.DATABASE:
+                self._answer_unavailable()
 
     def _tell(self, batch: Batch, report: Report) -> None:
         try:
@@ -248,33 +249,6 @@ class Execution:
         else:
             self.waiting.appendleft(batch)
         self.pump()
-
-    # Outages: nothing is counted, the timer of the main process tries again
-
-    def _outage_met(self, outage: Outage, reason: str) -> None:
-        if self.outage is None:
-            self._outage_since = time.monotonic()
-            # Of a lost Redis the session tells.
-            level = logging.WARNING if outage is Outage.DATABASE else logging.INFO
-            logger.log(level, "%s is away: %s. Storing goes on when it is back.", outage.title(), reason.rstrip("."))
-        self.outage = outage
-        if outage is Outage.DATABASE:
-            self._answer_unavailable()
-        if not self._paused:
-            self._paused = True
-            self._pause = min(LONGEST_PAUSE, self._pause * 2 or FIRST_PAUSE)
-            self._timer.call_after(max(0.05, random.uniform(0, self._pause)), self._try_again)
-
-    def _try_again(self) -> None:
-        self._paused = False
-        self.pump()
-
-    def _outage_over(self) -> None:
-        if self.outage is not None:
-            level = logging.WARNING if self.outage is Outage.DATABASE else logging.INFO
-            logger.log(level, "%s is back after %.1f s.", self.outage.title(), time.monotonic() - self._outage_since)
-        self.outage = None
-        self._pause = 0.0
 
     def _answer_unavailable(self) -> None:
         """Take the questions out of the waiting batches and have them told that the database is away."""
