@@ -10,7 +10,7 @@ from dbstorage.storage.outcome import Outage
 
 logger = logging.getLogger(__name__)
 
-#: Seconds. Pauses double from the first to the longest; each is cut at random, so that workers do not come back together.
+#: Seconds. Pauses double from the first to the longest; each is cut at random, so that workers come back one by one.
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 5.0
 SHORTEST_PAUSE = 0.05
