@@ -9,6 +9,9 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
+# The tests mostly wait for servers and workers: three processes keep two cores busy. tests/scheduling.py deals them out.
+PARALLEL := --numprocesses 3
+
 .PHONY: run test test-lowest chaos format bench bench-quick bench-full lock
 
 run: $(INSTALLED)  ## Start the whole service; Ctrl-C stops it.
@@ -18,7 +21,7 @@ test: $(INSTALLED)  ## Check format, style and types, then run every test.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL) --durations=10
 
 # Where a dependency matters most: JSON, SQL, migrations, a real worker, Celery's less public parts.
 CORE := tests/wire tests/commands tests/database tests/service/test_commands.py tests/worker
@@ -28,7 +31,7 @@ test-lowest: | $(BIN)/pip  ## Run the core tests with the lowest versions that p
 		--output-file .venv/lowest.txt pyproject.toml
 	uv venv --quiet --clear --python 3.11 .venv/lowest
 	uv pip sync --quiet --python .venv/lowest .venv/lowest.txt
-	.venv/lowest/bin/python -m pytest $(CORE)
+	.venv/lowest/bin/python -m pytest $(PARALLEL) $(CORE)
 
 chaos: $(INSTALLED)  ## Kill, stop and cut at full length; `make test` does it in a short form.
 	CHAOS=full $(BIN)/python -m pytest tests/chaos

@@ -12,6 +12,8 @@ from dbstorage.database.migrate import upgrade
 from dbstorage.database.url import parse_database_url
 from dbstorage.embedded.postgres import EmbeddedPostgres
 from dbstorage.embedded.redis import EmbeddedRedis
+from tests.scheduling import pytest_collection_modifyitems as pytest_collection_modifyitems
+from tests.scheduling import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
 from tests.service.platform import Platform
 from tests.service.worker import StartWorker, Worker
 
@@ -23,11 +25,6 @@ POSTGRES_SETTINGS = {
     "timezone": "Asia/Kathmandu",
     "io_method": "sync",
 }
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the tests that need no server first: most mistakes show there, within seconds."""
-    items.sort(key=lambda item: not {"postgres_server", "redis_server"}.isdisjoint(getattr(item, "fixturenames", ())))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,58 @@
+"""In which order the tests run, and which of them never beside each other where several processes run them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadFileScheduling
+
+CHECKOUT = Path(__file__).parents[1]
+SERVERS = {"postgres_server", "redis_server", "servers"}
+
+#: The files that take longest; those that stand together run in one process, one after the other.
+LONG = (
+    # They measure the ten seconds that SPEC allows for a take-over, for reading again and for SIGTERM.
+    (
+        "tests/chaos/test_redis_outage.py",
+        "tests/chaos/test_several_workers.py",
+        "tests/chaos/test_database_outage.py",
+        "tests/chaos/test_shutdown.py",
+    ),
+    # They share one node_modules and one generated client.
+    ("tests/prisma/test_client.py", "tests/prisma/test_drift.py"),
+    # `dbstorage up` prefers the ports that a person knows, and comes back on those that it had.
+    ("tests/cli/test_up.py", "tests/test_readme.py", "tests/test_packaging.py"),
+    ("tests/metrics/test_worker.py",),
+    ("tests/database/test_adoption.py",),
+    ("tests/service/test_against_model.py",),
+    ("tests/chaos/test_kill.py",),
+)
+_TURN_OF = {file: turn for turn, files in enumerate(LONG, start=1) for file in files}
+
+
+class Scheduling(LoadFileScheduling):  # type: ignore[misc]  # xdist comes without types
+    """A file at a time, because most files share a worker or a Flower among their tests; LONG says what else."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return LONG[_TURN_OF[file] - 1][0] if file in _TURN_OF else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """What `pytest -n` asks which process runs what."""
+    config.option.loadscopereorder = False  # the order is the one below, and not by the number of tests
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run first what needs no server: most mistakes show there, within seconds. Then what takes longest."""
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    file = item.path.relative_to(CHECKOUT).as_posix()
+    if file in _TURN_OF:
+        return _TURN_OF[file]
+    needs_server = not SERVERS.isdisjoint(getattr(item, "fixturenames", ()))
+    return len(LONG) + 1 if needs_server else 0
