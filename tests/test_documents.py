@@ -8,7 +8,7 @@ from dbstorage.cli import COMMANDS
 CHECKOUT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
     path
-    for folder in (CHECKOUT, CHECKOUT / "docs", *(CHECKOUT / "examples").iterdir())
+    for folder in (CHECKOUT, CHECKOUT / "docs", CHECKOUT / "tests", *(CHECKOUT / "examples").iterdir())
     for path in (folder.glob("*.md") if folder.is_dir() else ())
 )
 CODE = re.compile(r"^( *)```.*?^\1```", re.MULTILINE | re.DOTALL)
@@ -43,6 +43,13 @@ def test_every_document_can_be_reached_from_the_readme():
         paths = [(document.parent / name).resolve() for name in names if "://" not in name]
         ahead += [path for path in paths if path.exists()]
     assert set(DOCUMENTS) - reached == set()
+
+
+def test_every_test_file_stands_once_in_the_table_of_contents():
+    tests = CHECKOUT / "tests"
+    files = {path.relative_to(tests).as_posix() for path in (*tests.glob("test_*.py"), *tests.glob("*/test_*.py"))}
+    named = re.findall(r"`((?:\w+/)?test_\w+\.py)`", (tests / "README.md").read_text())
+    assert sorted(named) == sorted(files)
 
 
 def test_every_make_target_that_a_document_names_exists():

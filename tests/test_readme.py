@@ -50,6 +50,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_commands_beside_make_run(directory: Path):
+    """Slow (16 s): the whole service starts, and each command is a process of its own."""
     printed = {}
     with serving(".venv/bin/dbstorage up", directory, "DBStorage is up"):
         up = (directory / "serving.log").read_text()

@@ -60,6 +60,7 @@ def test_a_backlog_grows_neither_memory_nor_the_pending_list(platform: Platform,
 def test_an_entry_that_a_group_has_not_acknowledged_is_never_trimmed(
     platform: Platform, start_worker: StartWorker
 ) -> None:
+    """Slow (12 s): the stream is trimmed every five seconds, and has to be twice."""
     ids = platform.send(user("u"), *(order(f"old-{number}", "u") for number in range(1_000)))
     platform.redis.xgroup_create(STREAM, "auditor", "0")
     platform.redis.xreadgroup("auditor", "someone", {STREAM: ">"}, count=500)

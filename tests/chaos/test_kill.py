@@ -14,6 +14,7 @@ SETTINGS = {"QUERY_TTL": "3600", "RESPONSE_MAXLEN": "100000"}
 
 
 def test_killed_at_random_moments_nothing_is_lost_or_doubled(platform: Platform, start_worker: StartWorker) -> None:
+    """Slow (10 s): five kills, and after every other one a worker has to start again."""
     kills = scaled(5, 24)
     traffic = Traffic(platform, scaled(5_000, 20_000), per_second=scaled(1_000, 400)).start()
     worker = start_worker(**SETTINGS)

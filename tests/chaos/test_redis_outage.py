@@ -100,6 +100,7 @@ def test_every_connection_killed(platform: Platform, start_worker: StartWorker) 
 def test_a_frozen_redis_holds_nothing_up_for_longer_than_it_lasts(
     servers: Servers, platform: Platform, start_worker: StartWorker
 ) -> None:
+    """Slow (9 s): Redis stays frozen for four seconds, longer than any socket waits."""
     worker = start_worker(**SETTINGS)
     traffic = Traffic(platform, scaled(3_000, 10_000), per_second=1_000).start()
     orders_flow(platform)
@@ -113,6 +114,7 @@ def test_a_frozen_redis_holds_nothing_up_for_longer_than_it_lasts(
 
 
 def test_a_redis_that_became_a_replica_is_waited_out(platform: Platform, start_worker: StartWorker) -> None:
+    """Slow (8 s): it stays one for three seconds, in which nothing may be told twice."""
     worker = start_worker(**SETTINGS)
     platform.send(user("u"), order("before", "u"))
     platform.wait_until_finished()
@@ -161,6 +163,7 @@ def test_an_answer_held_up_by_a_frozen_redis_is_not_given_late(
 def test_sigterm_ends_the_worker_while_redis_is_frozen(
     servers: Servers, platform: Platform, start_worker: StartWorker
 ) -> None:
+    """Slow (11 s): whatever is asked of Redis runs into its time limit first."""
     worker = start_worker(**SETTINGS)
     platform.send(user("u"), order("o", "u"))
     platform.wait_until_finished()

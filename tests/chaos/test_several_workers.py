@@ -60,6 +60,7 @@ def test_in_strict_order_one_reads_and_the_others_take_over(platform: Platform, 
 
 
 def test_a_worker_of_the_same_name_is_refused(platform: Platform, start_worker: StartWorker) -> None:
+    """Slow (14 s): the second waits until a dead one's sign of life would have expired, and then ends."""
     start_worker("twin", **SETTINGS)
     wait_until(lambda: platform.redis.get(LEASE), "the first to read")
     second = start_worker("twin", ready=False, **SETTINGS)
@@ -81,6 +82,7 @@ def test_a_restarted_worker_does_not_wait_for_its_own_lease(platform: Platform, 
 def test_in_parallel_order_killed_workers_lose_and_double_nothing(
     platform: Platform, start_worker: StartWorker
 ) -> None:
+    """Slow (10 s): entries of a killed worker have to be idle before another claims them."""
     settings = {**SETTINGS, "ORDERING": "parallel", "CLAIM_IDLE": "2"}
     workers = [start_worker(name, **settings) for name in NAMES]
     traffic = Traffic(platform, scaled(3_000, 20_000), per_second=scaled(1_000, 600)).start()

@@ -18,6 +18,7 @@ SETTINGS = {"QUERY_TTL": "3600", "RESPONSE_MAXLEN": "100000", "USER_WAIT": "60"}
     "pool", ["prefork", pytest.param("threads", marks=full_only), pytest.param("solo", marks=full_only)]
 )
 def test_sigterm_under_load_ends_within_ten_seconds(pool: str, platform: Platform, start_worker: StartWorker) -> None:
+    """Slow (8 s): the worker is started twice and has to finish what it has in hand."""
     worker = start_worker("worker", "-P", pool, **SETTINGS)
     traffic = Traffic(platform, scaled(3_000, 10_000), per_second=3_000).start()
     wait_until(lambda: len(platform.orders()) > 300, "orders to flow")
@@ -61,6 +62,7 @@ def test_what_was_read_ahead_is_taken_over_at_once(
 
 
 def test_rolling_restarts_under_load_lose_nothing(platform: Platform, start_worker: StartWorker) -> None:
+    """Slow (14 s): three workers start, and two of them stop and start again under load."""
     workers = [start_worker(name, **SETTINGS) for name in ("one", "two", "three")]
     traffic = Traffic(platform, scaled(2_000, 20_000), per_second=400).start()
     for number in range(scaled(2, 10)):

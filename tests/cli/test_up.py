@@ -129,6 +129,7 @@ def run(directory: Path, *arguments: str, **variables: str) -> subprocess.Comple
 
 
 def test_the_whole_service_comes_up_and_ctrl_c_leaves_only_the_data(directory: Path):
+    """Slow (14 s): new data is created, and the whole service starts and stops twice."""
     with running_up(directory) as up:
         first = up.servers
         [flower] = re.findall(r"http://127\.0\.0\.1:\d+", up.output)

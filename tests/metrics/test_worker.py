@@ -105,6 +105,7 @@ def test_retries_and_calls_are_counted_in_every_pool(
 def test_while_redis_is_away_the_worker_is_alive_but_not_ready(
     start_worker: StartWorker, tmp_path: Path, database_url: str, port: int
 ) -> None:
+    """Slow (9 s): a Redis of its own starts twice, and the worker has to find it again."""
     server = EmbeddedRedis(tmp_path / "redis", durable=False)
     server.start()
     worker = start_worker(REDIS_URL=server.url, METRICS_PORT=str(port))

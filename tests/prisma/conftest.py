@@ -61,7 +61,10 @@ def run(*command: str, environment: dict[str, str]) -> str:
 
 @pytest.fixture(scope="session")
 def generated() -> Callable[[str], None]:
-    """Generates the client of a schema, once."""
+    """Generates the client of a schema, once.
+
+    Slow (15 s in a fresh checkout): npm installs Prisma, whose generator then starts for each schema.
+    """
     node_packages(CLIENT)
     # Generating needs no engine, but looks for one and would download it: any program that is there will do.
     engine = shutil.which("node") or ""

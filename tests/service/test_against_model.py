@@ -180,6 +180,7 @@ def test_a_quiet_service_does_what_the_model_does(seed: int, platform: Platform,
 def test_a_service_that_is_killed_does_what_the_model_does(
     seed: int, platform: Platform, start_worker: StartWorker
 ) -> None:
+    """Slow (20 s): a retry that died with its process is sent again after fifteen seconds."""
     comparison = Comparison(platform, seed)
     worker = start_worker(BATCH_SIZE=comparison.dice.choice(["7", "60", "500"]), **SETTINGS)
     over = threading.Event()
