@@ -13,9 +13,10 @@ from dbstorage.database.engine import autocommit, create_engine
 from dbstorage.database.shape import TableShape, inspect_shape
 from dbstorage.settings import Settings
 
-#: PostgreSQL plans for the average user: it would gather and sort all orders of the one who has ten thousand. And it
-#: expects a hundred questions where there is one, which would make compiling the statement seem worth its time.
-SESSION_SETTINGS = {"enable_bitmapscan": "off", "jit": "off"}
+#: PostgreSQL plans for the average user: of one who has ten thousand orders it would gather and sort them all, instead
+#: of reading the first through the index. And it expects a hundred questions where there is one, which would make
+#: compiling the statement seem worth its time.
+SESSION_SETTINGS = {"enable_bitmapscan": "off", "enable_sort": "off", "jit": "off"}
 #: Seconds that a pool job waits for Redis; pausing is the main process's business.
 REDIS_TIMEOUT = 2.0
 
