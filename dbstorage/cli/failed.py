@@ -13,9 +13,11 @@ from sqlalchemy import Connection
 
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.cli.tables import print_table
+from dbstorage.commands.interpret import INVALID_ENTRY
 from dbstorage.database.engine import create_engine
 from dbstorage.errors import DBStorageError, SettingsError
 from dbstorage.failed_tasks.access import connected
+from dbstorage.failed_tasks.advice import advice
 from dbstorage.failed_tasks.filters import OPEN_STATES, Filter, State, parse_ids
 from dbstorage.failed_tasks.readable import payload_for_json, printable, readable_payload
 from dbstorage.failed_tasks.store import (
@@ -27,6 +29,7 @@ from dbstorage.failed_tasks.store import (
     find_all,
     load,
 )
+from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -78,7 +81,7 @@ def filter_options(command: Command) -> Command:
                 help="May be given several times.",
             ),
             click.option("--code", help="Why it failed, such as user_not_found."),
-            click.option("--function", help="createCloseOrder, createUser or invalidEntry."),
+            click.option("--function", help=f"{CREATE_CLOSE_ORDER}, {CREATE_USER} or {INVALID_ENTRY}."),
             click.option("--user", "user_id", help="The user's id."),
             click.option("--order", "order_id", help="The order's id."),
             click.option("--task-id", help="The task's id, as in Flower and in the log."),
@@ -92,7 +95,7 @@ def filter_options(command: Command) -> Command:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
-@failed.command("list", epilog=EXIT_CODES)
+@failed.command("list", epilog=EXIT_CODES, short_help="List failed tasks, the last failed first.")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @filter_options
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Tasks to list at most.")
@@ -123,7 +126,7 @@ def list_(ids: tuple[str, ...], limit: int, every: bool, as_json: bool, **filter
         click.echo(f"{limit} of {total} tasks; --limit or --all shows more.", err=True)
 
 
-@failed.command(epilog=EXIT_CODES)
+@failed.command(epilog=EXIT_CODES, short_help="Show everything about one, with its payload.")
 @click.argument("id", metavar="ID")
 @json_option
 def show(id: str, as_json: bool) -> None:
@@ -149,6 +152,8 @@ def show(id: str, as_json: bool) -> None:
         return
     for name in FailedTask._fields:
         click.echo(f"{name.replace('_', ' ') + ':':17}{_cell(task, name) or '-'}")
+        if name == "message" and task.state in OPEN_STATES:
+            click.echo(f"{'what to do:':17}{advice(task.code)}")
     click.echo(f"{'layout:':17}{payload.layout}\npayload:")
     for line in readable_payload(payload).split("\n"):
         click.echo(f"  {line}")
@@ -172,7 +177,7 @@ def change_options(command: Command) -> Command:
     return command
 
 
-@failed.command(epilog=EXIT_CODES)
+@failed.command(epilog=EXIT_CODES, short_help="Run failed tasks again.")
 @change_options
 def retry(**options: Any) -> None:
     """Run failed tasks again: those with these ids, or all that match the filter.
@@ -182,7 +187,7 @@ def retry(**options: Any) -> None:
     _change(Change.RETRY, **options)
 
 
-@failed.command(epilog=EXIT_CODES)
+@failed.command(epilog=EXIT_CODES, short_help="Give failed tasks up.")
 @change_options
 def discard(**options: Any) -> None:
     """Give failed tasks up: those with these ids, or all that match the filter.

@@ -182,7 +182,7 @@ def _sentences(report: dict[str, Any], settings: Settings) -> Iterator[str]:
     if report["failed"] is None:
         yield f"Whether any failed is unknown. {report['failed_unknown']}"
         return
-    yield f"Failed: {_by_code(report['failed'])}."
+    yield f"Failed: {_by_code(report['failed'])}{' (see dbstorage failed list)' if report['failed'] else ''}."
     if report["retrying"]:
         yield f"Waiting for another attempt: {_by_code(report['retrying'])}."
 

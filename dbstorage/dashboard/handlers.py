@@ -15,7 +15,8 @@ from dbstorage.commands.interpret import INVALID_ENTRY
 from dbstorage.dashboard.database import Database
 from dbstorage.dashboard.view import SIZES, STATES, View, read_filter, read_view
 from dbstorage.errors import DBStorageError
-from dbstorage.failed_tasks.filters import LARGEST_ID, Filter
+from dbstorage.failed_tasks.advice import advice
+from dbstorage.failed_tasks.filters import LARGEST_ID, OPEN_STATES, Filter, State
 from dbstorage.failed_tasks.readable import printable, readable_payload
 from dbstorage.failed_tasks.store import (
     Change,
@@ -117,7 +118,9 @@ class FailedTasksPage(_Handler):
             last_page = max(1, -(-total // view.size))
             shown = replace(view, page=min(view.page, last_page))
             tasks = find(connection, shown.which, shown.sorting, shown.size, shown.offset)
-            codes = {code: sum(states.values()) for code, states in count_by_code(connection).items()}
+            wanted = view.which.states or tuple(State)
+            by_code = count_by_code(connection).items()
+            codes = {code: sum(states.get(state, 0) for state in wanted) for code, states in by_code}
             return shown, total, tasks, codes
 
         problem = None
@@ -148,6 +151,10 @@ class FailedTaskPage(_Handler):
         """Show it; 404 where there is no such task."""
         try:
             task, payload = await self.loaded(failed_task_id)
+        except HTTPError as error:
+            self.set_status(error.status_code)
+            self.render_page("failed_task.html", problem=error.log_message, task=None)
+            return
         except DBStorageError as error:
             self.set_status(503)
             self.render_page("failed_task.html", problem=str(error), task=None)
@@ -157,6 +164,7 @@ class FailedTaskPage(_Handler):
             "failed_task.html",
             problem=None,
             task=task,
+            advice=advice(task.code) if task.state in OPEN_STATES else None,
             layout=payload.layout,
             payload=shown[:MOST_SHOWN],
             length=len(payload.content),

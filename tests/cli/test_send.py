@@ -77,7 +77,7 @@ def test_what_fails_and_what_waits_is_told_by_code():
     result = send(file)
     assert result.exit_code == 0
     assert result.stdout.splitlines()[2:] == [
-        "Failed: 3 invalid_symbol, 1 unknown_function.",
+        "Failed: 3 invalid_symbol, 1 unknown_function (see dbstorage failed list).",
         "Waiting for another attempt: 1 user_not_found.",
     ]
 
@@ -110,7 +110,7 @@ def test_raw_lines_are_sent_as_they_stand(service: Platform):
     Path("raw").write_bytes(b'\xff{\n\n[1]\n{"function":"dropTables"}\n')
     result = send("raw", "--raw")
     assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines()[-1] == "Failed: 3 invalid_entry, 1 unknown_function."
+    assert result.stdout.splitlines()[-1] == "Failed: 3 invalid_entry, 1 unknown_function (see dbstorage failed list)."
     assert last_entries(service, 4) == [{b"message": line} for line in Path("raw").read_bytes().splitlines()]
 
 

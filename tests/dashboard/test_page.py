@@ -114,6 +114,27 @@ def test_details_show_every_field_and_the_payload(open_flower: Flower, connectio
     assert downloaded.headers["Content-Disposition"].startswith("attachment")
 
 
+def test_the_details_say_what_to_do_about_a_task_until_it_is_done(open_flower: Flower, connection: Connection):
+    conflict, discarded = add(
+        connection, record(code="order_conflict"), record(code="order_conflict", state="discarded")
+    )
+    expected = "Compare it with the stored order"
+    assert expected in open_flower.get(f"/failed/{conflict}").text
+    assert expected not in open_flower.get(f"/failed/{discarded}").text
+
+
+def test_the_codes_to_choose_from_say_how_many_tasks_there_are_in_the_state_that_is_shown(
+    open_flower: Flower, connection: Connection
+):
+    add(connection, record(), record(), record(state="resolved"), record(code="poison", state="resolved"))
+
+    def codes(path: str) -> list[str]:
+        return re.findall(r"(\w+ \(\d+\))</option>", open_flower.get(path).text)
+
+    assert codes("/failed") == ["invalid_symbol (2)", "poison (0)"]
+    assert codes("/failed?state=resolved") == ["invalid_symbol (1)", "poison (1)"]
+
+
 def test_a_long_payload_is_cut_on_the_page(open_flower: Flower, connection: Connection):
     [task] = add(connection, record(payload=b"x" * 300_000))
     page = open_flower.get(f"/failed/{task}").text
@@ -123,7 +144,9 @@ def test_a_long_payload_is_cut_on_the_page(open_flower: Flower, connection: Conn
 
 @pytest.mark.parametrize("path", ["/failed/999999", "/failed/99999999999999999999999", "/failed/999999/payload"])
 def test_a_task_that_is_not_there_is_404(open_flower: Flower, connection: Connection, path: str):
-    assert open_flower.get(path).status == 404
+    reply = open_flower.get(path)
+    assert reply.status == 404
+    assert "There is no failed task 9999" in reply.text
 
 
 def test_states_of_the_tasks_on_the_page(open_flower: Flower, connection: Connection):

@@ -9,7 +9,7 @@
     const CHANGEABLE = {retry: ["failed"], discard: ["failed", "retrying"]};
     const WORDS = {
         retry: {button: "Retry", style: "btn-primary", done: "retried", consequence: "Each runs again as the same task, by any worker."},
-        discard: {button: "Discard", style: "btn-danger", done: "discarded", consequence: "They are not tried again; their records stay."},
+        discard: {button: "Discard", style: "btn-danger", done: "discarded", consequence: "What is discarded is not tried again; its record stays."},
     };
 
     const page = document.getElementById("failed-tasks");
