@@ -63,11 +63,28 @@ def test_licences_are_those_that_the_packages_name(group: str):
             continue  # not for this system
 
 
+def listed(text: str) -> dict[str, str]:
+    """package -> licence, from the tables that list packages by their licence."""
+    table = re.findall(r"^\| ([^|]+?) \| (`[a-z0-9-]+`(?:, `[a-z0-9-]+`)*) \|$", text, re.MULTILINE)
+    return {name: licence for licence, names in table for name in re.findall(r"`(.+?)`", names)}
+
+
 def test_what_dependencies_bring_along_is_listed_by_licence():
     direct = [Requirement(text) for text in PROJECT["dependencies"]]
     found: set[str] = {canonicalize_name(requirement.name) for requirement in direct}
     brought = {name: licence_of(name) for requirement in direct for name in needed(requirement, found)}
-    table = re.findall(r"^\| ([^|]+?) \| (`[a-z0-9-]+`(?:, `[a-z0-9-]+`)*) \|$", PAGE, re.MULTILINE)
-    listed = {name: licence for licence, names in table for name in re.findall(r"`(.+?)`", names)}
+    to_run = listed(PAGE.partition("\n## For servers")[0])
     # What only other systems need is listed too.
-    assert {name: licence for name, licence in listed.items() if name in brought} == brought
+    assert {name: licence for name, licence in to_run.items() if name in brought} == brought
+
+
+def test_every_locked_package_stands_on_the_page_with_its_licence():
+    locked = set(re.findall(r"^([a-z0-9._-]+)==", (CHECKOUT / "requirements.lock").read_text(), re.MULTILINE))
+    direct = {name for group in GROUPS for name in rows(group)}
+    assert set(listed(PAGE)) | direct == locked
+    for name, licence in listed(PAGE).items():
+        try:
+            # Some name it otherwise in the version for another Python.
+            assert licence_of(name).removesuffix(" License") == licence.removesuffix(" License"), name
+        except PackageNotFoundError:
+            continue  # not for this system

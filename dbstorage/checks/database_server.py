@@ -50,7 +50,7 @@ def _version(connection: Connection, address: DatabaseAddress) -> Finding:
     name = f"PostgreSQL {connection.scalar(text('SHOW server_version'))}"
     if OLDEST <= number // 10_000 <= NEWEST:
         return fine(SERVER, f"{name} at {address}.")
-    return warning(SERVER, f"{name} at {address}; DBStorage was tried with PostgreSQL {OLDEST} to {NEWEST}.")
+    return warning(SERVER, f"{name} at {address}; DBStorage expects PostgreSQL {OLDEST} to {NEWEST}.")
 
 
 def _writes(connection: Connection) -> Iterator[Finding]:

@@ -45,7 +45,7 @@ def _version(address: str, server: dict[str, Any]) -> Finding:
     numbers = re.match(r"(\d+)\.(\d+)", found)
     if numbers and OLDEST <= (int(numbers[1]), int(numbers[2])) <= NEWEST:
         return fine(SERVER, f"{name} at {address}.")
-    return warning(SERVER, f"{name} at {address}; DBStorage was tried with Redis {SUPPORTED}.")
+    return warning(SERVER, f"{name} at {address}; DBStorage expects Redis {SUPPORTED}.")
 
 
 def _persistence(redis: Redis, persistence: dict[str, Any]) -> Finding:

@@ -13,12 +13,11 @@ from sqlalchemy import Connection
 
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.cli.tables import print_table
-from dbstorage.commands.interpret import INVALID_ENTRY
 from dbstorage.database.engine import create_engine
 from dbstorage.errors import DBStorageError, SettingsError
 from dbstorage.failed_tasks.access import connected
 from dbstorage.failed_tasks.advice import advice
-from dbstorage.failed_tasks.filters import OPEN_STATES, Filter, State, parse_ids
+from dbstorage.failed_tasks.filters import FUNCTIONS, OPEN_STATES, Filter, State, parse_ids
 from dbstorage.failed_tasks.readable import payload_for_json, printable, readable_payload
 from dbstorage.failed_tasks.store import (
     Change,
@@ -29,7 +28,6 @@ from dbstorage.failed_tasks.store import (
     find_all,
     load,
 )
-from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -81,7 +79,7 @@ def filter_options(command: Command) -> Command:
                 help="May be given several times.",
             ),
             click.option("--code", help="Why it failed, such as user_not_found."),
-            click.option("--function", help=f"{CREATE_CLOSE_ORDER}, {CREATE_USER} or {INVALID_ENTRY}."),
+            click.option("--function", help=f"One of {', '.join(FUNCTIONS)}."),
             click.option("--user", "user_id", help="The user's id."),
             click.option("--order", "order_id", help="The order's id."),
             click.option("--task-id", help="The task's id, as in Flower and in the log."),

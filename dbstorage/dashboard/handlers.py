@@ -11,12 +11,11 @@ from flower.views import BaseHandler
 from sqlalchemy import Connection
 from tornado.web import HTTPError, authenticated, url
 
-from dbstorage.commands.interpret import INVALID_ENTRY
 from dbstorage.dashboard.database import Database
 from dbstorage.dashboard.view import SIZES, STATES, View, read_filter, read_view
 from dbstorage.errors import DBStorageError
 from dbstorage.failed_tasks.advice import advice
-from dbstorage.failed_tasks.filters import LARGEST_ID, OPEN_STATES, Filter, State
+from dbstorage.failed_tasks.filters import FUNCTIONS, LARGEST_ID, OPEN_STATES, Filter, State
 from dbstorage.failed_tasks.readable import printable, readable_payload
 from dbstorage.failed_tasks.store import (
     Change,
@@ -31,11 +30,8 @@ from dbstorage.failed_tasks.store import (
     load,
 )
 from dbstorage.settings import Settings
-from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER
 
 SCRIPT = Path(__file__).parent / "templates" / "failed.js"
-#: What is kept when it fails: not a question.
-FUNCTIONS = (CREATE_CLOSE_ORDER, CREATE_USER, INVALID_ENTRY)
 #: Characters of a payload on the page; all of it can be downloaded.
 MOST_SHOWN = 100_000
 #: Tasks whose state the page asks for at once: those on the largest page.

@@ -196,9 +196,9 @@ def test_versions_that_were_not_tried_are_warnings(migrated: str, monkeypatch: p
     monkeypatch.setattr(redis_server, "OLDEST", (9, 0))
     found = findings()
     assert found["PostgreSQL"][0][0] == "warning"
-    assert found["PostgreSQL"][0][1].endswith("DBStorage was tried with PostgreSQL 99 to 18.")
+    assert found["PostgreSQL"][0][1].endswith("DBStorage expects PostgreSQL 99 to 18.")
     assert found["Redis"][0][0] == "warning"
-    assert found["Redis"][0][1].endswith("DBStorage was tried with Redis 6.2 to 8.")
+    assert found["Redis"][0][1].endswith("DBStorage expects Redis 6.2 to 8.")
 
 
 def test_a_redis_that_keeps_nothing_is_a_warning_and_one_with_an_append_only_file_is_not(
