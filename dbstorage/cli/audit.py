@@ -1,18 +1,15 @@
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from dbstorage.audit import AuditReport
 from dbstorage.audit import audit as run_audit
 from dbstorage.audit.outcomes import Outcome
 from dbstorage.audit.report import MOST_NAMED
 from dbstorage.audit.stream import FROM_BEGINNING, TO_END, first_position, last_position
-from dbstorage.audit.walk import Progress as Advance
+from dbstorage.cli.progress import progress_bar
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.cli.tables import print_table
 from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError, RedisUnavailableError
@@ -46,8 +43,10 @@ def audit(first: str, last: str, show: int, as_json: bool) -> None:
     _check(first, last)
     settings = settings_for_command()
     try:
-        with _progress(whole=(first, last) == (FROM_BEGINNING, TO_END)) as advance:
-            report = run_audit(settings, first, last, advance)
+        whole = (first, last) == (FROM_BEGINNING, TO_END)
+        with progress_bar("Auditing") as advance:
+            # Of a part of the stream nobody knows how many entries it has.
+            report = run_audit(settings, first, last, lambda done, length: advance(done, length if whole else None))
     except (RedisUnavailableError, DatabaseUnavailableError, DatabaseNotReadyError) as error:
         click.echo(str(error), err=True)
         sys.exit(UNAVAILABLE)
@@ -70,19 +69,6 @@ def _check(first: str, last: str) -> None:
     end = last_position(last)
     if end is not None and end < first_position(first):
         raise click.UsageError(f"--from {first} stands behind --to {last} in the stream; expected the older one first.")
-
-
-@contextmanager
-def _progress(*, whole: bool) -> Iterator[Advance]:
-    """A bar on the terminal, without an end where only part of the stream is walked; nothing elsewhere."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda done, length: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("Auditing", total=None)
-        yield lambda done, length: progress.update(task, completed=done, total=length if whole else None)
 
 
 def _as_json(report: AuditReport, show: int) -> dict[str, object]:

@@ -2,16 +2,13 @@ import json
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import click
 from redis import Redis
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
+from dbstorage.cli.progress import Advance, progress_bar
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.database.engine import create_engine
 from dbstorage.errors import DatabaseUnavailableError
@@ -28,9 +25,6 @@ WRONG_FILE = 2
 REDIS_TIMEOUT = 10.0
 #: Seconds between two looks at how far the workers are.
 LOOK_INTERVAL = 0.05
-
-#: Called with how much is done by now.
-Advance = Callable[[int], None]
 
 
 @click.command()
@@ -79,16 +73,16 @@ def send(file: str, layout: str, rate: float | None, wait: bool, timeout: float,
         answered = Answered(redis, settings)
 
         def heard(sent: Sent) -> None:
-            advance(len(sent.entry_ids))
+            advance(len(sent.entry_ids), lines)
             answered.read()
 
         started = time.monotonic()
-        with _progress("Sending", lines) as advance:
+        with progress_bar("Sending") as advance:
             sent = send_commands(redis, settings.command_stream, read_lines(opened), wanted_layout, rate, heard)
         seconds = time.monotonic() - started
         report: dict[str, Any] = {"sent": lines, "seconds": round(seconds, 3)}
         if wait:
-            with _progress("Waiting", lines) as advance:
+            with progress_bar("Waiting") as advance:
                 report |= _outcome(redis, settings, sent, answered, timeout, advance)
     if as_json:
         click.echo(json.dumps(report))
@@ -131,7 +125,7 @@ def _outcome(
         answered.read()
         if now_acknowledged > acknowledged:
             acknowledged, last_progress = now_acknowledged, time.monotonic()
-            advance(acknowledged)
+            advance(acknowledged, total)
         if acknowledged == total or time.monotonic() - last_progress > timeout:
             break
         time.sleep(LOOK_INTERVAL)
@@ -189,24 +183,3 @@ def _sentences(report: dict[str, Any], settings: Settings) -> Iterator[str]:
 
 def _by_code(counts: dict[str, int]) -> str:
     return ", ".join(f"{count:,} {code}" for code, count in counts.items()) or "none"
-
-
-class Speed(ProgressColumn):
-    """Entries a second, as soon as it can be told."""
-
-    def render(self, task: Task) -> Text:
-        """The column's text."""
-        return Text("" if task.speed is None else f"{task.speed:,.0f} a second")
-
-
-@contextmanager
-def _progress(what: str, total: int) -> Iterator[Advance]:
-    """A bar on the terminal; nothing where standard error is none."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda done: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda done: progress.update(task, completed=done)

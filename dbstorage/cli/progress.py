@@ -1,0 +1,32 @@
+"""A bar on the terminal for what takes a while; nothing where standard error is none."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+#: Called with how much is done by now, and of how much; None where the end is not known.
+Advance = Callable[[int, int | None], None]
+
+
+class Speed(ProgressColumn):
+    """Entries a second, as soon as it can be told."""
+
+    def render(self, task: Task) -> Text:
+        """The column's text."""
+        return Text("" if task.speed is None else f"{task.speed:,.0f} a second")
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Advance]:
+    """Show how far something is; the bar is gone at the end."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda done, total: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
