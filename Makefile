@@ -12,7 +12,7 @@ PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \
 # The tests mostly wait for servers and workers: three processes keep two cores busy. tests/scheduling.py deals them out.
 PARALLEL := --numprocesses 3
 
-.PHONY: run test test-lowest chaos format bench bench-quick bench-full lock
+.PHONY: run test test-lowest chaos mutants format bench bench-quick bench-full lock
 
 run: $(INSTALLED)  ## Start the whole service; Ctrl-C stops it.
 	@exec $(BIN)/dbstorage up
@@ -36,6 +36,15 @@ test-lowest: | $(BIN)/pip  ## Run the core tests with the lowest versions that p
 chaos: $(INSTALLED)  ## Kill, stop and cut at full length; `make test` does it in a short form.
 	CHAOS=full $(BIN)/python -m pytest tests/chaos
 
+mutants: .venv/mutants/installed  ## Change the pure rooms in every way and tell which changes no test notices.
+	nice .venv/mutants/bin/mutmut run --max-children 1
+	.venv/mutants/bin/mutmut results
+
+.venv/mutants/installed: requirements.lock pyproject.toml | $(BIN)/pip
+	$(BIN)/python -m venv --clear .venv/mutants
+	.venv/mutants/bin/pip install --quiet --constraint requirements.lock --editable '.[embedded,development,mutants]'
+	@touch $@
+
 format: $(INSTALLED)  ## Mend format and style where that can be done by itself.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -49,8 +58,11 @@ bench-full: $(INSTALLED)  ## The same with ten million orders in the table and m
 bench-quick: $(INSTALLED)  ## Compare the service with a bare loop, in less than a minute.
 	$(BIN)/python -m bench quick
 
+# Not what only `make mutants` needs.
+LOCKED := --extra embedded --extra bench --extra development
+
 lock:  ## Take the newest versions that pyproject.toml allows (needs uv).
-	uv pip compile --universal --python-version 3.11 --all-extras --upgrade --quiet \
+	uv pip compile --universal --python-version 3.11 $(LOCKED) --upgrade --quiet \
 		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
 
 $(INSTALLED): requirements.lock pyproject.toml | $(BIN)/pip

@@ -7,11 +7,13 @@ from pathlib import Path
 import psycopg2
 import pytest
 import redis
+from hypothesis import settings
 
 from dbstorage.database.migrate import upgrade
 from dbstorage.database.url import parse_database_url
 from dbstorage.embedded.postgres import EmbeddedPostgres
 from dbstorage.embedded.redis import EmbeddedRedis
+from tests.scheduling import pytest_addoption as pytest_addoption
 from tests.scheduling import pytest_collection_modifyitems as pytest_collection_modifyitems
 from tests.scheduling import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
 from tests.service.platform import Platform
@@ -25,6 +27,9 @@ POSTGRES_SETTINGS = {
     "timezone": "Asia/Kathmandu",
     "io_method": "sync",
 }
+
+#: `make mutants` runs tests thousands of times: a few examples find most, and each mutant meets the same ones.
+settings.register_profile("mutants", max_examples=10, derandomize=True, deadline=None)
 
 
 @pytest.fixture(scope="session")

@@ -45,8 +45,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     return Scheduling(config, log)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let `make mutants` leave out what is slow."""
+    parser.addoption("--without-servers", action="store_true", help="leave out tests that need PostgreSQL or Redis")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run first what needs no server: most mistakes show there, within seconds. Then what takes longest."""
+    if config.getoption("without_servers"):
+        items[:] = [item for item in items if not _needs_server(item)]
     items.sort(key=_turn)
 
 
@@ -54,5 +61,8 @@ def _turn(item: pytest.Item) -> int:
     file = item.path.relative_to(CHECKOUT).as_posix()
     if file in _TURN_OF:
         return _TURN_OF[file]
-    needs_server = not SERVERS.isdisjoint(getattr(item, "fixturenames", ()))
-    return len(LONG) + 1 if needs_server else 0
+    return len(LONG) + 1 if _needs_server(item) else 0
+
+
+def _needs_server(item: pytest.Item) -> bool:
+    return not SERVERS.isdisjoint(getattr(item, "fixturenames", ()))
