@@ -1,11 +1,10 @@
 """Cursors: where the next page of a history begins."""
 
 import base64
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
-from dbstorage.commands.rejections import rejected
 from dbstorage.commands.times import utc_milliseconds
 from dbstorage.errors import RejectedEntry
 
@@ -24,21 +23,21 @@ def encode_cursor(cursor: Cursor) -> str:
     return base64.urlsafe_b64encode(orjson.dumps([_VERSION, cursor.close_time, cursor.key])).decode()
 
 
-def decode_cursor(text: str) -> Cursor:
-    """The cursor that was given out as this text; raises RejectedEntry (`invalid_cursor`) for any other text."""
+def decode_cursor(text: Any) -> Cursor | None:
+    """The cursor that was given out as this text; None for anything else."""
+    if type(text) is not str:
+        return None
     try:
-        _version, close_time, key = orjson.loads(base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True))
+        _version, close_time, key = orjson.loads(base64.urlsafe_b64decode(text))
         cursor = Cursor(close_time, key)
-        storable = _is_key(key) and utc_milliseconds("cursor", close_time) == close_time
+        storable = _is_key(key) and utc_milliseconds("closeTime", close_time) == close_time
         # Only what we would write ourselves, version included.
-        if storable and encode_cursor(cursor) == text:
-            return cursor
+        return cursor if storable and encode_cursor(cursor) == text else None
     except (ValueError, TypeError, RejectedEntry):
-        pass
-    raise rejected("cursor", text, "the nextCursor of an earlier answer")
+        return None
 
 
 def _is_key(key: object) -> bool:
     if type(key) is int:
-        return -(2**63) <= key < 2**63
+        return key < 2**63  # JSON has read what lies below -2^63 as a float
     return type(key) is str and "\0" not in key

@@ -1,5 +1,6 @@
 """What a request means: a command to carry out, and how its task is called."""
 
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from dbstorage.commands.numbers import number_text
@@ -60,12 +61,10 @@ def identify(request: Request) -> Identity:
     elif function == GET_CLOSE_ORDERS:
         return _identify_question(entry_id, body)
     elif function == CREATE_USER:
-        try:
+        with suppress(RejectedEntry):
             user_id = usable_id(user_fields(body)[0])
-        except RejectedEntry:
-            return _not_a_command(entry_id, f"function {shown(function)}")
-        return Identity(CREATE_USER, f"{CREATE_USER}:{entry_id}", _summary_of_user(user_id), user_id, None)
-    return _not_a_command(entry_id, f"function {shown(function)}")
+            return Identity(CREATE_USER, f"{CREATE_USER}:{entry_id}", _summary_of_user(user_id), user_id, None)
+    return _not_a_command(entry_id, f"function {shown(body.get('function', function))}")
 
 
 def identify_undecodable(entry_id: str) -> Identity:
@@ -80,7 +79,7 @@ def _not_a_command(entry_id: str, summary: str) -> Identity:
 def _identify_order(entry_id: str, message: dict[str, Any]) -> Identity:
     order_id = usable_id(message.get("orderId"))
     user_id = usable_id(message.get("userId"))
-    task_id = f"createCloseOrder:{order_id or entry_id}"
+    task_id = f"{CREATE_CLOSE_ORDER}:{order_id or entry_id}"
     summary = without_emails(f"orderId {order_id or '?'}, userId {user_id or '?'}")
     return Identity(CREATE_CLOSE_ORDER, task_id, summary, user_id, order_id)
 

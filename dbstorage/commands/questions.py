@@ -4,9 +4,7 @@ from typing import Any, NamedTuple
 
 from dbstorage.commands.cursor import Cursor, decode_cursor
 from dbstorage.commands.numbers import finite_number, number_text
-from dbstorage.commands.rejections import rejected
 from dbstorage.commands.text import is_encodable, usable_id
-from dbstorage.errors import RejectedEntry
 from dbstorage.wire.entry import RequestId
 
 HIGHEST_LIMIT = 1000
@@ -30,19 +28,21 @@ def history_question(body: dict[str, Any], history_limit: int) -> HistoryQuestio
     """The question that a getCloseOrders asks, `history_limit` being the limit of one that names none; never raises."""
     request_id = request_id_of(body)
     asked = asked_user(body)
+    limit = _limit(_option(body, "limit"), history_limit)
+    given_back = _option(body, "cursor")
+    cursor = None if given_back is None else decode_cursor(given_back)
+    detail = _detail(_option(body, "detail"))
     if asked is None:
-        return HistoryQuestion(None, history_limit, None, False, request_id, "missing_user_id")
-    try:
-        return HistoryQuestion(
-            usable_id(asked),
-            _limit(_option(body, "limit"), history_limit),
-            _cursor(_option(body, "cursor")),
-            _detail(_option(body, "detail")),
-            request_id,
-            None,
-        )
-    except RejectedEntry as error:
-        return HistoryQuestion(None, history_limit, None, False, request_id, error.code)
+        error = "missing_user_id"
+    elif limit is None:
+        error = "invalid_limit"
+    elif cursor is None and given_back is not None:
+        error = "invalid_cursor"
+    elif detail is None:
+        error = "invalid_detail"
+    else:
+        return HistoryQuestion(usable_id(asked), limit, cursor, detail, request_id, None)
+    return HistoryQuestion(None, history_limit, None, False, request_id, error)
 
 
 def asked_user(body: dict[str, Any]) -> str | int | float | None:
@@ -82,26 +82,18 @@ def _option(body: dict[str, Any], name: str) -> Any:
     return None if value == "" else value
 
 
-def _limit(value: Any, history_limit: int) -> int:
+def _limit(value: Any, history_limit: int) -> int | None:
+    """At most so many orders, a number or the text of one; None where it is no whole number from 1 on."""
     if value is None:
         return history_limit
     number = finite_number(value)
     if number is None or number < 1 or not number.is_integer():
-        raise rejected("limit", value, f"a whole number from 1 to {HIGHEST_LIMIT}")
+        return None
     return min(int(number), HIGHEST_LIMIT)
 
 
-def _cursor(value: Any) -> Cursor | None:
-    if value is None:
-        return None
-    if type(value) is not str:
-        raise rejected("cursor", value, "the nextCursor of an earlier answer")
-    return decode_cursor(value)
-
-
-def _detail(value: Any) -> bool:
+def _detail(value: Any) -> bool | None:
+    """Whether details are asked for; None where that is neither true nor false."""
     if value is None or value is False or value == "false":
         return False
-    if value is True or value == "true":
-        return True
-    raise rejected("detail", value, "true or false")
+    return True if value is True or value == "true" else None

@@ -23,9 +23,6 @@ _CODES = {
     "stopLoss": "invalid_stop_loss",
     "stippage": "invalid_stippage",
     "slippage": "invalid_stippage",
-    "limit": "invalid_limit",
-    "cursor": "invalid_cursor",
-    "detail": "invalid_detail",
 }
 _SHOWN_CHARACTERS = 40
 _LOCAL_PART_OF_EMAIL = re.compile(r"[^\s@]+@")

@@ -52,11 +52,11 @@ def is_encodable(text: str) -> bool:
 
 
 def _reason(value: Any) -> str:
-    """What is wrong with a text of the right length; the sentence shows only its beginning."""
+    """What is wrong with a text that is refused, where the sentence, which shows its beginning, would not tell."""
     if not isinstance(value, str):
         return ""
     if "\0" in value:
         return " without a NUL character"
     if not is_encodable(value):
         return " without lone surrogates"
-    return f", not {len(value)}" if len(value) > ID_CHARACTERS else ""
+    return f", not {len(value)}" if value else ""

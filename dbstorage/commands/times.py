@@ -28,18 +28,22 @@ def utc_milliseconds(field: str, value: Any) -> str:
     Takes ISO 8601 text (without offset = UTC) or a number of milliseconds since 1970; raises RejectedEntry.
     """
     try:
-        if type(value) is str:
-            if _JAVASCRIPT_TIME.fullmatch(value):
-                datetime.fromisoformat(value)  # raises ValueError for a day or an hour that does not exist
-                return value[:23]
-            if not _ISO_8601.fullmatch(value):
-                raise rejected(field, value, _EXPECTED)
-            moment = datetime.fromisoformat(value)
-            moment = moment.astimezone(UTC) if moment.tzinfo else moment
-        elif (type(value) is int or type(value) is float) and isfinite(value):
-            moment = _EPOCH + timedelta(milliseconds=int(value))
-        else:
-            raise rejected(field, value, _EXPECTED)
+        if type(value) is str and _JAVASCRIPT_TIME.fullmatch(value):
+            datetime.fromisoformat(value)  # raises ValueError for a day or an hour that does not exist
+            return value[:23]
+        moment = _moment(value)
     except (ValueError, OverflowError):
-        raise rejected(field, value, _EXPECTED) from None
+        moment = None
+    if moment is None:
+        raise rejected(field, value, _EXPECTED)
     return moment.isoformat(timespec="milliseconds")[:23]
+
+
+def _moment(value: Any) -> datetime | None:
+    """The time in UTC; None for what has another form, ValueError or OverflowError for a time that does not exist."""
+    if type(value) is str and _ISO_8601.fullmatch(value):
+        moment = datetime.fromisoformat(value)
+        return moment.astimezone(UTC) if moment.tzinfo else moment
+    if (type(value) is int or type(value) is float) and isfinite(value):
+        return _EPOCH + timedelta(milliseconds=int(value))
+    return None

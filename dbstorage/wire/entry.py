@@ -101,7 +101,7 @@ def _message(raw: bytes) -> Any:
     except ValueError:
         return _text("message", raw)
     # A bare number or true stays as written: it is the text of an id, such as 1e3.
-    return _text("message", raw) if isinstance(value, int | float) else value
+    return raw.decode() if isinstance(value, int | float) else value
 
 
 def _text(name: str, raw: bytes) -> str:

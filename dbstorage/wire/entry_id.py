@@ -1,6 +1,10 @@
 """Ids of stream entries: `<milliseconds since 1970>-<sequence number>`, both unsigned 64-bit numbers."""
 
+import re
+
 _SEQUENCE_NUMBERS = 2**64
+# Redis writes no zeros in front.
+_ENTRY_ID = re.compile(r"(0|[1-9][0-9]{0,19})-(0|[1-9][0-9]{0,19})")
 
 
 def parse_entry_id(entry_id: str) -> tuple[int, int]:
@@ -8,11 +12,12 @@ def parse_entry_id(entry_id: str) -> tuple[int, int]:
 
     Raises ValueError for anything that Redis would not hand out as an id.
     """
-    milliseconds, dash, sequence = entry_id.partition("-")
-    for number in (milliseconds, sequence):
-        if not (dash and number.isascii() and number.isdecimal() and len(number) <= 20 and int(number) < 2**64):
-            raise ValueError(f"expected an entry id such as 1746403514283-0, not {entry_id[:60]!r}")
-    return int(milliseconds), int(sequence)
+    found = _ENTRY_ID.fullmatch(entry_id)
+    if found:
+        milliseconds, sequence = int(found[1]), int(found[2])
+        if milliseconds < _SEQUENCE_NUMBERS and sequence < _SEQUENCE_NUMBERS:
+            return milliseconds, sequence
+    raise ValueError(f"expected an entry id such as 1746403514283-0, not {entry_id[:60]!r}")
 
 
 def milliseconds_of(entry_id: str) -> int:

@@ -1,6 +1,10 @@
 """The bytes of an entry as they are kept with a failed task, and back."""
 
+import re
+
 from dbstorage.wire.entry import Layout, StreamEntry, layout_of
+
+_NUMBER = re.compile(rb"([*$])([0-9]{1,10})\r\n")
 
 
 def pack(entry: StreamEntry) -> tuple[Layout, bytes]:
@@ -38,8 +42,7 @@ def unpack(layout: Layout, payload: bytes, entry_id: str) -> StreamEntry:
 
 
 def _number(payload: bytes, start: int, kind: bytes) -> tuple[int, int]:
-    end = payload.find(b"\r\n", start)
-    digits = payload[start + 1 : end]
-    if end < 0 or payload[start : start + 1] != kind or not digits.isdigit() or len(digits) > 10:
+    found = _NUMBER.match(payload, start)
+    if found is None or found[1] != kind:
         raise ValueError(f"expected {kind.decode()} and a number at byte {start} of the payload")
-    return int(digits), end + 2
+    return int(found[2]), found.end()

@@ -23,7 +23,7 @@ def decode_answer(fields: Mapping[bytes, bytes]) -> ReceivedAnswer | None:
         if b"function" in fields:
             keys: dict[str, Any] = {name.decode(): value.decode() for name, value in fields.items()}
         else:
-            keys = orjson.loads(b"".join(fields.values()))
+            keys = orjson.loads(fields[b"message"])
         orders = orjson.loads(keys["message"])
     except (ValueError, KeyError, TypeError):
         return None

@@ -20,7 +20,7 @@ requests = any_body.map(
 )
 
 
-@settings(steady, max_examples=500)
+@settings(steady, max_examples=5 * steady.max_examples)
 @given(requests)
 def test_a_request_ends_as_a_command_or_a_rejection_and_always_has_an_identity(request: Request):
     rejection = rejection_of(interpret, request, 100)

@@ -6,7 +6,7 @@ import pytest
 
 from dbstorage.commands.interpret import Identity, identify, identify_undecodable
 from dbstorage.wire.entry import Layout, Request, StreamEntry, decode
-from tests.wire.entries import ENTRY_ID, command, envelope, flat, rejection_of
+from tests.wire.entries import ENTRY_ID, command, envelope, flat, of_text, rejection_of
 
 
 def identity(entry: StreamEntry) -> Identity:
@@ -57,31 +57,28 @@ def test_a_question_is_called_by_its_request_id(keys: dict[str, Any], task_id: s
 
 
 @pytest.mark.parametrize(
-    ("entry", "code"),
+    ("entry", "code", "shown"),
     [
-        (envelope("dropTables"), "unknown_function"),
-        (envelope(""), "unknown_function"),
-        (envelope("createcloseorder"), "unknown_function"),
-        (envelope("\ud800\0"), "unknown_function"),
-        (flat(function="dropTables"), "unknown_function"),
-        (envelope(None), "invalid_entry"),
-        (envelope(7), "invalid_entry"),
-        (envelope(["createUser"]), "invalid_entry"),
-        (envelope("createCloseOrder", message="text"), "invalid_entry"),
-        (envelope("createCloseOrder"), "invalid_entry"),
-        (envelope("createUser", message="text"), "invalid_entry"),
+        (envelope("dropTables"), "unknown_function", '"dropTables"'),
+        (envelope(""), "unknown_function", '""'),
+        (envelope("createcloseorder"), "unknown_function", '"createcloseorder"'),
+        (envelope("\ud800\0"), "unknown_function", r'"\ud800\x00"'),
+        (flat(function="dropTables"), "unknown_function", '"dropTables"'),
+        (of_text("{}"), "invalid_entry", "missing"),
+        (envelope(None), "invalid_entry", "missing"),
+        (envelope(7), "invalid_entry", "7"),
+        (envelope(["createUser"]), "invalid_entry", "a list"),
+        (envelope("createCloseOrder", message="text"), "invalid_entry", '"createCloseOrder"'),
+        (envelope("createCloseOrder"), "invalid_entry", '"createCloseOrder"'),
+        (envelope("createUser", message="text"), "invalid_entry", '"createUser"'),
     ],
 )
-def test_what_is_not_a_command_is_an_invalid_entry(entry: StreamEntry, code: str):
+def test_what_is_not_a_command_is_an_invalid_entry(entry: StreamEntry, code: str, shown: str):
     rejection = rejection_of(command, entry)
-    name, task_id, summary, user_id, order_id = identity(entry)
 
     assert rejection
     assert rejection.code == code
-    assert (name, task_id) == ("invalidEntry", f"invalidEntry:{ENTRY_ID}")
-    assert summary.startswith("function ")
-    assert summary.isprintable()
-    assert user_id is order_id is None
+    assert identity(entry) == Identity("invalidEntry", f"invalidEntry:{ENTRY_ID}", f"function {shown}", None, None)
 
 
 def test_an_entry_that_cannot_be_decoded_is_an_invalid_entry():
@@ -94,6 +91,13 @@ def test_a_call_through_the_broker_has_no_entry_id():
     request = Request(None, Layout.ENVELOPE, "getCloseOrders", {"userId": "u-1", "requestId": "r-1"})
 
     assert identify(request).task_id == "getCloseOrders:r-1"
+    assert identify(Request(None, Layout.ENVELOPE, "createUser", {})).task_id == "createUser:"
+    assert identify(Request(None, Layout.ENVELOPE, "dropTables", {})).summary == 'function "dropTables"'
+
+
+@pytest.mark.parametrize("function", ["createUser", "getCloseOrders"])
+def test_a_summary_has_a_question_mark_for_a_user_that_cannot_be_stored(function: str):
+    assert identity(envelope(function, userId="a\0b")).summary == "userId ?"
 
 
 def test_a_summary_shows_no_email_address():

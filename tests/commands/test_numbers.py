@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from dbstorage.commands.interpret import identify, interpret
+from dbstorage.commands.numbers import number_text
 from dbstorage.wire.entry import Layout, Request
 from tests.commands.closed_orders import ABSENT, ORDER, code_for, stored
 from tests.wire.entries import rejection_of
@@ -131,6 +132,23 @@ def test_leverage_is_a_whole_number_with_its_fraction_cut_off(value: Any, number
 @pytest.mark.parametrize("value", [*NOT_NUMBERS, 2**31, -(2**31) - 1, "2147483648", 1e300, 10**30])
 def test_a_leverage_that_is_no_number_of_32_bits_is_rejected(value: Any):
     assert code_for("leverage", value) == "invalid_leverage"
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (2**64 - 1, "18446744073709551615"),
+        (2**64, "18446744073709552000"),
+        (-(2**63), "-9223372036854775808"),
+        (-(2**63) - 1, "-9223372036854776000"),
+        (10**21, "1e+21"),
+        (10**400, None),
+    ],
+)
+def test_a_whole_number_is_written_exactly_within_64_bits_and_beyond_them_as_javascript_does(
+    number: int, text: str | None
+):
+    assert number_text(number) == text
 
 
 @pytest.mark.parametrize(("key", "code"), [("quantity", "invalid_quantity"), ("orderId", "invalid_order_id")])

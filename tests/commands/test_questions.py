@@ -46,7 +46,12 @@ def test_the_user_is_named_by_user_id_else_by_the_message(entry: StreamEntry):
 
 
 @pytest.mark.parametrize(
-    "entry", [envelope("getCloseOrders", message=123), flat(function="getCloseOrders", message="123")]
+    "entry",
+    [
+        envelope("getCloseOrders", message=123),
+        envelope("getCloseOrders", userId=123.0),
+        flat(function="getCloseOrders", message="123"),
+    ],
 )
 def test_a_number_names_the_user_of_that_text(entry: StreamEntry):
     assert command(entry).user_id == "123"
@@ -114,7 +119,9 @@ def test_the_limit_is_a_whole_number_and_1000_at_most(limit: Any, orders: int):
     "limit", [0, -1, 0.5, 10.5, "0", "abc", "10 orders", "1_0", True, [], {}, float("inf"), float("nan")]
 )
 def test_a_limit_that_is_none_is_an_error(limit: Any):
-    assert ask(userId="u-1", limit=limit) == PLAIN._replace(user_id=None, error="invalid_limit")
+    assert ask(userId="u-1", limit=limit, requestId="r-1") == PLAIN._replace(
+        user_id=None, request_id="r-1", error="invalid_limit"
+    )
 
 
 @pytest.mark.parametrize("detail", [True, "true"])
@@ -152,9 +159,10 @@ def test_a_cursor_that_was_never_given_out_is_an_error(cursor: Any):
 
 
 def test_options_at_the_top_level_go_before_those_in_the_message():
-    assert ask(message={"userId": "u-1", "limit": 5, "detail": False}, limit=7, detail=True) == PLAIN._replace(
-        limit=7, detail=True
-    )
+    message = {"userId": "u-1", "limit": 5, "detail": False}
+
+    assert ask(message=message, limit=7, detail=True) == PLAIN._replace(limit=7, detail=True)
+    assert ask(message=message, limit="", detail=None) == PLAIN._replace(limit=5)
 
 
 def test_a_flat_question_says_the_same_as_an_envelope():

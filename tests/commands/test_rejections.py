@@ -5,6 +5,9 @@ from typing import Any
 import pytest
 
 from dbstorage.commands.rejections import rejected, shown
+from dbstorage.wire.entry import StreamEntry
+from tests.commands.closed_orders import message_with
+from tests.wire.entries import command, envelope, rejection_of
 
 
 def test_a_rejection_names_the_field_the_value_and_what_is_accepted():
@@ -12,6 +15,75 @@ def test_a_rejection_names_the_field_the_value_and_what_is_accepted():
 
     assert rejection.code == "invalid_stop_loss"
     assert str(rejection) == 'stopLoss is "12abc"; expected a finite number.'
+
+
+ID = "text of 1 to 255 characters"
+EMAIL = "text of 1 to 320 characters"
+NUMBER = "a finite number or the text of one"
+TIME = (
+    "an ISO 8601 time such as 2025-01-31T12:00:00.000Z or a number of milliseconds since 1970, in the years 1 to 9999"
+)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told", "expected"),
+    [
+        ("orderId", ["o-1"], "a list", ID),
+        ("orderId", "", '""', ID),
+        ("orderId", "x" * 256, f'"{"x" * 40}…"', f"{ID}, not 256"),
+        ("userId", "a\0", r'"a\x00"', f"{ID} without a NUL character"),
+        ("userId", "\ud800", r'"\ud800"', f"{ID} without lone surrogates"),
+        ("symbol", "doge", '"doge"', "btc, sol or eth"),
+        ("type", 1, "1", "buy or sell"),
+        ("leverage", 2**31, "2147483648", "a whole number of at most 32 bits, or the text of one"),
+        ("quantity", "12abc", '"12abc"', NUMBER),
+        ("takeProfit", True, "true", NUMBER),
+        ("stippage", {"set": 1}, "an object", NUMBER),
+        ("slippage", False, "false", NUMBER),
+        ("openTime", "now", '"now"', TIME),
+        ("openTime", "2025-02-30", '"2025-02-30"', TIME),
+        ("closeTime", None, "missing", TIME),
+    ],
+)
+def test_a_wrong_field_of_an_order_is_told_in_a_sentence(key: str, value: Any, told: str, expected: str):
+    rejection = rejection_of(command, envelope("createCloseOrder", message=message_with(key, value)))
+
+    assert str(rejection) == f"{key} is {told}; expected {expected}."
+
+
+@pytest.mark.parametrize(
+    ("email", "told", "expected"),
+    [
+        (7, "7", EMAIL),
+        ("", '""', EMAIL),
+        ("x" * 321, f'"{"x" * 40}…"', f"{EMAIL}, not 321"),
+        ("\0", r'"\x00"', f"{EMAIL} without a NUL character"),
+    ],
+)
+def test_so_is_a_wrong_email(email: Any, told: str, expected: str):
+    rejection = rejection_of(command, envelope("createUser", userId="u-1", userEmail=email))
+
+    assert str(rejection) == f"userEmail is {told}; expected {expected}."
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        (envelope("createCloseOrder"), "The message of createCloseOrder is missing; expected the order, an object."),
+        (
+            envelope("createCloseOrder", message="o"),
+            'The message of createCloseOrder is "o"; expected the order, an object.',
+        ),
+        (
+            envelope("createUser", message="u"),
+            'The message of createUser is "u"; expected userId and userEmail in an object.',
+        ),
+        (envelope("drop"), 'function is "drop"; expected createCloseOrder, createUser or getCloseOrders.'),
+        (envelope(7), "function is 7; expected createCloseOrder, createUser or getCloseOrders."),
+    ],
+)
+def test_so_is_what_is_no_command(entry: StreamEntry, sentence: str):
+    assert str(rejection_of(command, entry)) == sentence
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,9 @@ def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("far_from_utc")
-def test_a_time_without_offset_is_utc_wherever_the_worker_runs():
+def test_a_time_means_the_same_wherever_the_worker_runs():
     assert utc_milliseconds("openTime", "2026-05-05T00:35:14") == "2026-05-05T00:35:14.000"
+    assert utc_milliseconds("openTime", "2026-05-05T00:35:14+01:00") == "2026-05-04T23:35:14.000"
     assert utc_milliseconds("openTime", 1777941314283) == "2026-05-05T00:35:14.283"
 
 

@@ -62,6 +62,7 @@ def test_an_unusable_email_is_rejected(email: Any):
     [
         ({}, "invalid_user_id"),
         ({"message": None}, "invalid_user_id"),
+        ({"message": ""}, "invalid_user_id"),
         ({"message": {}}, "invalid_user_id"),
         ({"message": {"userId": "u-1"}}, "invalid_user_email"),
         ({"message": {"userEmail": "a@b.c"}}, "invalid_user_id"),
@@ -71,6 +72,7 @@ def test_an_unusable_email_is_rejected(email: Any):
         ({"message": {"userId": [], "userEmail": "a@b.c"}, "userId": "u-1"}, "invalid_user_id"),
         ({"message": {"userId": "u-1", "userEmail": 0}, "userEmail": "a@b.c"}, "invalid_user_email"),
         ({"message": "text"}, "invalid_entry"),
+        ({"message": "text", "userId": "", "userEmail": ""}, "invalid_entry"),
         ({"message": 7}, "invalid_entry"),
         ({"message": True}, "invalid_entry"),
         ({"message": ["u-1"]}, "invalid_entry"),

@@ -1,4 +1,5 @@
 import json
+import re
 from itertools import pairwise
 
 import pytest
@@ -8,6 +9,12 @@ from hypothesis import strategies as st
 from dbstorage.errors import RejectedEntry
 from dbstorage.wire.entry import Layout, StreamEntry, decode
 from tests.wire.entries import ENTRY_ID, any_entry, envelope, flat, of_text, rejection_of, steady
+
+EXPECTED = r'; expected one object such as \{"function": "createUser", "message": \{…\}\}\.'
+NOT_JSON = rf"The entry is not JSON \([^\n]+\){EXPECTED}"
+TOO_DEEP = rf"The entry is not JSON \(it is nested too deeply\){EXPECTED}"
+NO_OBJECT = rf"The entry is JSON but not an object{EXPECTED}"
+NOT_UTF8 = r"The field {} is not UTF-8 text \(invalid start byte at byte {}\)\."
 
 
 def test_an_envelope_is_the_json_object_of_its_single_field():
@@ -74,6 +81,11 @@ def test_a_flat_message_is_json_or_a_bare_string(written: str, read: object):
     assert decode(flat(function="getCloseOrders", message=written)).body["message"] == read
 
 
+@pytest.mark.parametrize("written", ["u-1", '"u-1"', '{"userId":"u-1"}', "1e3", "null", ""])
+def test_any_other_flat_field_is_text_as_it_stands(written: str):
+    assert decode(flat(function="getCloseOrders", userId=written)).body["userId"] == written
+
+
 def test_flat_fields_that_nobody_needs_may_hold_anything():
     entry = flat(function="createUser", message=b'{"userId":"u-1"}', limit=b"\xff", note=b"\xff", requestId=b"\xff")
 
@@ -87,34 +99,49 @@ def test_a_flat_request_id_that_is_not_utf8_counts_as_absent():
 
 
 @pytest.mark.parametrize(
-    "entry",
+    ("entry", "reason"),
     [
-        pytest.param(StreamEntry(ENTRY_ID, []), id="no fields"),
-        pytest.param(of_text(""), id="empty"),
-        pytest.param(of_text("null"), id="null"),
-        pytest.param(of_text("[]"), id="list"),
-        pytest.param(of_text('"createUser"'), id="text"),
-        pytest.param(of_text("{"), id="cut off"),
-        pytest.param(of_text("{}{}"), id="two objects"),
-        pytest.param(of_text('\ufeff{"function":"createUser"}'), id="byte order mark"),
-        pytest.param(of_text("[" * 1_000_000), id="a megabyte of nesting"),
-        pytest.param(of_text('{"a":' * 200_000), id="a megabyte of nested objects"),
-        pytest.param(of_text('{"a":"\\ud800","b":' + "[" * 200_000), id="nesting behind a lone surrogate"),
-        pytest.param(of_text("9" * 5_000), id="a number of 5,000 digits"),
-        pytest.param(StreamEntry(ENTRY_ID, [b"message", b'{"function":"\xff"}']), id="broken UTF-8"),
-        pytest.param(StreamEntry(ENTRY_ID, [b"message", '{"a":1}'.encode("utf-16")]), id="UTF-16"),
-        pytest.param(flat(function=b"\xff"), id="flat: function is broken UTF-8"),
-        pytest.param(flat(function="createUser", message=b"\xff"), id="flat: message is broken UTF-8"),
-        pytest.param(flat(function="createUser", message=b'{"userId":"\xff"}'), id="flat: broken UTF-8 in JSON"),
-        pytest.param(flat(function="getCloseOrders", userId=b"\xff"), id="flat: userId is broken UTF-8"),
+        pytest.param(StreamEntry(ENTRY_ID, []), NOT_JSON, id="no fields"),
+        pytest.param(of_text(""), NOT_JSON, id="empty"),
+        pytest.param(of_text("null"), NO_OBJECT, id="null"),
+        pytest.param(of_text("[]"), NO_OBJECT, id="list"),
+        pytest.param(of_text('"createUser"'), NO_OBJECT, id="text"),
+        pytest.param(of_text("{"), NOT_JSON, id="cut off"),
+        pytest.param(of_text("{}{}"), NOT_JSON, id="two objects"),
+        pytest.param(of_text('\ufeff{"function":"createUser"}'), NOT_JSON, id="byte order mark"),
+        pytest.param(of_text("[" * 1_000_000), TOO_DEEP, id="a megabyte of nesting"),
+        pytest.param(of_text('{"a":' * 200_000), TOO_DEEP, id="a megabyte of nested objects"),
+        pytest.param(of_text('{"a":"\\ud800","b":' + "[" * 200_000), TOO_DEEP, id="nesting behind a lone surrogate"),
+        pytest.param(of_text("9" * 5_000), NO_OBJECT, id="a number of 5,000 digits"),
+        pytest.param(StreamEntry(ENTRY_ID, [b"message", b'{"function":"\xff"}']), NOT_JSON, id="broken UTF-8"),
+        pytest.param(StreamEntry(ENTRY_ID, [b"message", '{"a":1}'.encode("utf-16")]), NOT_JSON, id="UTF-16"),
+        pytest.param(flat(function=b"\xff"), NOT_UTF8.format("function", 0), id="flat: function is broken UTF-8"),
+        pytest.param(
+            flat(function="createUser", message=b"\xff"),
+            NOT_UTF8.format("message", 0),
+            id="flat: message is broken UTF-8",
+        ),
+        pytest.param(
+            flat(function="createUser", message=b'{"userId":"\xff"}'),
+            NOT_UTF8.format("message", 11),
+            id="flat: broken UTF-8 in JSON",
+        ),
+        pytest.param(
+            flat(function="getCloseOrders", userId=b"\xff"),
+            NOT_UTF8.format("userId", 0),
+            id="flat: userId is broken UTF-8",
+        ),
+        pytest.param(
+            flat(function="createUser", userId=b"\xff"), NOT_UTF8.format("userId", 0), id="flat: a createUser's userId"
+        ),
     ],
 )
-def test_an_entry_that_cannot_be_read_is_rejected(entry: StreamEntry):
+def test_an_entry_that_cannot_be_read_is_rejected(entry: StreamEntry, reason: str):
     with pytest.raises(RejectedEntry) as rejection:
         decode(entry)
 
     assert rejection.value.code == "invalid_entry"
-    assert str(rejection.value).isprintable()
+    assert re.fullmatch(reason, str(rejection.value))
 
 
 @pytest.mark.parametrize("function", ["null", "7", "[]", "{}", "true"])

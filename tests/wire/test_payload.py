@@ -24,6 +24,13 @@ def test_a_flat_entry_is_kept_as_a_resp_array_of_its_fields():
     )
 
 
+def test_an_entry_is_flat_wherever_its_function_stands():
+    entry = StreamEntry(ENTRY_ID, [b"userId", b"u-1", b"function", b"createUser"])
+
+    assert pack(entry)[0] is Layout.FLAT
+    assert pack(StreamEntry(ENTRY_ID, [b"message", b"function"]))[0] is Layout.ENVELOPE
+
+
 @steady
 @given(st.lists(st.tuples(st.binary(max_size=9), st.binary(max_size=20)), max_size=5))
 def test_a_flat_entry_comes_back_byte_for_byte(fields: list[tuple[bytes, bytes]]):
@@ -49,19 +56,25 @@ def _said(entry: StreamEntry) -> str:
 
 
 @pytest.mark.parametrize(
-    "payload",
+    ("payload", "expected"),
     [
-        b"",
-        b"*",
-        b"*x\r\n",
-        b"*1\r\n",
-        b"*1\r\n$3\r\nab\r\n",
-        b"*1\r\n$2\r\nabc\r\n",
-        b"*1\r\n$2\r\nab\n\n",
-        b"*1\r\n$2\r\nab\r\nc",
-        b"*-1\r\n",
+        (b"", "* and a number at byte 0 of the payload"),
+        (b"*", "* and a number at byte 0 of the payload"),
+        (b"*1", "* and a number at byte 0 of the payload"),
+        (b"*x\r\n", "* and a number at byte 0 of the payload"),
+        (b"*-1\r\n", "* and a number at byte 0 of the payload"),
+        (b"$1\r\n", "* and a number at byte 0 of the payload"),
+        (b"*1\r\n", "$ and a number at byte 4 of the payload"),
+        (b"*1\r\n*1\r\n", "$ and a number at byte 4 of the payload"),
+        (b"*1\r\n$10000000000\r\n", "$ and a number at byte 4 of the payload"),
+        (b"*1\r\n$9999999999\r\n", "the end of a field at byte 10000000016 of the payload"),
+        (b"*1\r\n$3\r\nab\r\n", "the end of a field at byte 11 of the payload"),
+        (b"*1\r\n$2\r\nabc\r\n", "the end of a field at byte 10 of the payload"),
+        (b"*1\r\n$2\r\nab\n\n", "the end of a field at byte 10 of the payload"),
+        (b"*1\r\n$2\r\nab\r\nc", "the payload to end at byte 12"),
     ],
 )
-def test_a_damaged_flat_payload_is_refused(payload: bytes):
-    with pytest.raises(ValueError, match=r"^expected "):
+def test_a_damaged_flat_payload_is_refused(payload: bytes, expected: str):
+    with pytest.raises(ValueError) as error:
         unpack(Layout.FLAT, payload, ENTRY_ID)
+    assert str(error.value) == f"expected {expected}"
