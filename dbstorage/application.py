@@ -11,6 +11,7 @@ from dbstorage.metrics.service_metrics import ServiceMetrics
 from dbstorage.metrics.step import MetricsStep
 from dbstorage.reader.step import StreamReaderStep
 from dbstorage.settings import LogFormat, Settings
+from dbstorage.worker.broker import register_broker_transport
 from dbstorage.worker.internals import EVENT_SERIALIZER, register_event_serializer
 
 #: Seconds after which a task taken by a worker that died is given to another; tasks take milliseconds.
@@ -33,6 +34,7 @@ def create_app(settings: Settings) -> DBStorage:
         include=["tasks.orders", "tasks.users", "tasks.history", "tasks.entries"],
     )
     register_event_serializer()
+    register_broker_transport()
     app.settings = settings
     app.metrics = ServiceMetrics()
     app.conf.update(configuration(settings))

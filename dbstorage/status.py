@@ -15,8 +15,8 @@ from dbstorage.keys import lease_key, worker_key
 from dbstorage.metrics.figures import StreamFigures, read_stream
 from dbstorage.owner import Owner
 from dbstorage.redis_access import redis_errors_explained
+from dbstorage.redis_connection import connect_redis
 from dbstorage.settings import Settings, without_password
-from dbstorage.storage.resources import connect_redis
 
 #: Unread entries that are counted one by one where Redis does not tell their number.
 MOST_COUNTED = 10_000

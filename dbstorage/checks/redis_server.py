@@ -8,8 +8,8 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from dbstorage.checks.finding import Finding, fine, problem, warning
+from dbstorage.redis_connection import connect_redis
 from dbstorage.settings import Settings, without_password
-from dbstorage.storage.resources import connect_redis
 
 OLDEST, NEWEST = (6, 2), (8, 99)
 SUPPORTED = "6.2 to 8"

@@ -8,7 +8,7 @@ from dbstorage.cli.settings import settings_for_command
 from dbstorage.cli.tables import print_table
 from dbstorage.commands.questions import HIGHEST_LIMIT
 from dbstorage.errors import DBStorageError
-from dbstorage.storage.resources import connect_redis
+from dbstorage.redis_connection import connect_redis
 from dbstorage.traffic.answers import ask_history
 from dbstorage.wire.received import ReceivedAnswer
 

@@ -20,8 +20,8 @@ from dbstorage.embedded.redis import EmbeddedRedis
 from dbstorage.embedded.running import DEFAULT_DIRECTORY, forget_servers, note_servers
 from dbstorage.embedded.supervisor import Supervisor
 from dbstorage.keys import worker_key
+from dbstorage.redis_connection import connect_redis
 from dbstorage.settings import Settings, load_settings, without_password
-from dbstorage.storage.resources import connect_redis
 
 REDIS_PORT = 6379
 POSTGRES_PORT = 5432

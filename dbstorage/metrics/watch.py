@@ -12,8 +12,8 @@ from dbstorage.database.engine import create_engine
 from dbstorage.database.sqlstate import Verdict, classify, describe
 from dbstorage.metrics.figures import TOUCH_FAILED, Figures, count_failed_tasks, read_stream
 from dbstorage.metrics.service_metrics import ServiceMetrics
+from dbstorage.redis_connection import connect_redis
 from dbstorage.settings import Settings
-from dbstorage.storage.resources import connect_redis
 
 logger = logging.getLogger("dbstorage.metrics")
 

@@ -6,10 +6,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from redis.backoff import NoBackoff
-from redis.connection import ConnectionPool
 from redis.exceptions import RedisError, ResponseError
-from redis.retry import Retry
+
+from dbstorage.redis_connection import connection_pool
 
 logger = logging.getLogger(__name__)
 
@@ -37,15 +36,7 @@ class HubConnection:
     """One connection; an error closes it and calls `on_lost` once, nothing is raised into the event loop."""
 
     def __init__(self, url: str, hub: Hub, on_lost: Callable[[str], None]) -> None:
-        self._pool = ConnectionPool.from_url(
-            url,
-            protocol=2,
-            socket_timeout=SOCKET_TIMEOUT,
-            socket_connect_timeout=SOCKET_TIMEOUT,
-            socket_keepalive=True,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-        )
+        self._pool = connection_pool(url, SOCKET_TIMEOUT)
         self._hub = hub
         self._on_lost = on_lost
         # redis-py types only a part of its connections.

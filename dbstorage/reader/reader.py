@@ -17,9 +17,9 @@ from dbstorage.reader.group import accepted, parse_consumers
 from dbstorage.reader.lease import give_up
 from dbstorage.reader.link import LATE_SECONDS
 from dbstorage.reader.session import Session, State
+from dbstorage.redis_connection import connect_redis, redis_error
 from dbstorage.settings import Ordering, Settings
 from dbstorage.storage.outcome import Outcome, Report, Status
-from dbstorage.storage.resources import connect_redis
 from dbstorage.wire.entry import StreamEntry
 from dbstorage.worker.internals import stop_worker, submit
 from dbstorage.worker.requests import StreamRequest
@@ -85,7 +85,7 @@ class StreamReader:
         if self.execution.stopping:
             return
         self.execution.stopping = True
-        self.redis_answers = self.session.answers and self._redis_answers_at_once()
+        self.redis_answers = self.session.answers and redis_error(self.settings.redis_url, LATE_SECONDS) is None
         self._cancel_timers()
         self.session.close()
         self.execution.drop_waiting()
@@ -230,13 +230,6 @@ class StreamReader:
         self.session.ask(listed, self.session.group.consumers(), needed=False)
 
     # Leaving
-
-    def _redis_answers_at_once(self) -> bool:
-        try:
-            with connect_redis(self.settings.redis_url, LATE_SECONDS) as redis:
-                return bool(redis.ping())
-        except (RedisError, OSError):
-            return False
 
     def _release(self, keep: set[str]) -> None:
         """Let other workers claim at once what this one will not finish."""

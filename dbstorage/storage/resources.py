@@ -5,20 +5,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from redis import Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from sqlalchemy import Connection, Engine
 
 from dbstorage.database.engine import autocommit, create_engine
 from dbstorage.database.shape import TableShape, inspect_shape
+from dbstorage.redis_connection import connect_redis
 from dbstorage.settings import Settings
 
 #: PostgreSQL plans for the average user: of one who has ten thousand orders it would gather and sort them all, instead
 #: of reading the first through the index. And it expects a hundred questions where there is one, which would make
 #: compiling the statement seem worth its time.
 SESSION_SETTINGS = {"enable_bitmapscan": "off", "enable_sort": "off", "jit": "off"}
-#: Seconds that a pool job waits for Redis; pausing is the main process's business.
-REDIS_TIMEOUT = 2.0
 
 
 @dataclass
@@ -52,19 +49,6 @@ class Resources:
         """After an outage: another server may answer."""
         self._shape = None
         self.engine.dispose()
-
-
-def connect_redis(url: str, timeout: float = REDIS_TIMEOUT) -> Redis:
-    """A client that fails fast: no retry of its own, so that an answer is never written twice unseen."""
-    return Redis.from_url(
-        url,
-        protocol=2,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        socket_keepalive=True,
-        retry=Retry(NoBackoff(), 0),
-        health_check_interval=0,
-    )
 
 
 _resources: tuple[int, Resources] | None = None

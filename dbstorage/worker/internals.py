@@ -5,13 +5,19 @@
 - `celery.worker.state.should_stop`: how a step ends its worker with an exit code of its own.
 - `EventDispatcher._group_buffer`, `buffer_limit` and `send(retry=)`: events leave in one message for a batch, and
   never hold up the event loop when the broker is frozen.
-- `inqW_fd` of a pool process: its pipe, which is too narrow for a batch.
+- The pool's list of its processes, which are killed when they do not end, and `inqW_fd` of each: its pipe, which is too
+  narrow for a batch.
 - `Consumer.ensure_connected`, `on_connection_error_before_connected` and `…_after_connected`: short pauses while the
   broker is away. `Consumer.stop`: the last moment before Celery forgets what its pool has not begun.
+- `worker_shutting_down` (documented) is sent by the handler of SIGTERM, whatever the main thread is waiting for.
 """
 
 import fcntl
 import logging
+import math
+import os
+import signal
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
@@ -19,27 +25,25 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 import orjson
-from celery import bootsteps
+from celery import bootsteps, signals
 from celery.app.events import Events
 from celery.events.dispatcher import EventDispatcher
 from celery.events.event import group_from
-from celery.utils.threads import bound_open_broker_sockets
 from celery.utils.time import utcoffset
 from celery.worker import state
 from celery.worker.consumer import Consumer
 from kombu.serialization import register
-from redis import Redis
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError, ResponseError
-from redis.retry import Retry
 
+from dbstorage.redis_connection import redis_error
+from dbstorage.worker.broker import give_up_broker
 from dbstorage.worker.requests import StreamRequest
 
 #: Longer than the statement timeout, and short enough for the worker to end within 10 seconds.
 DRAIN_SECONDS = 6.5
-#: Seconds that a stopping worker waits for each reply of a broker that does not answer.
-HURRIED_SOCKET_TIMEOUT = 0.2
-HURRIED_DRAIN_SECONDS = 1.0
+#: Seconds after SIGTERM when nothing is waited for any longer.
+END_SECONDS = 7.5
+#: A worker that stops does not wait for a broker that is silent for this long.
+SILENT_SECONDS = 0.5
 #: Seconds between two attempts at a broker that takes connections and refuses commands.
 REFUSED_PAUSE = 1.0
 #: What Linux lets anybody ask for.
@@ -100,10 +104,6 @@ class StoppableReader(Protocol):
     def busy(self) -> bool:
         """Whether a job of it is in the pool."""
 
-    @property
-    def redis_answers(self) -> bool:
-        """Whether it is worth while to wait for Redis."""
-
     def stop(self) -> None:
         """Give the pool nothing more."""
 
@@ -113,21 +113,41 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
 
     reader: StoppableReader | None = None
     _told_of_loss = False
+    _drained_by = math.inf
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        signals.worker_shutting_down.connect(self._prepare_stop)
+
+    def _prepare_stop(self, **_: Any) -> None:
+        """See to it that stopping comes to an end; called by the signal's handler, in the midst of anything."""
+        if self._drained_by < math.inf:
+            return
+        self._drained_by = time.monotonic() + DRAIN_SECONDS
+        end = threading.Timer(END_SECONDS, self._end)
+        end.daemon = True
+        end.start()
+        if self._redis_error(SILENT_SECONDS) is not None:
+            give_up_broker()
+
+    def _end(self) -> None:
+        give_up_broker()
+        if kill_processes(self.pool):
+            logger.warning("The pool did not end in time and was killed; what it had in hand stays pending.")
 
     def stop(self) -> None:
         """Stop; the event loop goes on turning until the jobs of the reader have come back.
 
         Celery forgets the jobs that no process has begun, and a process whose job was forgotten waits 30 s at its end.
         """
+        self._prepare_stop()
         if self.reader is not None:
             self.reader.stop()
-            deadline = time.monotonic() + DRAIN_SECONDS
-            if not self.reader.redis_answers:
-                self._hurry()
-                # Timers of kombu's turn with the loop, and each waits for Redis.
-                deadline = time.monotonic() + HURRIED_DRAIN_SECONDS
+            if not self.hub.readers:
+                # Celery left its loop because of a lost broker, and the loop forgot the pool as well.
+                self.pool.register_with_event_loop(self.hub)
             turns = self.hub.create_loop()
-            while self.reader.busy and time.monotonic() < deadline:
+            while self.reader.busy and time.monotonic() < self._drained_by:
                 try:
                     next(turns)
                 except (*self.connection_errors, OSError, StopIteration):
@@ -135,17 +155,10 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
                     turns = self.hub.create_loop()
         super().stop()
 
-    def _hurry(self) -> None:
-        # A dozen commands are still to come, and each would wait for a frozen Redis.
-        for connection in (self.connection, getattr(self.event_dispatcher, "connection", None)):
-            if connection is not None:
-                bound_open_broker_sockets(connection, HURRIED_SOCKET_TIMEOUT)
-        self.app.conf.broker_transport_options["socket_timeout"] = HURRIED_SOCKET_TIMEOUT
-
     def ensure_connected(self, connection: Any) -> Any:
         """Connect, however long it takes; SIGTERM is obeyed meanwhile."""
         # A single attempt of kombu's at a frozen Redis takes 15 s, in which nothing else is heard.
-        while (error := self._redis_error()) is not None:
+        while (error := self._redis_error(REFUSED_PAUSE)) is not None:
             self._broker_is_away(error, REFUSED_PAUSE)
             time.sleep(REFUSED_PAUSE / 4)
             state.maybe_shutdown()
@@ -156,22 +169,10 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
         self._connected_at = time.monotonic()
         return connection
 
-    def _redis_error(self) -> Exception | None:
+    def _redis_error(self, timeout: float) -> Exception | None:
         """Why a Redis broker does not answer; None where it does, or where the broker is another."""
-        url = self.app.settings.broker_url
-        if not url.startswith("redis"):
-            return None
-        try:
-            with Redis.from_url(
-                url, socket_timeout=REFUSED_PAUSE, socket_connect_timeout=REFUSED_PAUSE, retry=Retry(NoBackoff(), 0)
-            ) as redis:
-                redis.ping()
-        except ResponseError:
-            # It answers; what it refuses is for kombu to see.
-            return None
-        except (RedisError, OSError) as error:
-            return error
-        return None
+        url: str = self.app.settings.broker_url
+        return redis_error(url, timeout) if url.startswith("redis") else None
 
     def on_connection_error_before_connected(self, error: Exception) -> None:
         """Called when a broker that took the connection refused what came next, as a replica does."""
@@ -230,9 +231,23 @@ def look_for_dead_processes(pool: Any) -> None:
     pool.maintain_pool()
 
 
+def _processes(pool: Any) -> list[Any]:
+    """The processes of a prefork pool; other pools, and one that has ended, have none."""
+    return list(getattr(getattr(pool, "_pool", None), "_pool", ()))
+
+
+def kill_processes(pool: Any) -> bool:
+    """Send SIGKILL to all processes of the pool; False where there are none."""
+    processes = _processes(pool)
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+    return bool(processes)
+
+
 def widen_pipes(pool: Any) -> None:
     """Let a whole batch fit into the pipe to a pool process (Linux); else it goes through it in five pieces."""
-    for process in getattr(getattr(pool, "_pool", None), "_pool", ()):
+    for process in _processes(pool):
         with suppress(AttributeError, OSError):
             fcntl.fcntl(process.inqW_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
 

@@ -6,7 +6,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.chaos.conftest import Servers, scaled
+import pytest
+
+from tests.chaos.conftest import Servers, full_only, scaled
 from tests.chaos.traffic import Traffic
 from tests.service.platform import GROUP, STREAM, Platform, order, question, user
 from tests.service.worker import StartWorker
@@ -160,16 +162,60 @@ def test_an_answer_held_up_by_a_frozen_redis_is_not_given_late(
     assert platform.answers() == []
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        pytest.param(("-P", "threads"), marks=full_only),
+        pytest.param(("-P", "solo"), marks=full_only),
+    ],
+    ids=" ".join,
+)
 def test_sigterm_ends_the_worker_while_redis_is_frozen(
-    servers: Servers, platform: Platform, start_worker: StartWorker
+    options: tuple[str, ...], servers: Servers, platform: Platform, start_worker: StartWorker
 ) -> None:
-    """Slow (11 s): whatever is asked of Redis runs into its time limit first."""
-    worker = start_worker(**SETTINGS)
+    worker = start_worker("worker", *options, **SETTINGS)
     platform.send(user("u"), order("o", "u"))
     platform.wait_until_finished()
     with frozen(servers):
         threading.Event().wait(2)
         assert worker.stop(seconds=10) == 0
+
+
+def test_sigterm_while_redis_is_frozen_lets_the_batch_in_hand_be_stored(
+    servers: Servers, platform: Platform, start_worker: StartWorker
+) -> None:
+    """Slow (14 s): the pool process meets the frozen Redis as well, and the worker starts again."""
+    worker = start_worker(**SETTINGS)
+    platform.send(user("u"))
+    platform.wait_until_finished()
+    blocker = platform.hold_orders()
+    platform.send(order("o", "u"))
+    wait_until(lambda: platform.pending() == 1, "the order to be in hand")
+    with frozen(servers):
+        threading.Event().wait(1)
+        worker.terminate()
+        threading.Event().wait(2)
+        blocker.close()
+        assert worker.wait(seconds=8) == 0
+        assert "o" in platform.orders()
+    worker.start()
+    platform.wait_until_finished()
+    assert platform.failed("code") == []
+
+
+@full_only
+def test_sigterm_ends_both_workers_while_redis_is_frozen_for_long(
+    servers: Servers, platform: Platform, start_worker: StartWorker
+) -> None:
+    workers = [start_worker(name, **SETTINGS, TASK_EVENTS="all") for name in ("first", "second")]
+    Traffic(platform, 2_000).start().sent.wait(30)
+    with frozen(servers):
+        threading.Event().wait(15)
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            assert worker.wait(seconds=10) == 0
 
 
 def test_retries_survive_a_wiped_broker(platform: Platform, start_worker: StartWorker) -> None:

@@ -32,6 +32,22 @@ def test_sigterm_under_load_ends_within_ten_seconds(pool: str, platform: Platfor
     assert "Took up" not in worker.log or "run alone" not in worker.log
 
 
+def test_sigterm_ends_a_worker_whose_pool_process_does_not_stir(platform: Platform, start_worker: StartWorker) -> None:
+    """Slow (15 s): the process is given 7.5 s, and the worker starts again."""
+    worker = start_worker(**SETTINGS)
+    platform.send(user("u"), order("before", "u"))
+    platform.wait_until_finished()
+    for process in worker.pool_processes:
+        process.suspend()
+    platform.send(order("o", "u"))
+    wait_until(lambda: platform.pending() == 1, "the order to be in hand")
+    assert worker.stop(seconds=10) == 0
+    assert "was killed" in worker.log
+    worker.start()
+    platform.wait_until_finished()
+    assert platform.orders() == {"before": "u", "o": "u"}
+
+
 def pending(platform: Platform) -> list[dict[str, Any]]:
     """The group's pending entries."""
     return list(platform.redis.xpending_range(STREAM, GROUP, "-", "+", 10_000))
@@ -55,8 +71,7 @@ def test_what_was_read_ahead_is_taken_over_at_once(
     wait_until(lambda: len(platform.orders()) == 100, "all orders to be stored")
     assert time.monotonic() - began < 10
     platform.wait_until_finished()
-    assert first.process is not None
-    assert first.process.wait(10) == 0
+    assert first.wait(10) == 0
     assert second.alive
     assert platform.failed("code") == []
 

@@ -83,6 +83,10 @@ class Worker:
     def stop(self, seconds: float = 20) -> int:
         """SIGTERM and wait for the end; the exit code."""
         self.terminate()
+        return self.wait(seconds)
+
+    def wait(self, seconds: float = 20) -> int:
+        """Wait for the end of a worker that stops; the exit code."""
         assert self.process is not None
         return self.process.wait(seconds)
 

@@ -1,0 +1,82 @@
+"""Celery's connections to a Redis broker, which can be given up all at once.
+
+A worker that stops still has a dozen commands for its broker. Each would wait for a frozen Redis until its time is out.
+"""
+
+import errno
+import socket
+import threading
+from contextlib import suppress
+from typing import Any
+from weakref import WeakSet
+
+from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport.redis import Channel, MultiChannelPoller, Transport
+from redis.connection import Connection, SSLConnection
+
+_given_up = threading.Event()
+
+
+class BrokerConnection(Connection):
+    """Fails at once when the broker was given up, also where it is waiting for a reply."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
+        _connections.add(self)
+
+    def _connect(self) -> Any:
+        if _given_up.is_set():
+            raise ConnectionRefusedError(errno.ECONNREFUSED, "the worker stops, and the broker does not answer")
+        return super()._connect()  # type: ignore[no-untyped-call]
+
+    def hang_up(self) -> None:
+        """End whatever waits on this connection."""
+        if self._sock is not None:
+            with suppress(OSError):
+                self._sock.shutdown(socket.SHUT_RDWR)
+
+
+class TLSBrokerConnection(SSLConnection, BrokerConnection):
+    """The same with TLS."""
+
+
+_connections: WeakSet[BrokerConnection] = WeakSet()
+
+
+class BrokerChannel(Channel):
+    """Takes these connections instead of kombu's choice."""
+
+    connection_class = BrokerConnection
+    connection_class_ssl = TLSBrokerConnection
+
+
+class BrokerPoller(MultiChannelPoller):
+    """Lets the event loop turn without the broker."""
+
+    def on_poll_start(self) -> None:
+        """Called at every turn: connect what is to be watched, unless the broker was given up."""
+        if not _given_up.is_set():
+            super().on_poll_start()  # type: ignore[no-untyped-call]
+
+
+class BrokerTransport(Transport):
+    """Takes these channels."""
+
+    Channel = BrokerChannel
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
+        self.cycle: Any = BrokerPoller()  # type: ignore[no-untyped-call]
+
+
+def register_broker_transport() -> None:
+    """Let kombu take BrokerTransport for redis:// and rediss://."""
+    name = f"{BrokerTransport.__module__}:{BrokerTransport.__qualname__}"
+    TRANSPORT_ALIASES.update(redis=name, rediss=name)
+
+
+def give_up_broker() -> None:
+    """Let every command for the broker fail from now on, for the rest of this process's life."""
+    _given_up.set()
+    for connection in list(_connections):
+        connection.hang_up()

@@ -1,0 +1,51 @@
+"""A broker that does not answer is given up at once, by whatever waits for it."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from celery import Celery
+from redis.exceptions import ConnectionError
+
+from dbstorage.application import create_app
+from dbstorage.settings import load_settings
+from dbstorage.worker import broker
+
+
+@pytest.fixture
+def app(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Celery:
+    # Giving up is for the rest of a process's life; here it is for a test's.
+    monkeypatch.setattr(broker, "_given_up", threading.Event())
+    return create_app(load_settings({"REDIS_URL": redis_url, "DATABASE_URL": "postgresql://user@localhost/database"}))
+
+
+@pytest.fixture
+def client(app: Celery) -> Iterator[Any]:
+    """The Redis client of a channel."""
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        yield channel.client
+
+
+def test_what_waits_for_the_broker_fails_when_it_is_given_up(client: Any) -> None:
+    client.ping()
+    threading.Timer(0.2, broker.give_up_broker).start()
+    began = time.monotonic()
+    with pytest.raises(ConnectionError):
+        client.blpop("nothing", 30)
+    assert time.monotonic() - began < 30
+
+
+def test_a_broker_that_was_given_up_is_not_connected_to(client: Any) -> None:
+    broker.give_up_broker()
+    with pytest.raises(ConnectionError, match="the worker stops"):
+        client.ping()
+
+
+@pytest.mark.parametrize("url", ["redis://localhost", "rediss://localhost"])
+def test_every_redis_broker_can_be_given_up(url: str) -> None:
+    app = create_app(load_settings({"REDIS_URL": url, "DATABASE_URL": "postgresql://user@localhost/database"}))
+    channel_class = app.connection_for_read().transport.Channel
+    assert issubclass(channel_class.connection_class, broker.BrokerConnection)
+    assert issubclass(channel_class.connection_class_ssl, broker.BrokerConnection)
