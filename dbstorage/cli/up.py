@@ -1,8 +1,10 @@
 import os
+import shlex
 import signal
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -32,7 +34,9 @@ READY_TIMEOUT = 20.0
 WORKER_STOP_TIMEOUT = 12.0
 FLOWER_STOP_TIMEOUT = 5.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-#: The first user of examples/sample.jsonl.
+#: What `dbstorage generate` prints, in a checkout.
+SAMPLE = "examples/sample.jsonl"
+#: Its first user.
 SAMPLE_USER = "31fb56fa-12cf-4bee-a747-3852f1c75fdf"
 
 
@@ -98,7 +102,6 @@ def _start(supervisor: Supervisor, directory: Path, flower: bool) -> None:
     worker = CeleryProcess("The worker", ["worker"], environment, WORKER_STOP_TIMEOUT)
     supervisor.start(worker)
     _wait_until_ready(worker, load_settings(environment), port)
-    command = _command_name()
     _say(
         "\n".join(
             [
@@ -109,8 +112,7 @@ def _start(supervisor: Supervisor, directory: Path, flower: bool) -> None:
                 "",
                 "Send sample traffic and ask for a user's orders, in another terminal of this directory:",
                 "",
-                f"  {command} send examples/sample.jsonl",
-                f"  {command} history {SAMPLE_USER}",
+                *(f"  {line}" for line in _first_commands(directory)),
                 "",
             ]
         )
@@ -133,6 +135,16 @@ def _check_settings() -> None:
     """Say what is wrong with the other settings before anything is started."""
     embedded = {"REDIS_URL": "redis://localhost", "DATABASE_URL": "postgresql://localhost/dbstorage"}
     load_settings({**embedded, **{name: value for name, value in os.environ.items() if value.strip()}})
+
+
+def _first_commands(directory: Path) -> Iterator[str]:
+    """What a person may type next."""
+    command = _command_name()
+    if directory != DEFAULT_DIRECTORY:
+        # Only there commands find the servers by themselves.
+        yield f'eval "$({command} env --directory {shlex.quote(str(directory))})"'
+    yield f"{command} send {SAMPLE}" if Path(SAMPLE).exists() else f"{command} generate | {command} send -"
+    yield f"{command} history {SAMPLE_USER}"
 
 
 def _command_name() -> str:

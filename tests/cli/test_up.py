@@ -192,6 +192,10 @@ def test_a_server_of_ones_own_is_used_and_the_other_started(tmp_path: Path, redi
         assert servers["REDIS_URL"] == redis_server.url
         assert users(servers["DATABASE_URL"]) == []
         assert not (tmp_path / "elsewhere" / "redis").exists()
+        # What it proposes to type works elsewhere, too, and without the examples of a checkout.
+        assert re.search(
+            r'^  eval "\$\(\S+ env --directory elsewhere\)"\n  \S+ generate \| \S+ send -$', up.output, re.M
+        )
         assert up.end(signal.SIGINT) == 0
     assert redis_server.poll() is None
 
