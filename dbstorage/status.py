@@ -14,8 +14,8 @@ from dbstorage.failed_tasks.store import count_by_code
 from dbstorage.keys import lease_key, worker_key
 from dbstorage.metrics.figures import StreamFigures, read_stream
 from dbstorage.owner import Owner
-from dbstorage.redis_access import redis_errors_explained
 from dbstorage.redis_connection import connect_redis
+from dbstorage.redis_errors import redis_errors_explained
 from dbstorage.settings import Settings, without_password
 
 #: Unread entries that are counted one by one where Redis does not tell their number.

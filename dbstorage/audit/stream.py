@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from dbstorage.redis_access import is_not_there, redis_errors_explained
 from dbstorage.redis_connection import connect_redis
+from dbstorage.redis_errors import is_not_there, redis_errors_explained
 from dbstorage.settings import Settings
 from dbstorage.wire.entry import StreamEntry
 from dbstorage.wire.entry_id import entry_id_at, position_of
