@@ -79,7 +79,7 @@ def generated() -> Callable[[str], None]:
     return generate
 
 
-@pytest.fixture(scope="module", params=TABLES, ids="-".join)
+@pytest.fixture(scope="session", params=TABLES, ids="-".join)
 def prisma(
     request: pytest.FixtureRequest, generated: Callable[[str], None], postgres_server: EmbeddedPostgres
 ) -> Iterator[Prisma]:

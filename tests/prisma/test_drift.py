@@ -19,8 +19,9 @@ INDEXES_IN_PRISMA = """
 
 def test_prisma_sees_nothing_but_added_indexes(prisma: Prisma):
     assert set(prisma.migrate_diff("schema", "database")) == ADDED_INDEXES
-    assert {statement.split()[0] for statement in prisma.migrate_diff("database", "schema")} == {"DROP"}
-    assert all(statement.startswith("DROP INDEX ") for statement in prisma.migrate_diff("database", "schema"))
+    back = prisma.migrate_diff("database", "schema")
+    assert len(back) == len(ADDED_INDEXES)
+    assert all(statement.startswith("DROP INDEX ") for statement in back)
 
 
 def test_with_three_lines_more_in_its_schema_prisma_sees_no_difference(prisma: Prisma, tmp_path: Path):
