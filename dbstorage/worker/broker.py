@@ -1,9 +1,10 @@
-"""Celery's connections to a Redis broker, which can be given up all at once.
+"""Celery's way to a Redis broker: connections that can be given up all at once, and refusals told in a line.
 
 A worker that stops still has a dozen commands for its broker. Each would wait for a frozen Redis until its time is out.
 """
 
 import errno
+import logging
 import socket
 import threading
 from contextlib import suppress
@@ -13,6 +14,9 @@ from weakref import WeakSet
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport.redis import Channel, MultiChannelPoller, Transport
 from redis.connection import Connection, SSLConnection
+from redis.exceptions import ResponseError
+
+logger = logging.getLogger(__name__)
 
 _given_up = threading.Event()
 
@@ -49,14 +53,34 @@ class BrokerChannel(Channel):
     connection_class = BrokerConnection
     connection_class_ssl = TLSBrokerConnection
 
+    def maybe_refresh_binding_expiry(self) -> None:
+        """Called every second: keep the tables of queues that expire, where the broker allows it."""
+        try:
+            super().maybe_refresh_binding_expiry()  # type: ignore[no-untyped-call]
+        except ResponseError as error:
+            logger.debug("The broker refuses to keep its bindings, which is tried again: %s", error)
+
 
 class BrokerPoller(MultiChannelPoller):
-    """Lets the event loop turn without the broker."""
+    """Lets the event loop turn without the broker, and without a traceback every five seconds when that is full."""
+
+    _refused = False
 
     def on_poll_start(self) -> None:
         """Called at every turn: connect what is to be watched, unless the broker was given up."""
         if not _given_up.is_set():
             super().on_poll_start()  # type: ignore[no-untyped-call]
+
+    def maybe_restore_messages(self) -> None:
+        """Called by a timer: put tasks of lost workers back into their queue, where the broker allows it."""
+        try:
+            super().maybe_restore_messages()  # type: ignore[no-untyped-call]
+        except ResponseError as error:
+            if not self._refused:
+                logger.warning("The broker refuses to give back the tasks of lost workers; tried again: %s", error)
+            self._refused = True
+        else:
+            self._refused = False
 
 
 class BrokerTransport(Transport):

@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError
 from dbstorage.application import create_app
 from dbstorage.settings import load_settings
 from dbstorage.worker import broker
+from tests.service.platform import Platform
 
 
 @pytest.fixture
@@ -41,6 +42,22 @@ def test_a_broker_that_was_given_up_is_not_connected_to(client: Any) -> None:
     broker.give_up_broker()
     with pytest.raises(ConnectionError, match="the worker stops"):
         client.ping()
+
+
+def test_a_full_broker_is_told_of_once(app: Celery, platform: Platform, caplog: pytest.LogCaptureFixture) -> None:
+    with app.connection_for_read() as connection, connection.channel() as channel:
+        app.amqp.TaskConsumer(channel).consume()
+        poller = connection.transport.cycle
+        platform.redis.config_set("maxmemory", 1)
+        try:
+            for _ in range(3):
+                poller.maybe_restore_messages()
+        finally:
+            platform.redis.config_set("maxmemory", 0)
+        poller.maybe_restore_messages()
+    [line] = caplog.records
+    assert "maxmemory" in line.getMessage()
+    assert line.exc_info is None
 
 
 @pytest.mark.parametrize("url", ["redis://localhost", "rediss://localhost"])
