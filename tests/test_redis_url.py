@@ -31,6 +31,7 @@ def test_a_certificate_is_verified_unless_the_url_says_otherwise(url: str, read:
     ("url", "sentence"),
     [
         ("redis://:secret@cache/0?x=1", "REDIS_URL is 'redis://:***@cache/0': its option 'x' is not known"),
+        ("redis://cache/0?x=", "its option 'x' is not known"),
         ("redis://cache/0?socket_timeout=abc", "its option 'socket_timeout' is not known"),
         ("redis://cache/0?password=secret", "its option 'password' is not known"),
         ("redis://cache/0?ssl_cert_reqs=none", "or with rediss:// ssl_cert_reqs, ssl_ca_certs"),

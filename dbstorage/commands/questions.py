@@ -30,7 +30,7 @@ def history_question(body: dict[str, Any], history_limit: int) -> HistoryQuestio
     asked = asked_user(body)
     limit = _limit(_option(body, "limit"), history_limit)
     given_back = _option(body, "cursor")
-    cursor = None if given_back is None else decode_cursor(given_back)
+    cursor = decode_cursor(given_back)
     detail = _detail(_option(body, "detail"))
     if asked is None:
         error = "missing_user_id"

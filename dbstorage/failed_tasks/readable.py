@@ -51,7 +51,7 @@ def fields_of(payload: Payload) -> list[tuple[bytes, bytes]] | None:
         fields = unpack(payload.layout, payload.content, "").fields
     except ValueError:
         return None
-    return list(zip(fields[::2], fields[1::2], strict=False))
+    return list(zip(fields[::2], fields[1::2], strict=True))
 
 
 def _readable(value: bytes) -> str:
@@ -60,7 +60,7 @@ def _readable(value: bytes) -> str:
         json.loads(text)
     except (ValueError, RecursionError):
         return _text(value)
-    return _indent_json(text) if text.lstrip()[:1] in ("{", "[") else printable(text)
+    return _indent_json(text)
 
 
 def _text(value: bytes) -> str:
@@ -78,13 +78,14 @@ def _indent_json(text: str) -> str:
     depth = 0
     before = ""
     for part in _JSON_TOKEN.findall(text):
-        if part in "]}":
+        if part in ("]", "}"):
             depth -= 1
-            parts.append("" if before in "[{" else "\n" + _INDENT * depth)
-        elif before and before in "[{,":
+            if before not in ("[", "{"):
+                parts.append("\n" + _INDENT * depth)
+        elif before in ("[", "{", ","):
             parts.append("\n" + _INDENT * depth)
-        if part in "[{":
+        if part in ("[", "{"):
             depth += 1
         parts.append(": " if part == ":" else printable(part))
-        before = part if part in "[{,]}" else "value"
+        before = part
     return "".join(parts)

@@ -24,11 +24,13 @@ def pack(entry: StreamEntry) -> tuple[Layout, bytes]:
 def unpack(layout: Layout, payload: bytes, entry_id: str) -> StreamEntry:
     """The entry that was packed; an envelope comes back as one field `message`.
 
-    Raises ValueError where a flat payload is not a RESP array of bulk strings.
+    Raises ValueError where a flat payload is not a RESP array of names and values.
     """
     if layout is Layout.ENVELOPE:
         return StreamEntry(entry_id, [b"message", payload])
     count, position = _number(payload, 0, b"*")
+    if count % 2:
+        raise ValueError(f"expected names and values in pairs, not {count} fields in the payload")
     fields = []
     for _ in range(count):
         length, start = _number(payload, position, b"$")

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from urllib.parse import parse_qs
 
 import pytest
@@ -39,13 +40,24 @@ def test_who_names_a_task_sees_it_in_any_state():
 
 
 def test_the_filter_survives_paging_sorting_and_changing():
-    shown = view(code="a&b=c", user="<u>", state="all", sort="-code", page="7")
+    shown = view(code="a&b=c", user="<u>", ids="3,4", state="all", sort="-code", page="7", up_to="9")
+    shown_later = replace(shown.which, up_to=None)
     for query in (shown.query(page=8), shown.sorted_by(SortColumn.USER), shown.filter_query):
-        assert read_filter({name: [value.encode()] for name, value in parsed(query).items()}) == shown.which
+        assert read_filter({name: [value.encode()] for name, value in parsed(query).items()}) == shown_later
     assert parsed(shown.query(page=8))["page"] == "8"
     assert parsed(shown.query(user="x"))["page"] == "1"
+    assert "user" not in parse_qs(shown.query(user=""), keep_blank_values=True)
     assert parsed(shown.sorted_by(SortColumn.CODE))["sort"] == "code"
     assert parsed(view(sort="code").sorted_by(SortColumn.CODE))["sort"] == "-code"
+    assert parsed(view(sort="code").query())["sort"] == "code"
+
+
+def test_what_failed_after_somebody_looked_is_left_out():
+    assert view(code="c", up_to="17").which == Filter(states=OPEN_STATES, code="c", up_to=17)
+
+
+def test_a_page_is_a_whole_number():
+    assert (view().page, view(page="1").page, view(page="999999999").page) == (1, 1, 999_999_999)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +68,10 @@ def test_the_filter_survives_paging_sorting_and_changing():
         ("sort", "id; DROP", "sort is 'id; DROP'"),
         ("page", "0", "page is '0': expected a whole number from 1 on."),
         ("page", "-1", "page is '-1'"),
-        ("page", "9" * 30, "expected a whole number"),
+        ("page", "²", "page is '²': expected a whole number from 1 on."),
+        ("page", "1000000000", "page is '1000000000': expected a whole number from 1 on."),
+        ("page", "9" * 5000, "expected a whole number"),
+        ("size", "0", "size is '0': expected a whole number from 1 on."),
         ("size", "51", "size is 51: expected one of 25, 50, 100, 250, 500."),
         ("ids", "1,,2", "'' is not the id of a failed task"),
         ("text", "a\0b", "expected some text"),
@@ -69,5 +84,5 @@ def test_what_makes_no_sense_is_said_in_a_sentence(name: str, value: str, senten
 
 
 def test_bytes_that_are_no_text_are_said_too():
-    with pytest.raises(ValueError, match="not UTF-8"):
+    with pytest.raises(ValueError, match=r"^The address holds something that is not UTF-8\.$"):
         read_filter({"text": [b"\xff"]})

@@ -46,11 +46,12 @@ def test_indented_json_says_the_same(content: str):
 def test_what_is_no_json_is_shown_with_its_broken_bytes_escaped():
     assert envelope(b'{"a": \xff\x00\x1b[31m') == '{"a": \\xff\\x00\\x1b[31m'
     assert envelope(b"") == ""
+    assert envelope(b' "\xe2\x80\xae" ') == '"\\u202e"'
     assert envelope(b"[" * 100_000) == "[" * 100_000
 
 
 def test_a_flat_entry_is_shown_field_by_field():
-    payload = flat(b"function", b"createUser", b"message", b'{"userId":"u"}', b"extra\n", b"two\nlines\xff")
+    payload = flat(b"function", b"createUser", b"message", b'{"userId":"u"}', b"ex\xfftra\n", b"two\nlines\xff")
     assert (
         readable_payload(payload)
         == """function: createUser
@@ -58,19 +59,20 @@ message:
   {
     "userId": "u"
   }
-extra\\n:
+ex\\xfftra\\n:
   two
   lines\\xff"""
     )
     assert payload_for_json(payload) == [
         ["function", "createUser"],
         ["message", '{"userId":"u"}'],
-        ["extra\n", "two\nlines\\xff"],
+        ["ex\\xfftra\n", "two\nlines\\xff"],
     ]
 
 
 def test_a_flat_payload_that_was_damaged_is_shown_as_it_is():
     assert readable_payload(Payload(Layout.FLAT, b"*2\r\n$1")) == "*2\\r\n$1"
+    assert readable_payload(Payload(Layout.FLAT, b"*1\r\n$1\r\na\r\n")) == "*1\\r\n$1\\r\na\\r\n"
 
 
 def test_nothing_invisible_reaches_the_terminal():

@@ -87,6 +87,15 @@ def test_a_word_that_is_no_id_is_refused(word: str):
         Filter(ids=parse_ids([word]))
 
 
+def test_ids_are_whole_numbers_that_the_column_takes():
+    assert parse_ids(["17", "0", "9223372036854775807"]) == (17, 0, 2**63 - 1)
+    assert Filter(ids=(0, 2**63 - 1), up_to=2**63 - 1).selects
+    with pytest.raises(ValueError, match=r"^9223372036854775808 is not the id of a failed task"):
+        Filter(up_to=2**63)
+    with pytest.raises(ValueError, match=r"^'99999999999999999999' is not the id of a failed task"):
+        parse_ids(["9" * 20])
+
+
 def test_pages_follow_each_other_without_gap_or_repeat(connection: Connection):
     moments = [BASE + timedelta(seconds=number // 3) for number in range(10)]
     written = add(connection, *(record(last_failed_at=moment) for moment in moments))
