@@ -78,7 +78,7 @@ def test_the_stream_deleted_under_the_worker(platform: Platform, start_worker: S
 
 def test_another_type_under_the_streams_name_is_waited_out(platform: Platform, start_worker: StartWorker) -> None:
     worker = start_worker(**SETTINGS)
-    platform.redis.delete(STREAM)
+    # At once: a worker that reads while there is no stream at all would tell of that, and only of that.
     platform.redis.set(STREAM, "not a stream")
     wait_until(lambda: "WRONGTYPE" in worker.log, "the log to say what is wrong")
     platform.redis.delete(STREAM)
