@@ -65,6 +65,7 @@ class StreamReader:
         self._every(max(0.5, self.settings.claim_idle / 4), self._renew_claims)
         if self.settings.ordering is Ordering.PARALLEL:
             self._every(CLAIM_SECONDS, self._claim_idle)
+            self._every(CLEAN_SECONDS, self._look_for_strict_order)
         self._every(CLEAN_SECONDS, self._list_consumers)
 
     def pause(self) -> None:
@@ -208,6 +209,10 @@ class StreamReader:
     def _claim_idle(self) -> None:
         if self.execution.has_room:
             self.session.claim_idle()
+
+    def _look_for_strict_order(self) -> None:
+        if self.session.available:
+            self.session.look_for_strict_order()
 
     def _list_consumers(self) -> None:
         """Remove the consumers of workers that are gone and left nothing pending."""

@@ -85,6 +85,7 @@ class Session(RedisLink):
         self._count = min(FIRST_COUNT, settings.batch_size)
         # Between a read of pending entries and their delivery; nothing is read past them.
         self._taking_up = False
+        self._told_of_strict_order = False
 
     @property
     def available(self) -> bool:
@@ -141,6 +142,7 @@ class Session(RedisLink):
         limit = self.settings.response_maxlen
         self.ask(accepted, ("XTRIM", self.settings.response_stream, "MAXLEN", "~", limit), needed=False)
         if self.settings.ordering is Ordering.PARALLEL:
+            self.look_for_strict_order()
             self._recover()
         else:
             self._take_lease()
@@ -201,6 +203,21 @@ class Session(RedisLink):
             self.leads = False
             self._receiver.drop_waiting()
             raise RedisUnavailableError("the lease went to another worker")
+
+    def look_for_strict_order(self) -> None:
+        """In parallel order nobody holds the lease: tell once of a worker that does."""
+        if not self._told_of_strict_order:
+            self.ask(self._lease_seen, ("GET", lease_key(self.settings)), needed=False)
+
+    def _lease_seen(self, reply: Any) -> None:
+        other = Owner.parse((accepted(reply) or b"").decode())
+        # A worker that was restarted, or killed, just before may have left one.
+        if other is not None and other.node_name != self.owner.node_name and not other.is_dead_neighbour():
+            self._told_of_strict_order = True
+            logger.warning(
+                "%s reads the same stream with ORDERING=strict and this worker with ORDERING=parallel, so the order of "
+                "answers is not kept: give all workers of the group the same.", other.node_name,
+            )  # fmt: skip
 
     # Recovering and reading
 

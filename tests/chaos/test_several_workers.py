@@ -3,6 +3,8 @@
 import threading
 import time
 
+import pytest
+
 from tests.chaos.conftest import full_only, scaled
 from tests.chaos.traffic import Traffic
 from tests.service.platform import GROUP, STREAM, Platform, order, question, user
@@ -135,6 +137,16 @@ def test_an_older_create_user_never_overwrites_a_newer_one(platform: Platform, s
 
 
 @full_only
+@pytest.mark.parametrize(
+    "orderings", [("strict", "parallel"), pytest.param(("parallel", "strict"), marks=full_only)], ids=" then ".join
+)
+def test_workers_with_different_orderings_are_told_of(
+    orderings: tuple[str, str], platform: Platform, start_worker: StartWorker
+) -> None:
+    workers = {ordering: start_worker(ordering, **SETTINGS, ORDERING=ordering) for ordering in orderings}
+    wait_until(lambda: "with ORDERING=strict" in workers["parallel"].log, "the parallel worker to tell of the other")
+
+
 def test_consumers_of_workers_that_are_gone_are_removed(platform: Platform, start_worker: StartWorker) -> None:
     platform.redis.xgroup_create(STREAM, GROUP, "0", mkstream=True)
     platform.redis.xgroup_createconsumer(STREAM, GROUP, "gone@test")
