@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from dbstorage.database.url import parse_database_url
 from dbstorage.errors import SettingsError
-from dbstorage.settings import Ordering, TaskEvents, load_database_address, load_settings, without_password
+from dbstorage.settings import Ordering, Settings, TaskEvents, load_database_address, load_settings, without_password
 
 REQUIRED = {"REDIS_URL": "redis://cache", "DATABASE_URL": "postgresql://ann@db/trading"}
 FIELD = {"CELERY_BROKER_URL": "broker_url", "DBSTORAGE_STREAM": "command_stream"}  # else the name in lower case
@@ -22,12 +23,19 @@ def sentences(**environment: str) -> list[str]:
     return raised.value.sentences
 
 
+def test_what_is_not_set_has_its_default():
+    database = parse_database_url(REQUIRED["DATABASE_URL"])
+    expected = Settings(redis_url="redis://cache", broker_url="redis://cache", database=database)
+
+    assert load_settings(REQUIRED) == expected
+    assert load_settings({**REQUIRED, "ORDERING": "", "METRICS_PORT": " "}) == expected
+
+
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
         ("REDIS_URL", " redis://cache:6380/1\n", "redis://cache:6380/1"),
         ("REDIS_URL", "redis://[::1]/", "redis://[::1]/"),
-        ("CELERY_BROKER_URL", "", "redis://cache"),
         ("CELERY_BROKER_URL", "redis://other/2", "redis://other/2"),
         ("CELERY_BROKER_URL", "amqp://ann:pw@broker//shop", "amqp://ann:pw@broker//shop"),
         ("CELERY_BROKER_URL", "amqps://broker?heartbeat=5", "amqps://broker?heartbeat=5"),
@@ -37,7 +45,6 @@ def sentences(**environment: str) -> list[str]:
         ("CONSUMER_GROUP", "shop", "shop"),
         ("BATCH_SIZE", "1", 1),
         ("BATCH_SIZE", " 10000 ", 10_000),
-        ("BATCH_SIZE", " ", 500),
         ("ORDERING", "Parallel", Ordering.PARALLEL),
         ("CLAIM_IDLE", "1", 1.0),
         ("CLAIM_IDLE", "86400", 86_400.0),

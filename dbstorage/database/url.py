@@ -144,19 +144,20 @@ def _parameters(query: str) -> dict[str, str]:
 
 def _host_and_port(hosts: str, parameters: dict[str, str]) -> tuple[str | None, int | None]:
     """Return host and port; several hosts and the directory of a Unix socket stay among the parameters."""
-    found = [_host(part) for part in hosts.split(",")] if hosts else []
+    found = [_host(part) for part in hosts.split(",")]
     port_parameter = parameters.pop("port", "")
     ports = port_parameter.split(",") if port_parameter else [port for _, port in found]
     if any(port and not (port.isascii() and port.isdecimal() and 1 <= int(port) <= 65_535) for port in ports):
         raise ValueError("expected a port from 1 to 65535")
+    port = int(ports[0]) if ports[0] else None
     names = parameters.pop("host", "") or ",".join(name for name, _ in found)
+    if "," in names and any(ports):
+        parameters["port"] = ",".join(ports)
+        port = None
     if "," in names or "/" in names:
         parameters["host"] = names
-        if "," in names and any(ports):
-            parameters["port"] = ",".join(ports)
-            return None, None
-        return None, int(ports[0]) if ports and ports[0] else None
-    return names or None, int(ports[0]) if ports and ports[0] else None
+        return None, port
+    return names or None, port
 
 
 def _host(text: str) -> tuple[str, str]:

@@ -30,6 +30,9 @@ def parts(text: str) -> tuple[object, ...]:
         ("postgresql://ann%40home:p%40s%2F@localhost/tra%20ding", ("ann@home", "p@s/", "localhost", None, "tra ding")),
         ("postgresql://db?user=ann&password=pw&dbname=trading&port=5433", ("ann", "pw", "db", 5433, "trading")),
         ("postgresql://ann:pw@one/trading?host=other", ("ann", "pw", "other", None, "trading")),
+        ("postgresql://db:5432/trading?port=65535", (None, None, "db", 65_535, "trading")),
+        ("postgresql://ann:p@w@db/trading?sslrootcert=/etc/a@b/ca.pem", ("ann", "p@w", "db", None, "trading")),
+        ("postgresql://ann:pw@db?dbname=trading&sslrootcert=/a@b/c", ("ann", "pw", "db", None, "trading")),
         ("  postgresql://ann:pw@db_1/trading\n", ("ann", "pw", "db_1", None, "trading")),
     ],
 )  # fmt: skip
@@ -38,7 +41,23 @@ def test_the_parts_of_a_url_are_found(text, expected):
 
 
 @pytest.mark.parametrize(
-    "password", ["p@ss:w/rd#", "a?b", "a/b", "12/34", "100%", "50%25x%zz", "#", "a@b@c", "?", "/", "a&b=c", "p?w/x@y:z"]
+    "password",
+    [
+        "p@ss:w/rd#",
+        "a?b",
+        "a/b",
+        "12/34",
+        "100%",
+        "50%25x%zz",
+        "#",
+        "a@b@c",
+        "?",
+        "/",
+        "a&b=c",
+        "p?w/x@y:z",
+        "1?a=2",
+        "a://b",
+    ],
 )
 def test_a_password_that_is_not_encoded_is_found_where_that_can_be_decided(password):
     address = parse_database_url(f"postgresql://ann:{password}@db:5433/trading?application_name=a@b&schema=x")
@@ -86,6 +105,7 @@ def test_the_schema_is_public_unless_named_as_with_prisma():
     assert parse_database_url("postgresql://db/trading").search_path == "public"
     assert parse_database_url("postgresql://db/trading?schema=").search_path == "public"
     assert parse_database_url("postgresql://db/trading?options=-c%20search_path%3Dmine").search_path is None
+    assert parse_database_url("postgresql://db/trading?options=-csearch_path=mine").search_path is None
 
 
 def test_parameters_of_libpq_are_kept_and_all_others_dropped_by_name():
@@ -105,6 +125,9 @@ def test_parameters_of_libpq_are_kept_and_all_others_dropped_by_name():
         "connection_limit", "pool_timeout", "pgbouncer", "sslaccept", "statement_cache_size", "socket_timeout",
     )  # fmt: skip
     assert address.behind_pgbouncer
+    plain = parse_database_url("postgresql://db/trading?connect_timeout=99999")
+    assert (plain.parameters, plain.dropped, plain.behind_pgbouncer) == ((("connect_timeout", "99999"),), (), False)
+    assert parse_database_url("postgresql://db/trading").dropped == ()
 
 
 def test_a_certificate_without_a_key_is_prismas_and_dropped():
@@ -117,16 +140,20 @@ def test_a_certificate_without_a_key_is_prismas_and_dropped():
 
 
 @pytest.mark.parametrize(
-    ("text", "query"),
+    ("text", "port", "query"),
     [
-        ("postgresql://ann@localhost/trading?host=/var/run/postgresql", {"host": "/var/run/postgresql"}),
-        ("postgresql://%2Fvar%2Frun/trading", {"host": "/var/run"}),
-        ("postgresql://one:5432,two:5433/trading", {"host": "one,two", "port": "5432,5433"}),
-        ("postgresql://one,two/trading", {"host": "one,two"}),
+        ("postgresql://ann@localhost/trading?host=/var/run/postgresql", None, {"host": "/var/run/postgresql"}),
+        ("postgresql://ann@localhost:5433/trading?host=/var/run", 5433, {"host": "/var/run"}),
+        ("postgresql://%2Fvar%2Frun/trading", None, {"host": "/var/run"}),
+        ("postgresql://one:5432,two:5433/trading", None, {"host": "one,two", "port": "5432,5433"}),
+        ("postgresql:///trading?host=one,two&port=5432,5433", None, {"host": "one,two", "port": "5432,5433"}),
+        ("postgresql://[::1],[::2]:5433/trading", None, {"host": "::1,::2", "port": ",5433"}),
+        ("postgresql://one,two/trading", None, {"host": "one,two"}),
     ],
 )
-def test_sockets_and_several_hosts_stay_libpqs_business(text, query):
-    assert parse_database_url(text).url.query == query
+def test_sockets_and_several_hosts_stay_libpqs_business(text, port, query):
+    url = parse_database_url(text).url
+    assert (url.host, url.port, url.query) == (None, port, query)
 
 
 @pytest.mark.parametrize(
@@ -141,6 +168,7 @@ def test_sockets_and_several_hosts_stay_libpqs_business(text, query):
         ("postgresql://ann:pw@db:65536/trading", "expected a port from 1 to 65535"),
         ("postgresql://db/trading?sslmode=yes", f"sslmode is 'yes'; expected one of {', '.join(SSL_MODES)}"),
         ("postgresql://db/trading?connect_timeout=soon", "connect_timeout is 'soon'; expected whole seconds"),
+        ("postgresql://db/trading?connect_timeout=100000", "connect_timeout is '100000'; expected whole seconds"),
         ("postgresql://db/trading?application_name=a%00b", "expected no control characters"),
         ("postgresql://ann:%ff@db/trading", "expected percent-encoded text to be UTF-8"),
     ],
