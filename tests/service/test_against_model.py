@@ -16,6 +16,8 @@ from tests.waiting import wait_until
 
 #: Every question is younger than this when its turn comes, and none of the answers is trimmed away.
 SETTINGS = {"QUERY_TTL": "3600", "RESPONSE_MAXLEN": "1000000", "USER_WAIT": "2"}
+#: A worker that is alone keeps the order in both.
+ORDERINGS = ("strict", "parallel")
 STORED = """SELECT "orderId", person.email, symbol, type, quantity, leverage, "stopLoss", "openPrice",
     to_char("closeTime", 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'), "profitLoss"
     FROM "Orders" JOIN "User" AS person ON person."userID" = "userId" ORDER BY "closeTime" DESC, "Orders".id DESC"""
@@ -167,7 +169,8 @@ def disturb(worker: Worker, dice: random.Random, over: threading.Event) -> None:
 @pytest.mark.parametrize("seed", range(1, scaled(2, 20) + 1))
 def test_a_quiet_service_does_what_the_model_does(seed: int, platform: Platform, start_worker: StartWorker) -> None:
     comparison = Comparison(platform, seed)
-    start_worker(BATCH_SIZE=comparison.dice.choice(["1", "7", "60", "500"]), **SETTINGS)
+    batch_size = comparison.dice.choice(["1", "7", "60", "500"])
+    start_worker(BATCH_SIZE=batch_size, ORDERING=ORDERINGS[seed % 2], **SETTINGS)
     comparison.send(comparison.inventor.commands(scaled(1_000, 3_000)))
     comparison.finish()
     comparison.compare()
@@ -182,7 +185,8 @@ def test_a_service_that_is_killed_does_what_the_model_does(
 ) -> None:
     """Slow (20 s): a retry that died with its process is sent again after fifteen seconds."""
     comparison = Comparison(platform, seed)
-    worker = start_worker(BATCH_SIZE=comparison.dice.choice(["7", "60", "500"]), **SETTINGS)
+    batch_size = comparison.dice.choice(["7", "60", "500"])
+    worker = start_worker(BATCH_SIZE=batch_size, ORDERING=ORDERINGS[(seed + 1) % 2], **SETTINGS)
     over = threading.Event()
     disturber = threading.Thread(target=disturb, args=(worker, random.Random(seed), over))
     disturber.start()
