@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from dbstorage.commands.cursor import Cursor, encode_cursor
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.database.shape import TableShape
-from dbstorage.wire.response import order_as_answered
+from dbstorage.wire.response import ANSWERED_COLUMNS, DETAIL_COLUMNS, order_as_answered
 
 #: Rows of one statement at most, so that a batch of long questions does not fill the process's memory.
 ROWS_AT_ONCE = 10_000
@@ -21,22 +21,10 @@ NEWEST_ORDER = Cursor("infinity", "")
 #: How a time is answered, in the words of PostgreSQL's to_char: 2025-01-31T12:00:00.007Z.
 TIME = 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'
 
-ASKED = (
-    "orderId",
-    "symbol",
-    "type",
-    "quantity",
-    "openPrice",
-    "closePrice",
-    "openTime",
-    "closeTime",
-    "profitLoss",
-)
-DETAIL = ("leverage", "takeProfit", "stopLoss", "stippage")
 TIMES = ("openTime", "closeTime")
 #: Rows begin with the question's number and the order's key.
 KEY, ORDER = 1, 2
-CLOSE_TIME = ORDER + ASKED.index("closeTime")
+CLOSE_TIME = ORDER + ANSWERED_COLUMNS.index("closeTime")
 
 
 class Page(NamedTuple):
@@ -89,7 +77,9 @@ def _page(rows: list[Any], limit: int) -> Page:
 
 
 def _columns(shape: TableShape, detail: bool) -> tuple[str, ...]:
-    return ASKED + (DETAIL + (("closeReason",) if shape.has_close_reason else ()) if detail else ())
+    if not detail:
+        return ANSWERED_COLUMNS
+    return ANSWERED_COLUMNS + (DETAIL_COLUMNS if shape.has_close_reason else DETAIL_COLUMNS[:-1])
 
 
 @lru_cache(maxsize=64)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbstorage.wire.entry import Layout
-from dbstorage.wire.response import Answer, encode_answer, order_as_answered
+from dbstorage.wire.response import ANSWERED_COLUMNS, Answer, encode_answer, order_as_answered
 from tests.wire.entries import steady
 
 OPEN_TIME = "2025-01-31T12:00:00.000Z"
@@ -28,6 +28,7 @@ ORDER = {
 
 def test_an_order_is_answered_with_ten_keys_in_the_order_of_the_contract():
     assert list(order_as_answered(ROW).items()) == list(ORDER.items())
+    assert order_as_answered(ROW) == dict(zip(ANSWERED_COLUMNS, ROW, strict=True)) | {"status": "closed"}
 
 
 def test_detail_adds_four_keys():
