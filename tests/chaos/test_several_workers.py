@@ -120,8 +120,9 @@ def test_in_parallel_order_a_question_sees_the_writes_before_it(platform: Platfo
     for number in range(scaled(40, 200)):
         platform.send(order(f"o-{number}", "u"), question("u", f"q-{number}", limit=1000))
     platform.wait_until_finished()
+    answers = {answer["requestId"]: answer for answer in platform.answers()}
     for number in range(scaled(40, 200)):
-        assert f"o-{number}" in {item["orderId"] for item in platform.answer_to(f"q-{number}")["orders"]}
+        assert f"o-{number}" in {item["orderId"] for item in answers[f"q-{number}"]["orders"]}
 
 
 def test_an_older_create_user_never_overwrites_a_newer_one(platform: Platform, start_worker: StartWorker) -> None:
