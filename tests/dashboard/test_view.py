@@ -68,6 +68,7 @@ def test_a_page_is_a_whole_number():
         ("sort", "id; DROP", "sort is 'id; DROP'"),
         ("page", "0", "page is '0': expected a whole number from 1 on."),
         ("page", "-1", "page is '-1'"),
+        ("page", "x", "page is 'x': expected a whole number from 1 on."),
         ("page", "²", "page is '²': expected a whole number from 1 on."),
         ("page", "1000000000", "page is '1000000000': expected a whole number from 1 on."),
         ("page", "9" * 5000, "expected a whole number"),
