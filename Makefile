@@ -34,7 +34,7 @@ test-lowest: | $(BIN)/pip  ## Run the core tests with the lowest versions that p
 	.venv/lowest/bin/python -m pytest $(PARALLEL) $(CORE)
 
 chaos: $(INSTALLED)  ## Kill, stop and cut at full length; `make test` does it in a short form.
-	CHAOS=full $(BIN)/python -m pytest tests/chaos
+	CHAOS=full $(BIN)/python -m pytest tests/chaos tests/service/test_against_model.py
 
 mutants: .venv/mutants/installed  ## Change the pure rooms in every way and tell which changes no test notices.
 	nice .venv/mutants/bin/mutmut run --max-children 1
