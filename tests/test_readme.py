@@ -14,7 +14,8 @@ README = (CHECKOUT / "README.md").read_text()
 #: They make .venv and run these very tests, or need Docker: `.ci/run` and tests/deploy see to them.
 COVERED_ELSEWHERE = ("make run", "make test", "docker compose up")
 #: Commands that serve until they are stopped, and what they print when they do.
-SERVING = {"celery -A dbstorage worker": " ready.", "celery -A dbstorage flower": "Visit me at"}
+#: Flower says where to visit it before it has started all its threads; ended just then, it does not end.
+SERVING = {"celery -A dbstorage worker": " ready.", "celery -A dbstorage flower": "Connected to"}
 
 Block = list[str]
 
