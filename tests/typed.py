@@ -46,5 +46,8 @@ def serving(line: str, directory: Path, ready: str, **variables: str) -> Iterato
         yield
     finally:
         process.send_signal(signal.SIGTERM)
-        exit_code = process.wait(30)
+        try:
+            exit_code = process.wait(30)
+        finally:
+            process.kill()
     assert exit_code == 0, log_file.read_text()
