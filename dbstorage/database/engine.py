@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, CursorResult, Engine, event
 
 from dbstorage.database.url import DatabaseAddress
 
@@ -20,6 +21,12 @@ LIMITS: dict[str, int] = {
 
 #: Seconds that a thread waits while other threads of its process have all connections.
 POOL_TIMEOUT = 5.0
+
+#: Statements that a session keeps planned. Clients choose a limit of a thousand, and each is a statement of its own.
+KEPT_PLANS = 8
+
+#: The execution option of engines whose sessions belong to others between two transactions.
+SHARED_SESSIONS = "shared_sessions"
 
 
 def create_engine(
@@ -64,16 +71,21 @@ def create_engine(
         pool_pre_ping=ping,
     )
     if address.behind_pgbouncer:
+        engine.update_execution_options(**{SHARED_SESSIONS: True})
         _set_in_each_transaction(engine, settings)
     return engine
 
 
 @contextmanager
-def autocommit(engine: Engine) -> Iterator[Connection]:
-    """A connection that commits each statement by itself: two round trips less for one that only reads.
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A connection for statements that only read, each by itself: without BEGIN and COMMIT, two round trips less.
 
-    Not for behind PgBouncer, where settings live in transactions.
+    Behind PgBouncer it is a transaction all the same, in which the settings live.
     """
+    if _has_shared_sessions(engine):
+        with engine.begin() as connection:
+            yield connection
+        return
     with engine.connect() as connection:
         driver = connection.connection.dbapi_connection
         assert driver is not None
@@ -81,9 +93,27 @@ def autocommit(engine: Engine) -> Iterator[Connection]:
         driver.autocommit = True
         try:
             yield connection
-        finally:
-            if not driver.closed:
-                driver.autocommit = False
+        except BaseException:
+            # The next one begins anew, should the error have come from what this session keeps.
+            connection.invalidate()
+            raise
+        driver.autocommit = False
+
+
+def execute_prepared(connection: Connection, statement: str, parameter: str) -> CursorResult[Any]:
+    """Run a statement with one text for its `%s`; the session keeps its plan, for the first KEPT_PLANS statements."""
+    names: dict[str, str] = connection.info.setdefault("prepared", {})
+    if _has_shared_sessions(connection) or (statement not in names and len(names) == KEPT_PLANS):
+        return connection.exec_driver_sql(statement, (parameter,))
+    if statement not in names:
+        name = f"dbstorage_{len(names)}"
+        connection.exec_driver_sql(f"PREPARE {name} (text) AS {statement.replace('%s', '$1')}")
+        names[statement] = name
+    return connection.exec_driver_sql(f"EXECUTE {names[statement]} (%s)", (parameter,))
+
+
+def _has_shared_sessions(bind: Engine | Connection) -> bool:
+    return bool(bind.get_execution_options().get(SHARED_SESSIONS))
 
 
 def _options(settings: dict[str, str]) -> str:

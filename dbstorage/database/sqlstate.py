@@ -26,6 +26,7 @@ VERDICTS: dict[str, Verdict] = {
     "23": Verdict.WRONG_ENTRY,  # integrity constraint violation
     "40001": Verdict.AGAIN,  # serialization failure
     "40P01": Verdict.AGAIN,  # deadlock detected
+    "0A000": Verdict.AGAIN,  # of what can happen here: a statement was prepared before its table was altered
     "08": Verdict.OUTAGE,  # connection exception
     "25006": Verdict.OUTAGE,  # read-only transaction: a standby, or a server in read-only mode
     "25P03": Verdict.OUTAGE,  # the server ended the session, idle in its transaction for too long

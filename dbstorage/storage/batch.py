@@ -14,7 +14,7 @@ from dbstorage.storage.answers import Answered, acknowledge_and_answer, older_pe
 from dbstorage.storage.outcome import ANSWERED, EXPIRED, Outage, Outcome, Report, Status
 from dbstorage.storage.resources import Resources
 from dbstorage.storage.segments import may_move_users, split_at_moves, user_writes
-from dbstorage.storage.transaction import BatchWriter, Refused, reading
+from dbstorage.storage.transaction import BatchWriter, Refused, without_transaction
 from dbstorage.storage.users import read_known_users
 from dbstorage.storage.work import Work, understand
 from dbstorage.wire.entry import StreamEntry
@@ -157,7 +157,7 @@ class Batch:
             return [works]
         users = user_writes(works)
         try:
-            known = reading(self.resources, lambda connection: read_known_users(connection, users))
+            known = without_transaction(self.resources, lambda connection: read_known_users(connection, users))
         except Refused as refused:
             raise DatabaseUnavailableError(refused.outcome.message) from refused
         return split_at_moves(works, known)
@@ -188,7 +188,7 @@ class Batch:
             return []
         commands = [work.command for work in questions if isinstance(work.command, HistoryQuestion)]
         try:
-            return reading(
+            return without_transaction(
                 self.resources,
                 lambda connection: history.read_pages(connection, self.resources.shape(connection), commands),
             )

@@ -6,7 +6,7 @@ from dbstorage.storage.answers import answer_call
 from dbstorage.storage.batch import UNAVAILABLE, answer_to
 from dbstorage.storage.outcome import ANSWERED, Outcome, Status
 from dbstorage.storage.resources import Resources
-from dbstorage.storage.transaction import BatchWriter, Refused, reading
+from dbstorage.storage.transaction import BatchWriter, Refused, without_transaction
 from dbstorage.storage.work import Work, understand_request
 from dbstorage.wire.entry import Request
 from dbstorage.wire.response import encode_answer
@@ -37,7 +37,7 @@ def _answer(resources: Resources, work: Work, question: HistoryQuestion) -> Outc
     if question.request_id is None:
         return NEEDS_REQUEST_ID
     try:
-        [page] = reading(
+        [page] = without_transaction(
             resources,
             lambda connection: history.read_pages(connection, resources.shape(connection), [question]),
         )

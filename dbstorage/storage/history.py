@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 
 from dbstorage.commands.cursor import Cursor, encode_cursor
 from dbstorage.commands.questions import HistoryQuestion
+from dbstorage.database.engine import execute_prepared
 from dbstorage.database.shape import TableShape
 from dbstorage.wire.response import ANSWERED_COLUMNS, DETAIL_COLUMNS, order_as_answered
 
@@ -55,7 +56,7 @@ def read_pages(connection: Connection, shape: TableShape, questions: Sequence[Hi
         statement = history_statement(shape, limit, detail)
         rows: list[list[Any]] = [[] for _ in indexes]
         # All at once: row by row costs twice as much.
-        for row in connection.exec_driver_sql(statement, (orjson.dumps(asked).decode(),)).fetchall():
+        for row in execute_prepared(connection, statement, orjson.dumps(asked).decode()).fetchall():
             rows[row[0]].append(row)
         for index, of_question in zip(indexes, rows, strict=True):
             pages[index] = _page(of_question, limit)

@@ -1,13 +1,12 @@
 """What a pool process holds: settings, one database engine, the tables' shape and one Redis client."""
 
 import os
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from redis import Redis
 from sqlalchemy import Connection, Engine
 
-from dbstorage.database.engine import autocommit, create_engine
+from dbstorage.database.engine import create_engine
 from dbstorage.database.shape import TableShape, inspect_shape
 from dbstorage.redis_connection import connect_redis
 from dbstorage.settings import Settings
@@ -26,14 +25,6 @@ class Resources:
     engine: Engine
     redis: Redis
     _shape: TableShape | None = field(default=None)
-
-    def transaction(self) -> AbstractContextManager[Connection]:
-        """A connection in a transaction that is committed at the end."""
-        return self.engine.begin()
-
-    def reading(self) -> AbstractContextManager[Connection]:
-        """A connection for statements that only read, each by itself."""
-        return self.engine.begin() if self.settings.database.behind_pgbouncer else autocommit(self.engine)
 
     def shape(self, connection: Connection) -> TableShape:
         """The tables' shape, read once; raises DatabaseNotReadyError until the database is migrated."""

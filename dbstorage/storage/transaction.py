@@ -8,6 +8,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from dbstorage.database.engine import reading
 from dbstorage.database.sqlstate import Verdict, classify, describe, lost_reference
 from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError
 from dbstorage.storage.failures import DATABASE_ERROR, Failed, first_failure, record
@@ -43,12 +44,12 @@ def in_transaction(resources: Resources, run: Callable[[Connection], Result]) ->
 
     Raises Refused, or DatabaseUnavailableError in an outage, which includes a database that is not migrated.
     """
-    return _run(resources, resources.transaction, run)
+    return _run(resources, resources.engine.begin, run)
 
 
-def reading(resources: Resources, run: Callable[[Connection], Result]) -> Result:
+def without_transaction(resources: Resources, run: Callable[[Connection], Result]) -> Result:
     """Run what only reads and may see each statement's own state of the tables; raises as `in_transaction`."""
-    return _run(resources, resources.reading, run)
+    return _run(resources, lambda: reading(resources.engine), run)
 
 
 def _run(

@@ -2,7 +2,8 @@ import psycopg2
 import pytest
 from sqlalchemy import Engine, event, exc, text
 
-from dbstorage.database.engine import autocommit, create_engine
+from dbstorage.database.engine import KEPT_PLANS, create_engine, execute_prepared, reading
+from dbstorage.database.sqlstate import Verdict, classify
 from dbstorage.database.url import parse_database_url
 
 
@@ -118,7 +119,7 @@ def test_a_dead_server_is_noticed_in_time(connect):
 def test_a_reading_connection_has_no_transaction_and_is_a_usual_one_afterwards(connect):
     engine = connect()
     transaction_id = text("SELECT pg_current_xact_id()")
-    with autocommit(engine) as connection:
+    with reading(engine) as connection:
         assert connection.scalar(transaction_id) != connection.scalar(transaction_id)
     with engine.begin() as connection:
         assert connection.scalar(transaction_id) == connection.scalar(transaction_id)
@@ -126,7 +127,43 @@ def test_a_reading_connection_has_no_transaction_and_is_a_usual_one_afterwards(c
 
 def test_a_reading_connection_that_is_cut_is_replaced(connect):
     engine = connect()
-    with pytest.raises(exc.OperationalError), autocommit(engine) as connection:
+    with pytest.raises(exc.OperationalError), reading(engine) as connection:
         connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
-    with autocommit(engine) as connection:
+    with reading(engine) as connection:
         assert connection.scalar(text("SELECT 1")) == 1
+
+
+@pytest.mark.parametrize("parameters", ["", "pgbouncer=true"])
+def test_a_prepared_statement_gives_what_it_gives_unprepared(parameters, connect):
+    engine = connect(parameters)
+    for _ in range(3):
+        with reading(engine) as connection:
+            assert execute_prepared(connection, "SELECT upper(%s)", "it's").scalar() == "IT'S"
+
+
+def test_only_so_many_statements_are_kept(connect):
+    with reading(connect()) as connection:
+        for number in range(2 * KEPT_PLANS):
+            assert execute_prepared(connection, f"SELECT {number} || %s", "!").scalar() == f"{number}!"
+        assert connection.scalar(text("SELECT count(*) FROM pg_prepared_statements")) == KEPT_PLANS
+
+
+def test_nothing_is_kept_in_a_session_of_others(connect):
+    with reading(connect("pgbouncer=true")) as connection:
+        execute_prepared(connection, "SELECT %s", "")
+        assert connection.scalar(text("SELECT count(*) FROM pg_prepared_statements")) == 0
+
+
+def test_a_statement_whose_table_was_altered_is_prepared_anew_after_one_error(connect):
+    engine = connect()
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE altered (value integer)"))
+    with reading(engine) as connection:
+        execute_prepared(connection, "SELECT * FROM altered WHERE %s <> ''", "")
+        connection.execute(text("ALTER TABLE altered ALTER value TYPE text"))
+    statement = "SELECT * FROM altered WHERE %s <> ''"
+    with pytest.raises(exc.NotSupportedError) as refused, reading(engine) as connection:
+        execute_prepared(connection, statement, "")
+    assert classify(refused.value) is Verdict.AGAIN
+    with reading(engine) as connection:
+        assert execute_prepared(connection, statement, "").all() == []
