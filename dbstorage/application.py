@@ -1,6 +1,7 @@
 """The Celery application for given settings; nothing is read from the environment here."""
 
 import gc
+import os
 from typing import Any
 
 from celery import Celery, signals
@@ -43,8 +44,7 @@ def create_app(settings: Settings) -> DBStorage:
     # A receiver of this signal is what keeps Celery from setting up logging its own way.
     signals.setup_logging.connect(lambda **_: set_up_logging(settings), weak=False)
     signals.celeryd_init.connect(prepare_worker, weak=False)
-    # Else the garbage collector writes to every page that pool processes share with the main one: 40 MB more in all.
-    signals.worker_init.connect(lambda **_: gc.freeze(), weak=False)
+    signals.worker_init.connect(prepare_pool, weak=False)
     return app
 
 
@@ -54,6 +54,20 @@ def prepare_worker(instance: Any, **_: Any) -> None:
     set_up_logging(settings)
     # Celery's banner is no line of JSON.
     instance.quiet = instance.quiet or settings.log_format is LogFormat.JSON
+
+
+def prepare_pool(**_: Any) -> None:
+    """Called before the pool's processes are forked."""
+    # Else the garbage collector writes to every page that they share with the main process: 40 MB more in all.
+    gc.freeze()
+    main_process = os.getpid()
+    signals.worker_process_init.connect(lambda **_: end_orphan(main_process), weak=False)
+
+
+def end_orphan(main_process: int) -> None:
+    """End this pool process if its worker is gone: killed before Celery could ask the system to tell of that."""
+    if main_process not in (os.getpid(), os.getppid()):
+        os._exit(1)
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
