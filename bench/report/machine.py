@@ -83,8 +83,14 @@ def _processor() -> str:
 
 def _revision() -> str:
     with suppress(OSError, subprocess.SubprocessError):
-        root = Path(__file__).resolve().parents[2]
-        return subprocess.run(
-            ["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, check=True, text=True, timeout=10
-        ).stdout.strip()
+        # What an earlier part of the same run has written is no change of what is measured.
+        changed = _git("status", "--porcelain", "--", ".", ":!bench/results")
+        return _git("describe", "--always") + ("-dirty" if changed else "")
     return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    root = Path(__file__).resolve().parents[2]
+    return subprocess.run(
+        ["git", *arguments], cwd=root, capture_output=True, check=True, text=True, timeout=10
+    ).stdout.strip()
