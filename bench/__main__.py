@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from bench.contenders.catalog import BARE_LOOP, CONTENDERS, SERVICE, SERVICE_FAILURES, Contender
-from bench.growth import run_batch_sizes, run_long, run_rows, run_workers
+from bench.growth import DEFAULT, run_batch_sizes, run_long, run_rows, run_workers
 from bench.growth_report import growth_report
 from bench.ingest import run_rounds
 from bench.ingest_report import ingest_report
@@ -141,7 +141,8 @@ def growth(
         machine = this_machine(servers)
         long = run_long(servers, entries, click.echo) if entries else None
         steps = {
-            "rows": run_rows(servers, rows, step_entries, rounds, click.echo),
+            "rows": run_rows(servers, DEFAULT, rows, step_entries, rounds, click.echo),
+            "rows-bare-loop": run_rows(servers, BARE_LOOP, rows, step_entries, rounds, click.echo),
             "workers": run_workers(servers, workers, step_entries, rounds, click.echo),
             "batch-size": run_batch_sizes(servers, batch_entries, rounds, click.echo),
         }

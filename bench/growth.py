@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from redis import Redis
 
-from bench.contenders.catalog import CONTENDERS, SERVICE
+from bench.contenders.catalog import CONTENDERS, SERVICE, Contender
 from bench.flower import Flower
 from bench.ingest import LOOK_FOR_END, START_SECONDS, IngestRun, run_contender
 from bench.processes import PYTHON, Processes, wait_for
@@ -93,16 +93,21 @@ def run_long(servers: Servers, entries: int, say: Callable[[str], None]) -> Long
 
 
 def run_rows(
-    servers: Servers, sizes: Sequence[int], entries: int, rounds: int, say: Callable[[str], None]
+    servers: Servers,
+    contender: Contender,
+    sizes: Sequence[int],
+    entries: int,
+    rounds: int,
+    say: Callable[[str], None],
 ) -> list[Step]:
     """Entries a second with so many orders in the table beforehand (the fastest of the rounds, smallest size first)."""
     traffic = closed_orders(entries, USERS)
     steps = []
     for size in sizes:
         say(f"Filling the table with {size:,} orders ...")
-        runs = [run_contender(servers, DEFAULT, traffic, size) for _ in range(rounds)]
+        runs = [run_contender(servers, contender, traffic, size) for _ in range(rounds)]
         steps.append(_fastest(size, runs))
-        say(f"{size:10,} rows before  {steps[-1].rate:9,.0f} orders/s")
+        say(f"{size:10,} rows before  {steps[-1].rate:9,.0f} orders/s  {contender.title}")
     return steps
 
 
