@@ -49,10 +49,10 @@ format: $(INSTALLED)  ## Mend format and style where that can be done by itself.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(INSTALLED)  ## Measure everything, in about a quarter of an hour; results go to bench/results.
+bench: $(INSTALLED)  ## Measure everything, in about twenty minutes; results go to bench/results.
 	$(BIN)/python -m bench all
 
-bench-full: $(INSTALLED)  ## The same with ten million orders in the table and more sizes of everything; takes an hour or two.
+bench-full: $(INSTALLED)  ## The same, longer and with more sizes of a batch; takes an hour or two.
 	$(BIN)/python -m bench all --full
 
 bench-quick: $(INSTALLED)  ## Compare the service with a bare loop, in less than a minute.

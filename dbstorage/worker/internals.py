@@ -10,6 +10,8 @@
 - `Consumer.ensure_connected`, `on_connection_error_before_connected` and `…_after_connected`: short pauses while the
   broker is away. `Consumer.stop`: the last moment before Celery forgets what its pool has not begun.
 - `worker_shutting_down` (documented) is sent by the handler of SIGTERM, whatever the main thread is waiting for.
+
+What is less public in kombu, below Celery, stands in `broker.py`; Flower's in `dashboard/internals.py`.
 """
 
 import fcntl
