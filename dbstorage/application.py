@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from typing import Any
 
 from celery import Celery, signals
@@ -67,7 +68,7 @@ def prepare_pool(**_: Any) -> None:
 def end_orphan(main_process: int) -> None:
     """End this pool process if its worker is gone: killed before Celery could ask the system to tell of that."""
     if main_process not in (os.getpid(), os.getppid()):
-        os._exit(1)
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
