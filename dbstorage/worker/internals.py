@@ -133,8 +133,10 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
             give_up_broker()
 
     def _end(self) -> None:
+        # The pool first: whatever becomes of the connections, the worker has to end.
+        killed = kill_processes(self.pool)
         give_up_broker()
-        if kill_processes(self.pool):
+        if killed:
             logger.warning("The pool did not end in time and was killed; what it had in hand stays pending.")
 
     def stop(self) -> None:
