@@ -10,14 +10,15 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from bench.contenders.catalog import BARE_LOOP, CONTENDERS, SERVICE, SERVICE_FAILURES, Contender
-from bench.growth import DEFAULT, run_batch_sizes, run_long, run_rows, run_workers
+from bench.contenders.catalog import BARE_LOOP, CONTENDERS, SERVICE, SERVICE_DEFAULT, SERVICE_FAILURES, Contender
+from bench.growth import run_batch_sizes, run_rows, run_workers
 from bench.growth_report import growth_report
 from bench.ingest import run_rounds
 from bench.ingest_report import ingest_report
 from bench.latency import POSTGRES_SETTINGS as LATENCY_SETTINGS
 from bench.latency import Scenario, measure_latency
 from bench.latency_report import latency_report
+from bench.long_run import run_long
 from bench.processes import EndedError, TooSlowError
 from bench.report.document import Report
 from bench.report.files import write_report
@@ -121,9 +122,7 @@ def latency(rows: int, seconds: float, rates: Sequence[int], questions: int, out
 @sizes_option("--workers", "1,2,3", "Workers in parallel order.")
 @sizes_option("--batches", "1,10,100,500,2000", "Entries in a batch.")
 @click.option("--step-entries", type=positive, default=50_000, show_default=True, help="Orders for all but --entries.")
-@click.option(
-    "--rounds", type=positive, default=2, show_default=True, help="Runs of each, of which the fastest counts."
-)
+@click.option("--rounds", type=positive, default=3, show_default=True, help="Runs of each, of which the median counts.")
 @output_option
 def growth(
     entries: int,
@@ -139,9 +138,10 @@ def growth(
     batch_entries = {size: step_entries if size >= 100 else max(1, step_entries // 20) for size in batches}
     with running_servers() as servers, _one_sentence():
         machine = this_machine(servers)
-        long = run_long(servers, entries, click.echo) if entries else None
+        in_turn = [SERVICE_DEFAULT, BARE_LOOP] * rounds if entries else []
+        long = [run_long(servers, contender, entries, click.echo) for contender in in_turn]
         steps = {
-            "rows": run_rows(servers, DEFAULT, rows, step_entries, rounds, click.echo),
+            "rows": run_rows(servers, SERVICE_FAILURES, rows, step_entries, rounds, click.echo),
             "rows-bare-loop": run_rows(servers, BARE_LOOP, rows, step_entries, rounds, click.echo),
             "workers": run_workers(servers, workers, step_entries, rounds, click.echo),
             "batch-size": run_batch_sizes(servers, batch_entries, rounds, click.echo),

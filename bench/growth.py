@@ -1,95 +1,39 @@
-"""What happens when there is more: entries, rows in the table, workers, entries in a batch."""
+"""What happens when there is more: rows in the table, workers, entries in a batch."""
 
 import os
 import signal
+import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
-from redis import Redis
-
-from bench.contenders.catalog import CONTENDERS, SERVICE, Contender
-from bench.flower import Flower
-from bench.ingest import LOOK_FOR_END, START_SECONDS, IngestRun, run_contender
+from bench.contenders.catalog import SERVICE, SERVICE_FAILURES, Contender
+from bench.ingest import LOOK_FOR_END, START_SECONDS, run_contender
+from bench.machine_speed import at_equal_speed
 from bench.processes import PYTHON, Processes, wait_for
 from bench.servers import Servers
 from bench.stream_progress import group_progress, last_entry_id
 from bench.traffic import closed_orders
 from bench.usage import ProcessGroup
-from bench.verification import WrongRowsError, verify_rows
-from dbstorage.wire.entry_id import parse_entry_id
+from bench.verification import verify_rows
 
 USERS = 500
-PARTS = 10
 #: Slower than this many entries a second, a run is given up.
 SLOWEST_RATE = 1_000
 WORKER = (PYTHON, "-m", "celery", "-A", "dbstorage", "worker")
-DEFAULT = CONTENDERS["service-failures"]
-
-
-@dataclass(frozen=True)
-class Part:
-    """A tenth of a long stream; memory in bytes at its end, PSS of all worker processes."""
-
-    seconds: float
-    rate: float
-    memory: int
-
-
-@dataclass(frozen=True)
-class LongRun:
-    """All tenths, and what became of Flower beside them."""
-
-    parts: list[Part]
-    flower: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One size of what grows, and the entries a second with it."""
+    """One size of what grows, and the entries a second with it (median of the rounds).
+
+    `equal_rate` is the same at equal machine speed, where the runs compared load the machine alike.
+    """
 
     size: int
     rate: float
-
-
-def run_long(servers: Servers, entries: int, say: Callable[[str], None]) -> LongRun:
-    """Let one worker with its default settings, and Flower beside it, empty a stream; look at each tenth of it.
-
-    Raises TooSlowError, EndedError, WrongRowsError where the number of rows is not right in the end.
-    """
-    each = entries // PARTS
-    say(f"Filling the stream with {each * PARTS:,} orders ...")
-    servers.reset([])
-    ends = []
-    with servers.redis() as redis:
-        for number in range(PARTS):
-            traffic = closed_orders(each, USERS, seed=number + 1)
-            servers.add_users(traffic.users)
-            servers.fill_stream(traffic.entries)
-            ends.append(parse_entry_id(last_entry_id(redis).decode()))
-        servers.settle()
-        with Processes(servers.directory, servers.environment) as processes:
-            flower = Flower.start(processes, redis)
-            processes.start(SERVICE, "long-worker", WORKER, LOG_LEVEL="WARNING")
-            worker = ProcessGroup(processes.pids()[SERVICE])
-            wait_for(lambda: group_progress(redis).begun, START_SECONDS, 0.002, processes, "The worker")
-            flower.watch()
-            moments = [(time.perf_counter(), worker.memory())]
-            for number, end in enumerate(ends, 1):
-                wait_for(lambda end=end: _passed(redis, end), each / SLOWEST_RATE, LOOK_FOR_END, processes, "A tenth")  # type: ignore[misc]
-                moments.append((time.perf_counter(), worker.memory()))
-                say(f"{number * each:9,} stored, {each / (moments[-1][0] - moments[-2][0]):9,.0f} orders/s")
-            findings = flower.findings()
-    rows = servers.query('SELECT count(*) FROM "Orders"')[0][0]
-    if rows != each * PARTS:
-        raise WrongRowsError(f"{rows:,} rows are stored instead of {each * PARTS:,}.")
-    parts = [
-        Part(round(after - before, 3), round(each / (after - before), 1), memory)
-        for (before, _), (after, memory) in pairwise(moments)
-    ]
-    return LongRun(parts, findings)
+    equal_rate: float | None = None
 
 
 def run_rows(
@@ -100,24 +44,32 @@ def run_rows(
     rounds: int,
     say: Callable[[str], None],
 ) -> list[Step]:
-    """Entries a second with so many orders in the table beforehand (the fastest of the rounds, smallest size first)."""
+    """Entries a second with so many orders in the table beforehand, all sizes in turn."""
     traffic = closed_orders(entries, USERS)
-    steps = []
-    for size in sizes:
+    in_turn = [size for _ in range(rounds) for size in sizes]
+    runs = []
+    for size in in_turn:
         say(f"Filling the table with {size:,} orders ...")
-        runs = [run_contender(servers, contender, traffic, size) for _ in range(rounds)]
-        steps.append(_fastest(size, runs))
-        say(f"{size:10,} rows before  {steps[-1].rate:9,.0f} orders/s  {contender.title}")
-    return steps
+        runs.append(run_contender(servers, contender, traffic, size))
+        say(f"{size:10,} rows before  {runs[-1].rate:9,.0f} orders/s  {contender.title}")
+    equal_rates = at_equal_speed([run.rate for run in runs], [run.machine_speed for run in runs])
+    return [
+        Step(
+            size,
+            _median(run.rate for own, run in zip(in_turn, runs, strict=True) if own == size),
+            _median(rate for own, rate in zip(in_turn, equal_rates, strict=True) if own == size),
+        )
+        for size in sizes
+    ]
 
 
 def run_batch_sizes(servers: Servers, sizes: Mapping[int, int], rounds: int, say: Callable[[str], None]) -> list[Step]:
     """Entries a second by BATCH_SIZE; `sizes` maps each to the number of entries that gives it seconds of work."""
     steps = []
     for size, entries in sizes.items():
-        contender = replace(DEFAULT, settings={**DEFAULT.settings, "BATCH_SIZE": str(size)})
+        contender = replace(SERVICE_FAILURES, settings={**SERVICE_FAILURES.settings, "BATCH_SIZE": str(size)})
         traffic = closed_orders(entries, USERS)
-        steps.append(_fastest(size, [run_contender(servers, contender, traffic) for _ in range(rounds)]))
+        steps.append(Step(size, _median(run_contender(servers, contender, traffic).rate for _ in range(rounds))))
         say(f"{size:5,} in a batch       {steps[-1].rate:9,.0f} orders/s")
     return steps
 
@@ -134,7 +86,7 @@ def run_workers(
             servers.reset(traffic.users)
             rates.append(entries / _workers_seconds(servers, count, traffic.entries))
             verify_rows(servers.database_url, traffic.expected_rows())
-        steps.append(Step(count, round(max(rates), 1)))
+        steps.append(Step(count, _median(rates)))
         say(f"{count:2} workers            {steps[-1].rate:9,.0f} orders/s")
     return steps
 
@@ -167,19 +119,11 @@ def _workers_seconds(servers: Servers, count: int, entries: Sequence[bytes]) -> 
         return time.perf_counter() - begun
 
 
-def _passed(redis: Redis, entry_id: tuple[int, int]) -> bool:
-    progress = group_progress(redis)
-    return parse_entry_id(progress.last_delivered.decode()) >= entry_id and (
-        # The last part has nothing behind it that would push it through.
-        progress.pending == 0 or progress.last_delivered != last_entry_id(redis)
-    )
-
-
 def _signal(pids: Sequence[int], number: signal.Signals) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
 
-def _fastest(size: int, runs: Sequence[IngestRun]) -> Step:
-    return Step(size, round(max(run.rate for run in runs), 1))
+def _median(rates: Iterable[float]) -> float:
+    return round(statistics.median(rates), 1)

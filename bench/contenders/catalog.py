@@ -64,6 +64,8 @@ def _service(events: str, *, with_flower: bool = False) -> Contender:
 
 
 BARE_LOOP = Contender(name="bare-loop", title="Bare loop", commands={"loop": _module("bare_loop")})
+#: With the settings it comes with.
+SERVICE_DEFAULT = _service("thin", with_flower=True)
 SERVICE_FAILURES = _service("failures")
 PLAIN_CELERY = Contender(
     name="plain-celery",
@@ -76,7 +78,7 @@ CONTENDERS = {
     contender.name: contender
     for contender in (
         _service("all"),
-        _service("thin", with_flower=True),
+        SERVICE_DEFAULT,
         SERVICE_FAILURES,
         PLAIN_CELERY,
         Contender(
