@@ -4,12 +4,10 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from dbstorage.reader.sampling import Sampler
 from dbstorage.settings import TaskEvents
 from dbstorage.storage.outcome import Outcome, Status
 from dbstorage.worker.requests import StreamRequest
-
-#: Successes a second that are all told; beyond, a sample of this size. Flower follows about 6,000 at its best.
-THIN_PER_SECOND = 2_000
 
 
 class TaskEventSender:
@@ -17,8 +15,7 @@ class TaskEventSender:
 
     def __init__(self, mode: TaskEvents) -> None:
         self.mode = mode
-        self._allowance = float(THIN_PER_SECOND)
-        self._refilled = time.monotonic()
+        self._sampler = Sampler(time.monotonic())
 
     def send(self, dispatcher: Any, finished: Sequence[tuple[StreamRequest, Outcome]], runtime: float) -> None:
         """Tell of finished tasks; `runtime` is their batch's, in seconds."""
@@ -49,14 +46,7 @@ class TaskEventSender:
             return ()
         if self.mode is TaskEvents.ALL:
             return successes
-        now = time.monotonic()
-        self._allowance = min(THIN_PER_SECOND, self._allowance + (now - self._refilled) * THIN_PER_SECOND)
-        self._refilled = now
-        count = len(successes)
-        told = min(count, int(self._allowance))
-        self._allowance -= told
-        # Spread evenly over the batch.
-        return [successes[index * count // told] for index in range(told)]
+        return self._sampler.choose(successes, time.monotonic())
 
 
 def described(outcome: Outcome) -> str:
