@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 from bench.contenders.catalog import SERVICE, SERVICE_FAILURES, Contender
 from bench.ingest import LOOK_FOR_END, START_SECONDS, run_contender
-from bench.machine_speed import at_equal_speed
 from bench.processes import PYTHON, Processes, wait_for
 from bench.servers import Servers
 from bench.stream_progress import group_progress, last_entry_id
@@ -26,14 +25,10 @@ WORKER = (PYTHON, "-m", "celery", "-A", "dbstorage", "worker")
 
 @dataclass(frozen=True)
 class Step:
-    """One size of what grows, and the entries a second with it (median of the rounds).
-
-    `equal_rate` is the same at equal machine speed, where the runs compared load the machine alike.
-    """
+    """One size of what grows, and the entries a second with it (median of the rounds)."""
 
     size: int
     rate: float
-    equal_rate: float | None = None
 
 
 def run_rows(
@@ -52,14 +47,8 @@ def run_rows(
         say(f"Filling the table with {size:,} orders ...")
         runs.append(run_contender(servers, contender, traffic, size))
         say(f"{size:10,} rows before  {runs[-1].rate:9,.0f} orders/s  {contender.title}")
-    equal_rates = at_equal_speed([run.rate for run in runs], [run.machine_speed for run in runs])
     return [
-        Step(
-            size,
-            _median(run.rate for own, run in zip(in_turn, runs, strict=True) if own == size),
-            _median(rate for own, rate in zip(in_turn, equal_rates, strict=True) if own == size),
-        )
-        for size in sizes
+        Step(size, _median(run.rate for own, run in zip(in_turn, runs, strict=True) if own == size)) for size in sizes
     ]
 
 

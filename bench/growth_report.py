@@ -25,10 +25,23 @@ def growth_report(
         name="growth",
         title="Growth",
         machine=machine,
-        tables=[*long_tables(entries, long), *(_table(TITLES[key], own) for key, own in steps.items())],
+        tables=[
+            *long_tables(entries, long),
+            *(
+                Table(TITLES[key], ("", "orders/s"), [(f"{step.size:,}", f"{step.rate:,.0f}") for step in own])
+                for key, own in steps.items()
+            ),
+        ],
         charts=[
             *([long_chart(entries, long)] if long else []),
-            *(Chart(f"growth-{key}", TITLES[key], [_bar(step) for step in own]) for key, own in steps.items()),
+            *(
+                Chart(
+                    f"growth-{key}",
+                    TITLES[key],
+                    [Bar(f"{step.size:,}", step.rate, f"{step.rate:,.0f}", ours=True) for step in own],
+                )
+                for key, own in steps.items()
+            ),
         ],
         notes=long_notes(entries, long),
         data={
@@ -37,18 +50,3 @@ def growth_report(
             "steps": {key: [asdict(step) for step in own] for key, own in steps.items()},
         },
     )
-
-
-def _table(title: str, steps: Sequence[Step]) -> Table:
-    if any(step.equal_rate is None for step in steps):
-        return Table(title, ("", "orders/s"), [(f"{step.size:,}", f"{step.rate:,.0f}") for step in steps])
-    return Table(
-        title,
-        ("", "orders/s", "at equal machine speed"),
-        [(f"{step.size:,}", f"{step.rate:,.0f}", f"{step.equal_rate:,.0f}") for step in steps],
-    )
-
-
-def _bar(step: Step) -> Bar:
-    rate = step.rate if step.equal_rate is None else step.equal_rate
-    return Bar(f"{step.size:,}", rate, f"{rate:,.0f}", ours=True)

@@ -9,7 +9,6 @@ from redis import Redis
 
 from bench.contenders.catalog import SERVICE, Contender
 from bench.flower import Flower
-from bench.machine_speed import MachineSpeed
 from bench.preload import preload_orders
 from bench.processes import EndedError, Processes, TooSlowError, wait_for
 from bench.servers import Servers
@@ -28,16 +27,12 @@ LOOK_FOR_END = 0.01
 
 @dataclass(frozen=True)
 class IngestRun:
-    """One contender's run; `seconds` from the first read to the last acknowledgement.
-
-    `machine_speed` as MachineSpeed tells it.
-    """
+    """One contender's run; `seconds` from the first read to the last acknowledgement."""
 
     contender: str
     entries: int
     seconds: float
     usage: Mapping[str, Usage]
-    machine_speed: float
     notes: Mapping[str, float] = field(default_factory=dict)
 
     @property
@@ -114,7 +109,6 @@ def run_contender(servers: Servers, contender: Contender, traffic: Traffic, rows
         groups = {name: ProcessGroup(pids) for name, pids in processes.pids().items()}
         groups |= {"postgresql": ProcessGroup([servers.postgres_pid]), "redis": ProcessGroup([servers.redis_pid])}
         meter = UsageMeter(groups)
-        speed = stack.enter_context(MachineSpeed())
 
         wait_for(lambda: group_progress(redis).begun, START_SECONDS, LOOK_FOR_START, processes, contender.title)
         begun = time.perf_counter()
@@ -128,12 +122,11 @@ def run_contender(servers: Servers, contender: Contender, traffic: Traffic, rows
             processes,
             contender.title,
         )
-        ended = time.perf_counter()
+        seconds = time.perf_counter() - begun
         usage = meter.stop()
         notes = flower.findings() if flower is not None else {}
     verify_rows(servers.database_url, traffic.expected_rows(), rows_before)
-    machine_speed = speed.between(begun, ended)
-    return IngestRun(contender.name, count, ended - begun, usage, machine_speed, notes)
+    return IngestRun(contender.name, count, seconds, usage, notes)
 
 
 def _is_done(servers: Servers, redis: Redis, contender: Contender, last: bytes, count: int) -> bool:

@@ -15,12 +15,12 @@ from bench.machine_speed import MachineSpeed, at_equal_speed
 from bench.processes import Processes, wait_for
 from bench.servers import GROUP, STREAM, Servers
 from bench.stream_progress import group_progress, last_entry_id
-from bench.traffic import closed_orders
+from bench.traffic import SEED, next_orders
 from bench.usage import ProcessGroup
 from bench.verification import WrongRowsError
+from dbstorage.traffic.generate import engine_commands
 from dbstorage.wire.entry_id import parse_entry_id
 
-#: Users who join with each part.
 USERS = 500
 PARTS = 10
 #: Slower than this many entries a second, a run is given up.
@@ -111,9 +111,11 @@ def _fill(servers: Servers, each: int) -> list[tuple[int, int]]:
     """Write all parts into the stream; the last entry of each."""
     servers.reset([])
     ends = []
+    # One engine for all: where times began anew with each part, the index by time would be another one in the first.
+    commands = engine_commands(SEED, USERS, each * PARTS)
     with servers.redis() as redis:
-        for number in range(PARTS):
-            traffic = closed_orders(each, USERS, seed=number + 1)
+        for _ in range(PARTS):
+            traffic = next_orders(commands, each)
             servers.add_users(traffic.users)
             servers.fill_stream(traffic.entries)
             ends.append(parse_entry_id(last_entry_id(redis).decode()))

@@ -74,5 +74,5 @@ def median_speed(samples: Sequence[Sample]) -> float:
 
 def at_equal_speed(rates: Sequence[float], speeds: Sequence[float]) -> list[float]:
     """The rates as they would have been, had the machine been as fast as in the median for all of them."""
-    usual = statistics.median(speeds) if speeds else 1.0
+    usual = statistics.median(speeds)
     return [rate * usual / speed for rate, speed in zip(rates, speeds, strict=True)]

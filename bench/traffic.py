@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from dbstorage.traffic.generate import engine_commands
+from dbstorage.traffic.generate import Command, engine_commands
 from dbstorage.wire.entry import CREATE_CLOSE_ORDER
 
 
@@ -36,6 +36,7 @@ COLUMNS = (
     "profitLoss",
 )
 ExpectedRow = tuple[Any, ...]
+SEED = 1
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,20 @@ class Traffic:
             yield tuple(order[column] for column in COLUMNS)
 
 
-def closed_orders(entries: int, users: int, seed: int = 1) -> Traffic:
+def closed_orders(entries: int, users: int) -> Traffic:
     """`entries` createCloseOrder commands of `users` people, always the same for the same arguments."""
+    return next_orders(engine_commands(SEED, users, entries), entries)
+
+
+def next_orders(commands: Iterator[Command], entries: int) -> Traffic:
+    """The engine's next commands, as far as the last of `entries` orders; the users are those who sign up meanwhile."""
     people: list[User] = []
     orders: list[bytes] = []
-    for command in engine_commands(seed, users, entries):
+    for command in commands:
         if command["function"] == CREATE_CLOSE_ORDER:
             orders.append(orjson.dumps(command))
+            if len(orders) == entries:
+                break
         else:
             message = command["message"]
             people.append(User(message["userId"], message["userEmail"]))

@@ -22,10 +22,6 @@ def test_a_steady_machine_changes_no_rate(measured: list[float], speed: float):
     assert at_equal_speed(measured, [speed] * len(measured)) == pytest.approx(measured)
 
 
-def test_without_runs_there_is_nothing_to_correct():
-    assert at_equal_speed([], []) == []
-
-
 def test_a_single_interrupted_sample_does_not_count():
     usual = [Sample(moment, 0.004) for moment in range(4)]
     assert median_speed([*usual, Sample(5, 4.0)]) == REPETITIONS / 0.004
