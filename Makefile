@@ -49,7 +49,7 @@ format: $(INSTALLED)  ## Mend format and style where that can be done by itself.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(INSTALLED)  ## Measure everything, in about twenty minutes; results go to bench/results.
+bench: $(INSTALLED)  ## Measure everything, in about half an hour; results go to bench/results.
 	$(BIN)/python -m bench all
 
 bench-full: $(INSTALLED)  ## The same, longer and with more sizes of a batch; takes an hour or two.

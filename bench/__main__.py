@@ -1,4 +1,4 @@
-"""The command line: `python -m bench ingest|quick|latency|growth|all`."""
+"""The command line: `python -m bench ingest|quick|latency|long|growth|all`."""
 
 import signal
 import sys
@@ -18,7 +18,8 @@ from bench.ingest_report import ingest_report
 from bench.latency import POSTGRES_SETTINGS as LATENCY_SETTINGS
 from bench.latency import Scenario, measure_latency
 from bench.latency_report import latency_report
-from bench.long_run import run_long
+from bench.long_report import long_report
+from bench.long_run import PARTS, run_long
 from bench.processes import EndedError, TooSlowError
 from bench.report.document import Report
 from bench.report.files import write_report
@@ -117,36 +118,46 @@ def latency(rows: int, seconds: float, rates: Sequence[int], questions: int, out
 
 
 @main.command()
-@click.option("--entries", type=click.IntRange(min=0), default=1_000_000, show_default=True, help="0 leaves it out.")
+@click.option(
+    "--entries", type=click.IntRange(min=PARTS), default=1_000_000, show_default=True, help="Orders in the stream."
+)
+@click.option("--rounds", type=positive, default=3, show_default=True, help="Runs of each contender.")
+@output_option
+def long(entries: int, rounds: int, output: Path) -> None:
+    """Store a million orders in one go, and look at each tenth: the service with Flower, and the bare loop."""
+    with running_servers() as servers, _one_sentence():
+        machine = this_machine(servers)
+        runs = [run_long(servers, each, entries, click.echo) for each in [SERVICE_DEFAULT, BARE_LOOP] * rounds]
+        _publish(long_report(entries, runs, machine), output)
+
+
+@main.command()
 @sizes_option("--rows", "0,1000000,10000000", "Orders in the table beforehand.")
 @sizes_option("--workers", "1,2,3", "Workers in parallel order.")
 @sizes_option("--batches", "1,10,100,500,2000", "Entries in a batch.")
-@click.option("--step-entries", type=positive, default=50_000, show_default=True, help="Orders for all but --entries.")
+@click.option("--entries", type=positive, default=50_000, show_default=True, help="Orders in the stream.")
 @click.option("--rounds", type=positive, default=3, show_default=True, help="Runs of each, of which the median counts.")
 @output_option
 def growth(
-    entries: int,
     rows: Sequence[int],
     workers: Sequence[int],
     batches: Sequence[int],
-    step_entries: int,
+    entries: int,
     rounds: int,
     output: Path,
 ) -> None:
-    """Store a million orders; with more rows, more workers, other sizes of a batch."""
+    """Store closed orders with more rows, more workers, other sizes of a batch."""
     # A batch of one makes a commit of each order: a twentieth of them is work enough.
-    batch_entries = {size: step_entries if size >= 100 else max(1, step_entries // 20) for size in batches}
+    batch_entries = {size: entries if size >= 100 else max(1, entries // 20) for size in batches}
     with running_servers() as servers, _one_sentence():
         machine = this_machine(servers)
-        in_turn = [SERVICE_DEFAULT, BARE_LOOP] * rounds if entries else []
-        long = [run_long(servers, contender, entries, click.echo) for contender in in_turn]
         steps = {
-            "rows": run_rows(servers, SERVICE_FAILURES, rows, step_entries, rounds, click.echo),
-            "rows-bare-loop": run_rows(servers, BARE_LOOP, rows, step_entries, rounds, click.echo),
-            "workers": run_workers(servers, workers, step_entries, rounds, click.echo),
+            "rows": run_rows(servers, SERVICE_FAILURES, rows, entries, rounds, click.echo),
+            "rows-bare-loop": run_rows(servers, BARE_LOOP, rows, entries, rounds, click.echo),
+            "workers": run_workers(servers, workers, entries, rounds, click.echo),
             "batch-size": run_batch_sizes(servers, batch_entries, rounds, click.echo),
         }
-        _publish(growth_report(entries, long, {key: own for key, own in steps.items() if own}, machine), output)
+        _publish(growth_report({key: own for key, own in steps.items() if own}, machine), output)
 
 
 @main.command(name="all")
@@ -154,13 +165,14 @@ def growth(
 @output_option
 @click.pass_context
 def everything(context: click.Context, full: bool, output: Path) -> None:
-    """Run everything: in about twenty minutes, or in full."""
+    """Run everything: in about half an hour, or in full."""
     more: dict[str, Any] = {
         "batches": [1, 2, 5, 10, 50, 100, 200, 500, 1_000, 2_000],
         "rounds": 3,
     }
     context.invoke(ingest, output=output)
     context.invoke(latency, output=output, **({"seconds": 60.0} if full else {}))
+    context.invoke(long, output=output, **({} if full else {"rounds": 1}))
     context.invoke(growth, output=output, **(more if full else {"rounds": 1}))
 
 

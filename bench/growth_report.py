@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from bench.growth import Step
-from bench.long_report import long_chart, long_data, long_notes, long_tables
-from bench.long_run import LongRun
 from bench.report.document import Bar, Chart, Report, Table
 from bench.report.machine import Machine
 
@@ -17,36 +15,23 @@ TITLES = {
 }
 
 
-def growth_report(
-    entries: int, long: Sequence[LongRun], steps: Mapping[str, Sequence[Step]], machine: Machine
-) -> Report:
-    """The report of all runs of a long stream, and of the steps by the keys of TITLES."""
+def growth_report(steps: Mapping[str, Sequence[Step]], machine: Machine) -> Report:
+    """The report of the steps by the keys of TITLES."""
     return Report(
         name="growth",
         title="Growth",
         machine=machine,
         tables=[
-            *long_tables(entries, long),
-            *(
-                Table(TITLES[key], ("", "orders/s"), [(f"{step.size:,}", f"{step.rate:,.0f}") for step in own])
-                for key, own in steps.items()
-            ),
+            Table(TITLES[key], ("", "orders/s"), [(f"{step.size:,}", f"{step.rate:,.0f}") for step in own])
+            for key, own in steps.items()
         ],
         charts=[
-            *([long_chart(entries, long)] if long else []),
-            *(
-                Chart(
-                    f"growth-{key}",
-                    TITLES[key],
-                    [Bar(f"{step.size:,}", step.rate, f"{step.rate:,.0f}", ours=True) for step in own],
-                )
-                for key, own in steps.items()
-            ),
+            Chart(
+                f"growth-{key}",
+                TITLES[key],
+                [Bar(f"{step.size:,}", step.rate, f"{step.rate:,.0f}", ours=True) for step in own],
+            )
+            for key, own in steps.items()
         ],
-        notes=long_notes(entries, long),
-        data={
-            "entries": entries,
-            "long": long_data(long),
-            "steps": {key: [asdict(step) for step in own] for key, own in steps.items()},
-        },
+        data={"steps": {key: [asdict(step) for step in own] for key, own in steps.items()}},
     )

@@ -11,7 +11,6 @@ from redis import Redis
 from bench.contenders.catalog import SERVICE, Contender
 from bench.flower import Flower
 from bench.ingest import LOOK_FOR_END, LOOK_FOR_START, START_SECONDS
-from bench.machine_speed import MachineSpeed, at_equal_speed
 from bench.processes import Processes, wait_for
 from bench.servers import GROUP, STREAM, Servers
 from bench.stream_progress import group_progress, last_entry_id
@@ -31,13 +30,12 @@ SLOWEST_RATE = 1_000
 class Part:
     """A tenth of a long stream; the memory in bytes at its end, PSS of all of the contender's processes.
 
-    `cpu_seconds` by the name of a group of processes; `machine_speed` as MachineSpeed tells it.
+    `cpu_seconds` by the name of a group of processes.
     """
 
     seconds: float
     rate: float
     memory: int
-    machine_speed: float
     cpu_seconds: Mapping[str, float]
 
 
@@ -48,20 +46,6 @@ class LongRun:
     contender: str
     parts: Sequence[Part]
     flower: Mapping[str, float]
-
-    def rates(self) -> list[float]:
-        """Orders a second in each tenth."""
-        return [part.rate for part in self.parts]
-
-    def equal_rates(self) -> list[float]:
-        """The same at equal machine speed."""
-        return at_equal_speed(self.rates(), [part.machine_speed for part in self.parts])
-
-    def equal_cpu_seconds(self, group: str) -> list[float]:
-        """CPU seconds of a group of processes in each tenth, at equal machine speed."""
-        return at_equal_speed(
-            [part.cpu_seconds[group] for part in self.parts], [1 / part.machine_speed for part in self.parts]
-        )
 
 
 class _Look(NamedTuple):
@@ -83,7 +67,6 @@ def run_long(servers: Servers, contender: Contender, entries: int, say: Callable
     with ExitStack() as stack:
         redis = stack.enter_context(servers.redis())
         processes = stack.enter_context(Processes(servers.directory, servers.environment))
-        speed = stack.enter_context(MachineSpeed())
         flower = Flower.start(processes, redis) if contender.with_flower else None
         for name, command in contender.commands.items():
             processes.start(SERVICE, f"{contender.name}-{name}", command, **contender.settings)
@@ -97,7 +80,7 @@ def run_long(servers: Servers, contender: Contender, entries: int, say: Callable
         for number, end in enumerate(ends, 1):
             wait_for(lambda end=end: _acknowledged(redis, end), each / SLOWEST_RATE, LOOK_FOR_END, processes, "A tenth")  # type: ignore[misc]
             after = _look(groups)
-            parts.append(_part(each, before, after, speed.between(before.moment, after.moment)))
+            parts.append(_part(each, before, after))
             say(f"{number * each:9,} stored, {parts[-1].rate:9,.0f} orders/s  {contender.title}")
             before = after
         findings = flower.findings() if flower is not None else {}
@@ -128,10 +111,10 @@ def _look(groups: Mapping[str, ProcessGroup]) -> _Look:
     return _Look(time.perf_counter(), groups[SERVICE].memory(), cpu_seconds)
 
 
-def _part(entries: int, before: _Look, after: _Look, machine_speed: float) -> Part:
+def _part(entries: int, before: _Look, after: _Look) -> Part:
     seconds = after.moment - before.moment
     used = {name: round(after.cpu_seconds[name] - before.cpu_seconds[name], 3) for name in after.cpu_seconds}
-    return Part(round(seconds, 3), round(entries / seconds, 1), after.memory, machine_speed, used)
+    return Part(round(seconds, 3), round(entries / seconds, 1), after.memory, used)
 
 
 def _acknowledged(redis: Redis, entry_id: tuple[int, int]) -> bool:
