@@ -26,7 +26,7 @@ from bench.report.files import write_report
 from bench.report.machine import this_machine
 from bench.report.terminal import print_report
 from bench.servers import running_servers
-from bench.traffic import closed_orders
+from bench.traffic import USERS, closed_orders
 from bench.verification import WrongRowsError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -91,7 +91,7 @@ def quick(entries: int, rounds: int, output: Path | None) -> None:
 def _compare(
     contenders: Sequence[Contender], entries: int, rounds: int, name: str, output: Path | None
 ) -> dict[str, str]:
-    traffic = closed_orders(entries, min(entries, 500))
+    traffic = closed_orders(entries, min(entries, USERS))
     with running_servers() as servers:
         machine = this_machine(servers)
         result = run_rounds(servers, contenders, traffic, rounds, click.echo)

@@ -13,11 +13,10 @@ from bench.ingest import LOOK_FOR_END, START_SECONDS, run_contender
 from bench.processes import PYTHON, Processes, wait_for
 from bench.servers import Servers
 from bench.stream_progress import group_progress, last_entry_id
-from bench.traffic import closed_orders
+from bench.traffic import USERS, closed_orders
 from bench.usage import ProcessGroup
 from bench.verification import verify_rows
 
-USERS = 500
 #: Slower than this many entries a second, a run is given up.
 SLOWEST_RATE = 1_000
 WORKER = (PYTHON, "-m", "celery", "-A", "dbstorage", "worker")

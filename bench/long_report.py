@@ -41,18 +41,19 @@ def long_report(entries: int, runs: Sequence[LongRun], machine: Machine) -> Repo
 def growth(run: LongRun) -> dict[str, float]:
     """What the last tenth has of the first, by the straight line nearest to all tenths: 1 where nothing grows.
 
-    A single tenth takes seconds, and machines have their moods.
+    A single tenth takes seconds, and machines have their moods. A figure whose line begins at nothing is left out.
     """
     figures = {RATE: [part.rate for part in run.parts]}
     for group, title in CPU_TITLES.items():
         if all(group in part.cpu_seconds for part in run.parts):
             figures[title] = [part.cpu_seconds[group] for part in run.parts]
-    return {title: round(_end_of_line(values), 3) for title, values in figures.items()}
-
-
-def _end_of_line(values: Sequence[float]) -> float:
-    slope, start = statistics.linear_regression(range(len(values)), values)
-    return (start + slope * (len(values) - 1)) / start if start > 0 else 1.0
+    lines = {title: statistics.linear_regression(range(len(values)), values) for title, values in figures.items()}
+    last = len(run.parts) - 1
+    return {
+        title: round((line.intercept + line.slope * last) / line.intercept, 3)
+        for title, line in lines.items()
+        if line.intercept > 0
+    }
 
 
 def _tenths(runs: Sequence[LongRun], rates: Sequence[float]) -> Table:

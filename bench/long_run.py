@@ -14,13 +14,12 @@ from bench.ingest import LOOK_FOR_END, LOOK_FOR_START, START_SECONDS
 from bench.processes import Processes, wait_for
 from bench.servers import GROUP, STREAM, Servers
 from bench.stream_progress import group_progress, last_entry_id
-from bench.traffic import SEED, next_orders
+from bench.traffic import SEED, USERS, next_orders
 from bench.usage import ProcessGroup
 from bench.verification import WrongRowsError
 from dbstorage.traffic.generate import engine_commands
 from dbstorage.wire.entry_id import parse_entry_id
 
-USERS = 500
 PARTS = 10
 #: Slower than this many entries a second, a run is given up.
 SLOWEST_RATE = 1_000

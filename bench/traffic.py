@@ -37,6 +37,8 @@ COLUMNS = (
 )
 ExpectedRow = tuple[Any, ...]
 SEED = 1
+#: People between whom the orders of a run are shared.
+USERS = 500
 
 
 @dataclass(frozen=True)
