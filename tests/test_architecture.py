@@ -41,10 +41,6 @@ NAMED_TUPLE_METHODS = {"_asdict", "_fields", "_replace"}
 #: They act when they are imported, because Celery and Alembic want it so.
 ACTING_AT_IMPORT = {"dbstorage/celery.py", "migrations/env.py"}
 LONGEST = 300
-#: Files that may be longer, and why.
-LONG_FILES = {
-    "dbstorage/reader/execution.py": "the batch in the pool and the one behind it, from the first byte to the report",
-}
 
 
 def module_name(path: str) -> str:
@@ -177,6 +173,6 @@ for module in sys.argv[1:]:
     assert done.stdout + done.stderr == ""
 
 
-def test_no_file_is_long_without_a_reason():
+def test_no_file_is_long():
     long = {path for path in TREES if len((CHECKOUT / path).read_text().splitlines()) > LONGEST}
-    assert long <= set(LONG_FILES)
+    assert not long

@@ -16,7 +16,7 @@ class Batch:
     """Entries that go to the pool together, with their task requests in the same order.
 
     `deliveries` counts how often they were given to a process, restarts of the worker included. `settled` holds the
-    outcomes that are safe but not acknowledged yet. `submission` tells a late result from the current one.
+    outcomes that are safe but not acknowledged yet.
     """
 
     entries: Sequence[StreamEntry]
@@ -24,9 +24,6 @@ class Batch:
     deliveries: int = 1
     alone: bool = False
     settled: dict[str, Outcome] = field(default_factory=dict)
-    submission: int = 0
-    accepted: bool = False
-    submitted_at: float = 0.0
 
     def part(self, indexes: Iterable[int], *, alone: bool | None = None) -> "Batch":
         """A batch of some of these entries."""

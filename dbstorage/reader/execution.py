@@ -1,4 +1,4 @@
-"""Running batches in the worker's pool: one in flight, one read ahead, and what comes of each."""
+"""Running batches in the worker's pool: one in flight, one read and decoded ahead, and what comes of each."""
 
 import itertools
 import logging
@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from dbstorage.reader.batch import Batch, receive
-from dbstorage.reader.link import Timer
 from dbstorage.reader.outage import OutagePauses
+from dbstorage.reader.pool_jobs import PoolJobs, Submission
 from dbstorage.settings import Settings
 from dbstorage.storage.alone import SUSPECT_DELIVERIES
-from dbstorage.storage.batch import Job, run_job
 from dbstorage.storage.outcome import Outage, Outcome, Report
-from dbstorage.storage.resources import resources_of
+from dbstorage.storage.turn import Turns
 from dbstorage.wire.entry import GET_CLOSE_ORDERS, StreamEntry
-from dbstorage.worker.internals import look_for_dead_processes, submit, track, untrack, widen_pipes
+from dbstorage.worker.internals import track, untrack
 from dbstorage.worker.requests import StreamRequest
 
 logger = logging.getLogger(__name__)
@@ -41,31 +40,27 @@ class Observer(Protocol):
         """While stopping: something came back from the pool."""
 
 
-def run_in_pool(settings: Settings, job: Job) -> Report:
-    """What a pool process runs; never raises."""
-    return run_job(resources_of(settings), job)
-
-
 class Execution:
-    """Batches in hand, in stream order."""
+    """Batches in hand, in stream order: `in_flight` runs, `ahead` is decoded meanwhile and waits for its end."""
 
     def __init__(
-        self, settings: Settings, consumer: Any, timer: Timer, observer: Observer, may_run: Callable[[], bool]
+        self, settings: Settings, consumer: Any, turns: Turns, observer: Observer, session_available: Callable[[], bool]
     ) -> None:
-        self.settings = settings
         self.waiting: deque[Batch] = deque()
-        self.in_flight: Batch | None = None
+        self.in_flight: Submission | None = None
+        self.ahead: Submission | None = None
         self.stopping = False
+        self._answering: Submission | None = None
         self._consumer = consumer
-        self._pauses = OutagePauses(timer, self.pump)
+        self._jobs = PoolJobs(settings, consumer, turns, self._reported, self._process_lost)
+        self._pauses = OutagePauses(consumer.timer, self.pump)
         self._observer = observer
-        self._may_run = may_run
-        self._answering: Batch | None = None
+        self._session_available = session_available
 
     @property
     def busy(self) -> bool:
         """Whether the pool has a job of ours."""
-        return self.in_flight is not None or self._answering is not None
+        return self._jobs.busy
 
     @property
     def outage(self) -> Outage | None:
@@ -75,12 +70,12 @@ class Execution:
     @property
     def has_room(self) -> bool:
         """Whether another batch may be read ahead."""
-        return not self.waiting and self.outage is None
+        return not self.waiting and self.ahead is None and self.outage is None
 
     def batches(self) -> list[Batch]:
         """Everything in hand."""
-        ahead = [batch for batch in (self._answering, self.in_flight) if batch is not None]
-        return ahead + list(self.waiting)
+        in_pool = (self._answering, self.in_flight, self.ahead)
+        return [submission.batch for submission in in_pool if submission is not None] + list(self.waiting)
 
     def entry_ids(self) -> list[str]:
         """The ids of all entries in hand."""
@@ -113,90 +108,84 @@ class Execution:
                 yield part
 
     def pump(self) -> None:
-        """Start the next batch where nothing is in flight."""
+        """Give the pool what it may have: a batch that runs, and one that waits for it."""
         if self.stopping:
             self._observer.drained()
             return
-        if self.in_flight is None and self.waiting and not self._pauses.pausing and self._may_run():
-            self._submit(self.waiting.popleft())
+        if self.in_flight is None:
+            self.in_flight = self._submit_next()
+        if self.in_flight is not None and self.ahead is None and self._next_may_wait(self.in_flight.batch):
+            self.ahead = self._submit_next(ahead=True)
         if self.has_room:
             self._observer.want_more()
 
-    def _submit(self, batch: Batch, *, unavailable: bool = False) -> None:
-        batch.submission += 1
-        batch.accepted = False
-        batch.submitted_at = time.time()
-        for request in batch.requests:
-            request.started = batch.submitted_at
-        number = batch.submission
-        hub = self._consumer.hub
+    @property
+    def _may_run(self) -> bool:
+        return not self._pauses.pausing and self._session_available()
 
-        def accepted() -> None:
-            batch.accepted = True
+    def _next_may_wait(self, running: Batch) -> bool:
+        """Whether the next batch may wait in the pool: not in an outage, nor where one of the two is to run alone."""
+        alone = running.alone or (bool(self.waiting) and self.waiting[0].alone)
+        return not alone and self.outage is None and self._jobs.may_wait
 
-        def result(report: Report) -> None:
-            hub.call_soon(self._finished, batch, number, report)
+    def _submit_next(self, *, ahead: bool = False) -> Submission | None:
+        if not self.waiting or not self._may_run:
+            return None
+        submission = self._jobs.submit(self.waiting[0], ahead=ahead)
+        if submission is not None:
+            self.waiting.popleft()
+        return submission
 
-        def lost(reason: str) -> None:
-            hub.call_soon(self._process_lost, batch, number, reason)
+    def _withdraw_ahead(self) -> None:
+        """Put the batch that waits in the pool back into its place."""
+        if self.ahead is not None:
+            self._jobs.withdraw(self.ahead)
+            self.waiting.appendleft(self.ahead.batch)
+            self.ahead = None
 
-        if unavailable:
-            self._answering = batch
-        else:
-            self.in_flight = batch
-        job = Job(
-            [entry.id for entry in batch.entries],
-            [entry.fields for entry in batch.entries],
-            self._consumer.hostname,
-            frozenset(batch.settled),
-            batch.alone,
-            unavailable,
-        )
-        arguments = (self.settings, job)
-        if not submit(
-            self._consumer.pool, run_in_pool, arguments, on_accepted=accepted, on_result=result, on_lost=lost
-        ):
-            # The pool is closed: the worker stops, and the entries stay pending.
-            self._give_back(batch)
-
-    def _give_back(self, batch: Batch) -> None:
-        if batch is self._answering:
-            self._answering = None
-        else:
-            self.in_flight = None
-        batch.submission += 1
-        self.waiting.appendleft(batch)
+    def _begin_ahead(self) -> None:
+        """The batch in flight is finished: the one that waited for it runs, where a batch may run at all."""
+        self.in_flight = None
+        if not self._may_run or self.stopping:
+            self._withdraw_ahead()
+        elif self.ahead is not None:
+            self.in_flight, self.ahead = self.ahead, None
+            self._jobs.begin(self.in_flight)
 
     # Results
 
-    def _is_current(self, batch: Batch, number: int) -> bool:
-        return batch.submission == number and (batch is self.in_flight or batch is self._answering)
-
-    def _finished(self, batch: Batch, number: int, report: Report) -> None:
-        if not self._is_current(batch, number):
-            return
+    def _reported(self, submission: Submission, report: Report) -> None:
         try:
-            if report.finished and batch is self.in_flight:
-                self.in_flight = None
+            if submission is self.in_flight and report.finished:
                 self._pauses.end()
-                # The next batch first: the pool should not wait while this one's outcomes are told.
+                # The next batch first: the database should not wait while this one's outcomes are told.
+                self._begin_ahead()
+                begun = self.in_flight
                 self.pump()
-                if self.in_flight is None:
-                    self._tell(batch, report)
+                if self.in_flight is begun:
+                    self._tell(submission, report)
                 else:
                     # Called after the loop has written the next batch to the pool; with none, it would wait for the
                     # next entry and hold that one up.
-                    self._consumer.hub.call_soon(self._tell, batch, report)
-            else:
-                if batch is self.in_flight:
-                    self.in_flight = None
-                else:
-                    self._answering = None
-                self._settle(batch, report)
-                self._take_back(batch, report)
+                    self._consumer.hub.call_soon(self._tell, submission, report)
+            elif submission is self.ahead:
+                # The one before it took so long that it gave up waiting.
+                self._withdraw_ahead()
+            elif submission in (self.in_flight, self._answering):
+                self._leaves_pool(submission)
+                self._settle(submission, report)
+                self._take_back(submission.batch, report)
         except Exception:
             logger.exception("The result of a batch could not be taken.")
         self.pump()
+
+    def _leaves_pool(self, submission: Submission) -> None:
+        """A batch did not simply finish: what comes of it runs before the one that waits for it."""
+        self._withdraw_ahead()
+        if submission is self.in_flight:
+            self.in_flight = None
+        else:
+            self._answering = None
 
     def _take_back(self, batch: Batch, report: Report) -> None:
         """Keep what is left of a batch, in the form in which it is to be run again."""
@@ -214,15 +203,16 @@ class Execution:
             if report.outage is Outage.DATABASE:
                 self._answer_unavailable()
 
-    def _tell(self, batch: Batch, report: Report) -> None:
+    def _tell(self, submission: Submission, report: Report) -> None:
         try:
-            self._settle(batch, report)
+            self._settle(submission, report)
         except Exception:
             # Raised into the event loop, it would end the worker or its connection to the broker.
             logger.exception("The outcomes of a batch could not be told.")
 
-    def _settle(self, batch: Batch, report: Report) -> None:
+    def _settle(self, submission: Submission, report: Report) -> None:
         """Tell of what was decided, and note it, so that it is not told again with what is left of the batch."""
+        batch = submission.batch
         done: list[tuple[StreamRequest, Outcome]] = []
         for entry, request, outcome, acknowledged in zip(
             batch.entries, batch.requests, report.outcomes, report.acknowledged, strict=True
@@ -235,20 +225,24 @@ class Execution:
                 logger.error("The entry %s was acknowledged without an outcome.", entry.id)
         untrack([request for request, ok in zip(batch.requests, report.acknowledged, strict=True) if ok])
         if done:
-            self._observer.finished(done, report, time.time() - batch.submitted_at)
+            self._observer.finished(done, report, time.time() - submission.began)
 
-    def _process_lost(self, batch: Batch, number: int, reason: str) -> None:
-        if not self._is_current(batch, number):
-            return
-        self._give_back(batch)
-        self.waiting.popleft()
+    def _process_lost(self, submission: Submission, reason: str) -> None:
+        if submission is self.ahead:
+            self.ahead = None
+            self._run_again(submission.batch, reason)
+        elif submission in (self.in_flight, self._answering):
+            self._leaves_pool(submission)
+            self._run_again(submission.batch, reason)
+        self.pump()
+
+    def _run_again(self, batch: Batch, reason: str) -> None:
         batch.deliveries += 1
         logger.warning("The pool process of %d entries was lost (%s); they are run again.", len(batch.entries), reason)
         if batch.deliveries >= SUSPECT_DELIVERIES and not batch.alone:
             self.waiting.extendleft(reversed(batch.singles()))
         else:
             self.waiting.appendleft(batch)
-        self.pump()
 
     def _answer_unavailable(self) -> None:
         """Take the questions out of the waiting batches and have them told that the database is away."""
@@ -268,24 +262,32 @@ class Execution:
             entries = [entry for batch in questions for entry in batch.entries]
             requests = [request for batch in questions for request in batch.requests]
             settled = {key: outcome for batch in questions for key, outcome in batch.settled.items()}
-            self._submit(Batch(entries, requests, settled=settled), unavailable=True)
+            batch = Batch(entries, requests, settled=settled)
+            self._answering = self._jobs.submit(batch, unavailable=True)
+            if self._answering is None:
+                self.waiting.appendleft(batch)
 
     # Losing the broker, the lease or the worker
 
     def look(self) -> None:
-        """Notice a killed pool process, and what its successor needs; called every LOOK_SECONDS."""
-        widen_pipes(self._consumer.pool)
-        if self.in_flight is not None or self._answering is not None:
-            look_for_dead_processes(self._consumer.pool)
+        """Notice a killed pool process; called every LOOK_SECONDS."""
+        self._jobs.look()
 
     def resubmit_unaccepted(self) -> None:
         """After the broker was lost: the pool has forgotten the jobs that no process had begun."""
-        for batch in (self._answering, self.in_flight):
-            if batch is not None and not batch.accepted:
-                self._give_back(batch)
+        for submission in (self.ahead, self._answering, self.in_flight):
+            if submission is None or submission.accepted:
+                continue
+            if submission is self.ahead:
+                self._withdraw_ahead()
+            else:
+                self._leaves_pool(submission)
+                self.waiting.appendleft(submission.batch)
+        self._jobs.forget_unaccepted()
 
     def drop_waiting(self) -> None:
-        """Forget what is not in flight: another worker runs it now."""
+        """Forget what does not run: another worker runs it now."""
+        self._withdraw_ahead()
         for batch in self.waiting:
             untrack(batch.requests)
         self.waiting.clear()

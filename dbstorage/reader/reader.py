@@ -20,6 +20,7 @@ from dbstorage.reader.session import Session, State
 from dbstorage.redis_connection import connect_redis, redis_error
 from dbstorage.settings import Ordering, Settings
 from dbstorage.storage.outcome import Outcome, Report, Status
+from dbstorage.storage.turn import Turns
 from dbstorage.wire.entry import StreamEntry
 from dbstorage.worker.internals import stop_worker, submit
 from dbstorage.worker.requests import StreamRequest
@@ -40,11 +41,11 @@ FAREWELL_SECONDS = 1.0
 class StreamReader:
     """Reads the command stream for one worker; `consumer` is Celery's consumer, which has the hub, timer and pool."""
 
-    def __init__(self, settings: Settings, consumer: Any) -> None:
+    def __init__(self, settings: Settings, consumer: Any, turns: Turns) -> None:
         self.settings = settings
         self._consumer = consumer
         self.session = Session(settings, consumer.hostname, consumer.hub, consumer.timer, self)
-        self.execution = Execution(settings, consumer, consumer.timer, self, lambda: self.session.available)
+        self.execution = Execution(settings, consumer, turns, self, lambda: self.session.available)
         self._events = TaskEventSender(settings.task_events)
         self._metrics: ServiceMetrics = consumer.app.metrics
         self._timers: list[Any] = []

@@ -8,6 +8,7 @@ from celery import bootsteps
 from dbstorage.keys import TASK_QUEUE
 from dbstorage.reader.reader import StreamReader
 from dbstorage.settings import Settings
+from dbstorage.storage.turn import Turns
 from dbstorage.worker.internals import is_stopping, stop_worker
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,8 @@ class StreamReaderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery
     def __init__(self, consumer: Any, **options: Any) -> None:
         super().__init__(consumer, **options)
         self._reader: StreamReader | None = None
+        # Made now, before the pool starts: its processes inherit the pipes.
+        self._turns = Turns()
 
     def start(self, consumer: Any) -> None:
         """Called when the worker is connected to its broker, and again after each loss."""
@@ -33,7 +36,7 @@ class StreamReaderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery
             return
         if self._reader is None:
             settings: Settings = consumer.app.settings
-            self._reader = consumer.reader = StreamReader(settings, consumer)
+            self._reader = consumer.reader = StreamReader(settings, consumer, self._turns)
             if TASK_QUEUE not in consumer.app.amqp.queues.consume_from:
                 logger.warning(
                     "This worker takes no tasks from the queue %s (-Q): retries of failed tasks wait for a worker that "

@@ -15,6 +15,7 @@ from dbstorage.storage.outcome import ANSWERED, EXPIRED, Outage, Outcome, Report
 from dbstorage.storage.resources import Resources
 from dbstorage.storage.segments import may_move_users, split_at_moves, user_writes
 from dbstorage.storage.transaction import BatchWriter, Refused, without_transaction
+from dbstorage.storage.turn import Turn
 from dbstorage.storage.users import read_known_users
 from dbstorage.storage.work import Work, understand
 from dbstorage.wire.entry import StreamEntry
@@ -39,7 +40,8 @@ class Job(NamedTuple):
 
     The entries are told as two plain lists, which travel faster than 500 named tuples. `settled` names entries whose
     outcome is safe already and only has to be acknowledged. `alone` marks a suspect's job. `unavailable` asks for
-    nothing but to answer the questions with that error, because the database is away.
+    nothing but to answer the questions with that error, because the database is away. A job with a `turn` is decoded
+    and then waits for it.
     """
 
     entry_ids: list[str]
@@ -48,6 +50,7 @@ class Job(NamedTuple):
     settled: frozenset[str] = frozenset()
     alone: bool = False
     unavailable: bool = False
+    turn: Turn | None = None
 
 
 def run_job(resources: Resources, job: Job) -> Report:
@@ -56,12 +59,9 @@ def run_job(resources: Resources, job: Job) -> Report:
     outage: Outage | None = None
     reason = crash = ""
     try:
-        if job.unavailable:
-            batch.answer_unavailable()
-        elif job.alone:
-            batch.run_alone()
-        else:
-            batch.run()
+        batch.understand()
+        if job.turn is None or job.turn.wait():
+            batch.run_as_asked()
     except DatabaseUnavailableError as error:
         outage, reason = Outage.DATABASE, str(error)
     except RedisUnavailableError as error:
@@ -69,9 +69,10 @@ def run_job(resources: Resources, job: Job) -> Report:
     except Exception:  # noqa: BLE001
         # A bug of ours: the main process has the entries run alone, so that it fails nobody but its own.
         crash = traceback.format_exc()
+    outcomes = {_id(work): work.outcome for work in batch.works}
     return Report(
-        [work.outcome for work in batch.works],
-        [work.entry is not None and work.entry.id in batch.acknowledged for work in batch.works],
+        [outcomes.get(entry_id) for entry_id in job.entry_ids],
+        [entry_id in batch.acknowledged for entry_id in job.entry_ids],
         outage,
         reason,
         crash,
@@ -84,17 +85,31 @@ class Batch:
     """The works of one job and how far they have come."""
 
     def __init__(self, resources: Resources, job: Job) -> None:
-        started = time.perf_counter()
         self.resources = resources
         self.settings = resources.settings
         self.job = job
-        self.works = [
-            understand(entry, self.settings.history_limit) for entry in map(StreamEntry, job.entry_ids, job.fields)
-        ]
+        self.works: list[Work] = []
         self.acknowledged: set[str] = set()
         self.answer_seconds: list[float] = []
-        self.seconds = {"decode": time.perf_counter() - started, "database": 0.0, "acknowledge": 0.0}
-        self.writer = BatchWriter(resources)
+        self.seconds = {"decode": 0.0, "database": 0.0, "acknowledge": 0.0}
+
+    def understand(self) -> None:
+        """Decode and validate the entries; asks nobody."""
+        started = time.perf_counter()
+        limit = self.settings.history_limit
+        self.works = [understand(entry, limit) for entry in map(StreamEntry, self.job.entry_ids, self.job.fields)]
+        self.seconds["decode"] = time.perf_counter() - started
+
+    def run_as_asked(self) -> None:
+        """Do what the job is for."""
+        # The time that it may take counts from now.
+        self.writer = BatchWriter(self.resources)
+        if self.job.unavailable:
+            self.answer_unavailable()
+        elif self.job.alone:
+            self.run_alone()
+        else:
+            self.run()
 
     def run(self) -> None:
         """Segment by segment: writes in one transaction, then its questions, then the acknowledgement."""

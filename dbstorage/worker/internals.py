@@ -240,6 +240,11 @@ def _processes(pool: Any) -> list[Any]:
     return list(getattr(getattr(pool, "_pool", None), "_pool", ()))
 
 
+def works_side_by_side(pool: Any) -> bool:
+    """Whether the pool runs two functions at one time: one of a single process, and the solo pool, do not."""
+    return bool(pool.num_processes > 1)
+
+
 def kill_processes(pool: Any) -> bool:
     """Send SIGKILL to all processes of the pool; False where there are none."""
     processes = _processes(pool)

@@ -1,0 +1,141 @@
+"""A batch that waits, decoded, for the one before it: whatever becomes of that one, the order of the stream is kept."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from dbstorage.storage.turn import PATIENCE
+from tests.chaos.conftest import Servers, full_only
+from tests.service.platform import Platform, order, question, user
+from tests.service.worker import StartWorker, Worker
+from tests.waiting import wait_until
+
+BATCH = 50
+SETTINGS = {"BATCH_SIZE": str(BATCH), "QUERY_TTL": "3600", "USER_WAIT": "60"}
+#: What PostgreSQL holds up.
+HELD_UP = (
+    "SELECT pid, query_start FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+)
+
+
+def two_batches(platform: Platform) -> None:
+    """Send two batches of orders, each with a question behind them."""
+    for batch in ("first", "second"):
+        orders = [order(f"{batch}-{number}", "u") for number in range(BATCH - 1)]
+        platform.send(*orders, question("u", batch, limit=2 * BATCH))
+
+
+def one_runs_and_one_waits(platform: Platform, worker: Worker) -> Any:
+    """Bring a worker so far that PostgreSQL holds one batch up and the next waits; to go on, close what is returned."""
+    # The first read, which tells the reader how large entries are, is a small one.
+    platform.send(user("u"))
+    platform.wait_until_finished()
+    blocker = platform.hold_orders()
+    two_batches(platform)
+    wait_until(lambda: platform.pending() == 2 * BATCH and platform.query(HELD_UP), "one batch to run and one to wait")
+    return blocker
+
+
+def check_order(platform: Platform) -> None:
+    """Each question saw the orders before it, none behind it, and the answers are in order."""
+    platform.wait_until_finished()
+    seen = [(answer["requestId"], len(answer["orders"])) for answer in platform.answers()]
+    assert seen == [("first", BATCH - 1), ("second", 2 * (BATCH - 1))]
+    assert len(platform.orders()) == 2 * (BATCH - 1)
+    assert platform.failed("code") == []
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_one_of_the_two_processes_is_killed(number: int, platform: Platform, start_worker: StartWorker) -> None:
+    worker = start_worker(**SETTINGS)
+    blocker = one_runs_and_one_waits(platform, worker)
+    worker.pool_processes[number].kill()
+    wait_until(lambda: " was lost " in worker.log, "the log to tell of it")
+    blocker.close()
+    check_order(platform)
+    assert worker.log.count(" was lost ") == 1
+
+
+@full_only
+def test_the_process_that_runs_does_not_stir_for_long(platform: Platform, start_worker: StartWorker) -> None:
+    """Slow (12 s): the other one gives up waiting, and its batch waits anew."""
+    worker = start_worker(**SETTINGS)
+    blocker = one_runs_and_one_waits(platform, worker)
+    for process in worker.pool_processes:
+        process.suspend()
+    blocker.close()
+    threading.Event().wait(PATIENCE + 1)
+    for process in worker.pool_processes:
+        process.resume()
+    check_order(platform)
+    assert " was lost " not in worker.log
+
+
+def test_both_processes_are_killed(platform: Platform, start_worker: StartWorker) -> None:
+    worker = start_worker(**SETTINGS)
+    blocker = one_runs_and_one_waits(platform, worker)
+    for process in worker.pool_processes:
+        process.kill()
+    wait_until(lambda: worker.log.count(" was lost ") == 2, "the log to tell of both")
+    blocker.close()
+    check_order(platform)
+
+
+def test_the_worker_is_killed_and_started_again(platform: Platform, start_worker: StartWorker) -> None:
+    worker = start_worker(**SETTINGS)
+    blocker = one_runs_and_one_waits(platform, worker)
+    worker.kill()
+    worker.start()
+    blocker.close()
+    platform.wait_until_finished()
+    # Its first read is a small one again, so the batches are others, and a question sees all orders of its batch.
+    assert [answer["requestId"] for answer in platform.answers()] == ["first", "second"]
+    assert all(len(answer["orders"]) >= BATCH - 1 for answer in platform.answers())
+    assert len(platform.orders()) == 2 * (BATCH - 1)
+
+
+def test_the_database_cancels_the_batch_that_runs(platform: Platform, start_worker: StartWorker) -> None:
+    """Its halves are tried, before the batch that waits."""
+    worker = start_worker(**SETTINGS)
+    blocker = one_runs_and_one_waits(platform, worker)
+    [(backend, began)] = platform.query(HELD_UP)
+    platform.query("SELECT pg_cancel_backend(%s)", backend)
+    wait_until(lambda: [row for row in platform.query(HELD_UP) if row[1] > began], "a half of it to be tried")
+    blocker.close()
+    check_order(platform)
+
+
+def test_the_database_is_away(servers: Servers, platform: Platform, start_worker: StartWorker) -> None:
+    """The questions of both batches are told so, in order, and the orders are stored afterwards."""
+    worker = start_worker(**SETTINGS)
+    blocker = one_runs_and_one_waits(platform, worker)
+    servers.postgres.stop("immediate")
+    blocker.close()
+    wait_until(lambda: len(platform.answers()) == 2, "both questions to be answered")
+    assert [(answer["requestId"], answer["error"]) for answer in platform.answers()] == [
+        ("first", "unavailable"),
+        ("second", "unavailable"),
+    ]
+    servers.postgres.start()
+    platform.wait_until_finished()
+    assert len(platform.orders()) == 2 * (BATCH - 1)
+
+
+def test_every_connection_to_redis_is_cut(platform: Platform, start_worker: StartWorker) -> None:
+    """The broker's too: Celery then forgets its event loop and begins anew."""
+    worker = start_worker(**SETTINGS)
+    blocker = one_runs_and_one_waits(platform, worker)
+    platform.redis.client_kill_filter(_type="normal", skipme=True)
+    wait_until(lambda: "onnection to broker lost" in worker.log, "the worker to notice")
+    blocker.close()
+    check_order(platform)
+
+
+@pytest.mark.parametrize("pool", [("-c", "1"), ("-P", "threads"), ("-P", "solo")], ids=" ".join)
+def test_other_pools_keep_the_order_too(pool: tuple[str, str], platform: Platform, start_worker: StartWorker) -> None:
+    start_worker("worker", *pool, **SETTINGS)
+    platform.send(user("u"))
+    platform.wait_until_finished()
+    two_batches(platform)
+    check_order(platform)
