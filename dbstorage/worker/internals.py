@@ -5,8 +5,8 @@
 - `celery.worker.state.should_stop`: how a step ends its worker with an exit code of its own.
 - `EventDispatcher._group_buffer`, `buffer_limit` and `send(retry=)`: events leave in one message for a batch, and
   never hold up the event loop when the broker is frozen.
-- The pool's list of its processes, which are killed when they do not end, and `inqW_fd` of each: its pipe, which is too
-  narrow for a batch.
+- The pool's list of its processes, which are killed when they do not end, `inqW_fd` of each: its pipe, which is too
+  narrow for a batch, and `limit`, how many there should be.
 - `Consumer.ensure_connected`, `on_connection_error_before_connected` and `…_after_connected`: short pauses while the
   broker is away. `Consumer.stop`: the last moment before Celery forgets what its pool has not begun.
 - `worker_shutting_down` (documented) is sent by the handler of SIGTERM, whatever the main thread is waiting for.
@@ -241,8 +241,8 @@ def _processes(pool: Any) -> list[Any]:
 
 
 def works_side_by_side(pool: Any) -> bool:
-    """Whether the pool runs two functions at one time: one of a single process, and the solo pool, do not."""
-    return bool(pool.num_processes > 1)
+    """Whether the pool was made to run two functions at one time: the solo pool, for one, was not."""
+    return bool(pool.limit > 1)
 
 
 def kill_processes(pool: Any) -> bool:
