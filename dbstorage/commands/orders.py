@@ -70,13 +70,14 @@ def _one_of(field: str, value: Any, choices: tuple[str, ...]) -> str:
 
 def _amount(field: str, value: Any) -> float:
     if type(value) is float and isfinite(value):
-        return value
+        # Minus zero becomes zero, as JavaScript writes it.
+        return value + 0.0
     if value is None or value == "":
         return 0.0
     number = finite_number(value)
     if number is None:
         raise rejected(field, value, _NUMBER)
-    return number
+    return number + 0.0
 
 
 def _optional_amount(field: str, value: Any) -> float | None:

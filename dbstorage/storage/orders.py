@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from enum import StrEnum
 from functools import lru_cache
 
-import orjson
 from sqlalchemy import Connection
 
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.database.shape import TableShape
+from dbstorage.storage.array_text import number_array, text_array
 
 #: Column of "Orders" -> its SQL type, in the order of CloseOrder's fields.
 COLUMNS = {
@@ -29,10 +29,12 @@ COLUMNS = {
     "profitLoss": "double precision",
     "closeReason": "text",
 }
-NAMES = tuple(COLUMNS)
+_NUMBERS = ("double precision", "integer")
 #: Not compared when an orderId comes again. userId: createUser may have moved it in between. closeReason: the
 #: service being replaced did not fill it.
 NOT_CONTENT = ("orderId", "userId", "closeReason")
+_CONTENT = tuple(name for name in COLUMNS if name not in NOT_CONTENT)
+_COMPARED = ("orderId", "userId", *_CONTENT)
 #: How often an order that met its user's arrival halfway is tried again within one transaction.
 MAXIMUM_PASSES = 3
 
@@ -77,27 +79,29 @@ def store_orders(connection: Connection, shape: TableShape, orders: Sequence[Clo
 
 def _insert(connection: Connection, shape: TableShape, orders: Sequence[CloseOrder]) -> set[str]:
     """The orderIds that were written."""
-    return set(connection.exec_driver_sql(insert_statement(shape), (_as_json(orders),)).scalars())
+    arrays = _as_arrays(_insert_columns(shape), orders)
+    return set(connection.exec_driver_sql(insert_statement(shape), arrays).scalars())
 
 
 def compare_orders(
     connection: Connection, shape: TableShape, orders: Sequence[CloseOrder]
 ) -> list[tuple[bool, bool, bool]]:
     """For each order: whether its id is stored, whether with the same content, and whether its user exists."""
-    return [
-        (row[0], row[1], row[2]) for row in connection.exec_driver_sql(compare_statement(shape), (_as_json(orders),))
-    ]
+    arrays = _as_arrays(_COMPARED, orders)
+    return [(row[0], row[1], row[2]) for row in connection.exec_driver_sql(compare_statement(shape), arrays)]
 
 
-def _as_json(orders: Sequence[CloseOrder]) -> str:
-    return orjson.dumps([dict(zip(NAMES, order, strict=True)) for order in orders]).decode()
+def _as_arrays(columns: Sequence[str], orders: Sequence[CloseOrder]) -> tuple[str, ...]:
+    """The parameters for `_input`."""
+    values = dict(zip(COLUMNS, zip(*orders, strict=True), strict=True))
+    return tuple((number_array if COLUMNS[name] in _NUMBERS else text_array)(values[name]) for name in columns)
 
 
 def _input(columns: Sequence[str]) -> str:
-    """SQL for the orders of the statement's only parameter, as rows with their position `n`."""
-    typed = ", ".join(f'"{name}" {COLUMNS[name]}' for name in columns)
+    """SQL for the orders of the statement's parameters, an array for each column, as rows with their position `n`."""
+    arrays = ", ".join(f"%s::{COLUMNS[name]}[]" for name in columns)
     names = ", ".join(f'"{name}"' for name in columns)
-    return f"ROWS FROM (jsonb_to_recordset(%s::jsonb) AS ({typed})) WITH ORDINALITY AS input({names}, n)"
+    return f"unnest({arrays}) WITH ORDINALITY AS input({names}, n)"
 
 
 def _value(shape: TableShape, name: str) -> str:
@@ -108,10 +112,14 @@ def _value(shape: TableShape, name: str) -> str:
     return f"{value}::{cast}" if cast else value
 
 
+def _insert_columns(shape: TableShape) -> list[str]:
+    return [name for name in COLUMNS if name != "closeReason" or shape.has_close_reason]
+
+
 @lru_cache
 def insert_statement(shape: TableShape) -> str:
     """The statement that writes a batch; rows get their "id" in stream order."""
-    columns = [name for name in COLUMNS if name != "closeReason" or shape.has_close_reason]
+    columns = _insert_columns(shape)
     names = ", ".join(f'"{name}"' for name in columns)
     values = ", ".join(_value(shape, name) for name in columns)
     return (
@@ -124,12 +132,11 @@ def insert_statement(shape: TableShape) -> str:
 @lru_cache
 def compare_statement(shape: TableShape) -> str:
     """The statement that says why orders were not written."""
-    content = [name for name in COLUMNS if name not in NOT_CONTENT]
-    stored = ", ".join(f'stored."{name}"' for name in content)
-    given = ", ".join(_value(shape, name) for name in content)
+    stored = ", ".join(f'stored."{name}"' for name in _CONTENT)
+    given = ", ".join(_value(shape, name) for name in _CONTENT)
     return (
         f'SELECT stored."orderId" IS NOT NULL, ({stored}) IS NOT DISTINCT FROM ({given}), '
         'EXISTS (SELECT FROM "User" AS person WHERE person."userID" = input."userId") '
-        f"FROM {_input(['orderId', 'userId', *content])} "
+        f"FROM {_input(_COMPARED)} "
         'LEFT JOIN "Orders" AS stored ON stored."orderId" = input."orderId" ORDER BY input.n'
     )
