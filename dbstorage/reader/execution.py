@@ -168,24 +168,32 @@ class Execution:
                     # Called after the loop has written the next batch to the pool; with none, it would wait for the
                     # next entry and hold that one up.
                     self._consumer.hub.call_soon(self._tell, submission, report)
-            elif submission is self.ahead:
+            elif submission is self.ahead and not report.crash:
                 # The one before it took so long that it gave up waiting.
                 self._withdraw_ahead()
-            elif submission in (self.in_flight, self._answering):
-                self._leaves_pool(submission)
+            elif self._left_pool(submission):
                 self._settle(submission, report)
                 self._take_back(submission.batch, report)
         except Exception:
             logger.exception("The result of a batch could not be taken.")
         self.pump()
 
-    def _leaves_pool(self, submission: Submission) -> None:
-        """A batch did not simply finish: what comes of it runs before the one that waits for it."""
-        self._withdraw_ahead()
-        if submission is self.in_flight:
+    def _left_pool(self, submission: Submission) -> bool:
+        """Forget a submission that did not simply finish; False where it was withdrawn before.
+
+        What comes of it runs before the batch that waits for it.
+        """
+        if submission is self.ahead:
+            self.ahead = None
+        elif submission is self.in_flight:
+            self._withdraw_ahead()
             self.in_flight = None
-        else:
+        elif submission is self._answering:
+            self._withdraw_ahead()
             self._answering = None
+        else:
+            return False
+        return True
 
     def _take_back(self, batch: Batch, report: Report) -> None:
         """Keep what is left of a batch, in the form in which it is to be run again."""
@@ -228,11 +236,7 @@ class Execution:
             self._observer.finished(done, report, time.time() - submission.began)
 
     def _process_lost(self, submission: Submission, reason: str) -> None:
-        if submission is self.ahead:
-            self.ahead = None
-            self._run_again(submission.batch, reason)
-        elif submission in (self.in_flight, self._answering):
-            self._leaves_pool(submission)
+        if self._left_pool(submission):
             self._run_again(submission.batch, reason)
         self.pump()
 
@@ -281,7 +285,7 @@ class Execution:
             if submission is self.ahead:
                 self._withdraw_ahead()
             else:
-                self._leaves_pool(submission)
+                self._left_pool(submission)
                 self.waiting.appendleft(submission.batch)
         self._jobs.forget_unaccepted()
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from dbstorage.commands.questions import HistoryQuestion
-from dbstorage.errors import DatabaseUnavailableError, DBStorageError, RedisUnavailableError
+from dbstorage.errors import DatabaseUnavailableError, DBStorageError, RedisUnavailableError, RejectedEntry
 from dbstorage.settings import Ordering
 from dbstorage.storage import history
 from dbstorage.storage.alone import ALLOWED_DEATHS, POISON, begin_alone, end_alone
@@ -97,7 +97,14 @@ class Batch:
         """Decode and validate the entries; asks nobody."""
         started = time.perf_counter()
         limit = self.settings.history_limit
-        self.works = [understand(entry, limit) for entry in map(StreamEntry, self.job.entry_ids, self.job.fields)]
+        entries = [*map(StreamEntry, self.job.entry_ids, self.job.fields)]
+        try:
+            self.works = [understand(entry, limit) for entry in entries]
+        except Exception as error:
+            if not self.job.alone:
+                raise
+            # Its traceback was told when it was among others.
+            self.works = [Work(entry, None, RejectedEntry(INTERNAL_ERROR, _bug(error))) for entry in entries]
         self.seconds["decode"] = time.perf_counter() - started
 
     def run_as_asked(self) -> None:
@@ -152,7 +159,7 @@ class Batch:
         except DBStorageError:
             raise
         except Exception as error:
-            self._give_up(work, Outcome(Status.FAILED, INTERNAL_ERROR, f"A bug in DBStorage: {error!r:.500}"))
+            self._give_up(work, Outcome(Status.FAILED, INTERNAL_ERROR, _bug(error)))
             raise
 
     def _give_up(self, work: Work, outcome: Outcome) -> None:
@@ -257,6 +264,10 @@ def answer_to(work: Work, page: history.Page) -> Answer:
         next_cursor=page.next_cursor,
         error=page.error,
     )
+
+
+def _bug(error: Exception) -> str:
+    return f"A bug in DBStorage: {error!r:.500}"
 
 
 def _id(work: Work) -> str:

@@ -4,6 +4,7 @@ import json
 import math
 import os
 import signal
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -16,6 +17,7 @@ from tests.service.platform import Platform, order, question, user
 from tests.service.worker import StartWorker, Worker
 from tests.waiting import wait_until
 
+CHECKOUT = Path(__file__).parents[2]
 SETTINGS = {"QUERY_TTL": "3600", "RESPONSE_MAXLEN": "100000", "USER_WAIT": "0"}
 
 
@@ -129,6 +131,39 @@ def test_any_entry_ends_as_stored_answered_or_failed(platform: Platform, start_w
     assert "bug" not in worker.log
     assert "Traceback" not in worker.log
     assert "internal_error" not in {code for (code,) in platform.failed("code")}
+
+
+#: Python runs it at its start: it puts a bug of ours into the validation of one order.
+BUG = """
+from dbstorage.storage import work
+
+interpret = work.interpret
+
+def with_a_bug(request, history_limit):
+    message = request.body.get("message")
+    if isinstance(message, dict) and message.get("orderId") == "bug":
+        raise ZeroDivisionError("the bug")
+    return interpret(request, history_limit)
+
+work.interpret = with_a_bug
+"""
+
+
+def test_a_bug_of_ours_fails_the_entry_that_meets_it(
+    platform: Platform, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BUG)
+    worker = start_worker(**SETTINGS, PYTHONPATH=os.pathsep.join([str(tmp_path), str(CHECKOUT)]))
+    neighbours = [order(f"neighbour-{number}", "u") for number in range(20)]
+    platform.send(user("u"), *neighbours[:10], order("bug", "u"), *neighbours[10:], question("u", "q"))
+    platform.wait_until_finished()
+    [(code, message)] = platform.failed("code", "message")
+    assert code == "internal_error"
+    assert "the bug" in message
+    assert worker.log.count("met a bug and are run alone") == 1
+    assert "Traceback" in worker.log
+    assert len(platform.orders()) == 20
+    assert len(platform.answer_to("q")["orders"]) == 20
 
 
 def kill_whoever_stores(platform: Platform, worker: Worker, order_id: str) -> None:
