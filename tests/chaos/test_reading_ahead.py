@@ -77,7 +77,8 @@ def test_both_processes_are_killed(platform: Platform, start_worker: StartWorker
     blocker = one_runs_and_one_waits(platform, worker)
     for process in worker.pool_processes:
         process.kill()
-    wait_until(lambda: worker.log.count(" was lost ") == 2, "the log to tell of both")
+    # Of one that was withdrawn, because the other was noticed first, nothing is told.
+    wait_until(lambda: " was lost " in worker.log, "the log to tell of it")
     blocker.close()
     check_order(platform)
 

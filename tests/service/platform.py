@@ -58,6 +58,7 @@ class Platform:
         self.database_url = database_url
         self.environment = {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
         self._connection: Any = None
+        self._holding: list[Any] = []
 
     # Writing
 
@@ -163,13 +164,16 @@ class Platform:
         """A connection that keeps orders from being written until it is closed."""
         connection = psycopg2.connect(self.database_url, options="-c search_path=public")
         connection.cursor().execute('LOCK TABLE "Orders" IN SHARE MODE')
+        # A test that fails must not hold up the next one.
+        self._holding.append(connection)
         return connection
 
     def close(self) -> None:
         """Close the connections."""
         self.redis.close()
-        if self._connection is not None:
-            self._connection.close()
+        for connection in (self._connection, *self._holding):
+            if connection is not None:
+                connection.close()
 
 
 def commands_of(lines: Iterable[str]) -> list[dict[str, Any]]:
