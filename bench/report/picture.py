@@ -4,8 +4,8 @@ from html import escape
 
 from bench.report.document import Chart
 
-WIDTH = 760
-NAMES = 290
+WIDTH = 800
+NAMES = 330
 #: Room for the label behind the longest bar.
 LABELS = 100
 BAR = 20
