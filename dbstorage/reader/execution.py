@@ -199,7 +199,6 @@ class Execution:
         """Keep what is left of a batch, in the form in which it is to be run again."""
         left = batch.part(index for index, done in enumerate(report.acknowledged) if not done)
         if report.crash:
-            logger.error("%d entries met a bug and are run alone.\n%s", len(left.entries), report.crash)
             self.waiting.extendleft(reversed(left.singles()))
         elif left.entries and report.outage is None and len(left.entries) == len(batch.entries):
             # Nothing came of it in time, so smaller parts are tried.
@@ -221,6 +220,10 @@ class Execution:
     def _settle(self, submission: Submission, report: Report) -> None:
         """Tell of what was decided, and note it, so that it is not told again with what is left of the batch."""
         batch = submission.batch
+        if report.crash:
+            logger.error(
+                "%d entries met a bug; what is left of them is run alone.\n%s", len(batch.entries), report.crash
+            )
         done: list[tuple[StreamRequest, Outcome]] = []
         for entry, request, outcome, acknowledged in zip(
             batch.entries, batch.requests, report.outcomes, report.acknowledged, strict=True

@@ -17,8 +17,8 @@ from dbstorage.storage.segments import may_move_users, split_at_moves, user_writ
 from dbstorage.storage.transaction import BatchWriter, Refused, without_transaction
 from dbstorage.storage.turn import Turn
 from dbstorage.storage.users import read_known_users
-from dbstorage.storage.work import Work, understand
-from dbstorage.wire.entry import StreamEntry
+from dbstorage.storage.work import Work, not_interpreted, understand
+from dbstorage.wire.entry import GET_CLOSE_ORDERS, StreamEntry
 from dbstorage.wire.entry_id import milliseconds_of
 from dbstorage.wire.response import Answer, encode_answer
 
@@ -59,9 +59,12 @@ def run_job(resources: Resources, job: Job) -> Report:
     outage: Outage | None = None
     reason = crash = ""
     try:
-        batch.understand()
-        if job.turn is None or job.turn.wait():
-            batch.run_as_asked()
+        if job.alone:
+            batch.run_alone()
+        else:
+            batch.understand()
+            if job.turn is None or job.turn.wait():
+                batch.run_together()
     except DatabaseUnavailableError as error:
         outage, reason = Outage.DATABASE, str(error)
     except RedisUnavailableError as error:
@@ -88,6 +91,7 @@ class Batch:
         self.resources = resources
         self.settings = resources.settings
         self.job = job
+        self.entries = [*map(StreamEntry, job.entry_ids, job.fields)]
         self.works: list[Work] = []
         self.acknowledged: set[str] = set()
         self.answer_seconds: list[float] = []
@@ -96,37 +100,27 @@ class Batch:
     def understand(self) -> None:
         """Decode and validate the entries; asks nobody."""
         started = time.perf_counter()
-        limit = self.settings.history_limit
-        entries = [*map(StreamEntry, self.job.entry_ids, self.job.fields)]
-        try:
-            self.works = [understand(entry, limit) for entry in entries]
-        except Exception as error:
-            if not self.job.alone:
-                raise
-            # Its traceback was told when it was among others.
-            self.works = [Work(entry, None, RejectedEntry(INTERNAL_ERROR, _bug(error))) for entry in entries]
+        self.works = [understand(entry, self.settings.history_limit) for entry in self.entries]
         self.seconds["decode"] = time.perf_counter() - started
 
-    def run_as_asked(self) -> None:
-        """Do what the job is for."""
-        # The time that it may take counts from now.
-        self.writer = BatchWriter(self.resources)
+    def run_together(self) -> None:
+        """Run what was understood, or tell those who ask that the database is away."""
         if self.job.unavailable:
             self.answer_unavailable()
-        elif self.job.alone:
-            self.run_alone()
         else:
             self.run()
 
     def run(self) -> None:
         """Segment by segment: writes in one transaction, then its questions, then the acknowledgement."""
+        # The time that splitting may take counts from now.
+        writer = BatchWriter(self.resources)
         self._acknowledge([work for work in self.works if _id(work) in self.job.settled])
         for segment in self._segments([work for work in self.works if _id(work) not in self.job.settled]):
             writes = [work for work in segment if not isinstance(work.command, HistoryQuestion)]
             questions = [work for work in segment if isinstance(work.command, HistoryQuestion)]
             started = time.perf_counter()
             try:
-                self.writer.run(writes)
+                writer.run(writes)
             finally:
                 self.seconds["database"] += time.perf_counter() - started
                 decided = [work for work in writes if work.outcome is not None]
@@ -142,31 +136,36 @@ class Batch:
             self._answer(questions, acknowledge_later)
 
     def run_alone(self) -> None:
-        """Run a single suspect, unless it has taken too many processes with it."""
-        work = self.works[0]
-        allowed = begin_alone(self.resources.redis, self.settings, _id(work))
+        """Run a single suspect, unless it has taken too many processes with it; understanding it may be what kills."""
+        [entry] = self.entries
+        allowed = begin_alone(self.resources.redis, self.settings, entry.id)
         try:
             if allowed:
-                self._run_reporting_bugs(work)
+                self._run_reporting_bugs()
             else:
-                self._give_up(work, POISONED)
+                self._give_up(POISONED)
         finally:
-            end_alone(self.resources.redis, self.settings, _id(work))
+            end_alone(self.resources.redis, self.settings, entry.id)
 
-    def _run_reporting_bugs(self, work: Work) -> None:
+    def _run_reporting_bugs(self) -> None:
         try:
+            self.understand()
             self.run()
         except DBStorageError:
             raise
         except Exception as error:
-            self._give_up(work, Outcome(Status.FAILED, INTERNAL_ERROR, _bug(error)))
+            self._give_up(Outcome(Status.FAILED, INTERNAL_ERROR, f"A bug in DBStorage: {error!r:.500}"))
             raise
 
-    def _give_up(self, work: Work, outcome: Outcome) -> None:
-        if isinstance(work.command, HistoryQuestion):
+    def _give_up(self, outcome: Outcome) -> None:
+        # Its command is not looked at, which may be what went wrong; the main process has decoded it unharmed.
+        [entry] = self.entries
+        work = not_interpreted(entry, RejectedEntry(outcome.code or "", outcome.message or ""))
+        self.works = [work]
+        if work.request is not None and work.request.function == GET_CLOSE_ORDERS:
             work.outcome = outcome
         else:
-            self.writer.fail(work, outcome)
+            BatchWriter(self.resources).fail(work, outcome)
         self._acknowledge([work])
 
     def answer_unavailable(self) -> None:
@@ -264,10 +263,6 @@ def answer_to(work: Work, page: history.Page) -> Answer:
         next_cursor=page.next_cursor,
         error=page.error,
     )
-
-
-def _bug(error: Exception) -> str:
-    return f"A bug in DBStorage: {error!r:.500}"
 
 
 def _id(work: Work) -> str:

@@ -1,5 +1,6 @@
 """One entry on its way through a batch."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from dbstorage.commands.interpret import Identity, identify, identify_undecodable, interpret
@@ -39,6 +40,13 @@ def understand(entry: StreamEntry, history_limit: int) -> Work:
     except RejectedEntry as rejection:
         return Work(entry, None, rejection)
     return understand_request(request, history_limit, entry)
+
+
+def not_interpreted(entry: StreamEntry, rejection: RejectedEntry) -> Work:
+    """An entry that is rejected without a look at its command; never raises."""
+    with suppress(RejectedEntry):
+        return Work(entry, decode(entry), rejection)
+    return Work(entry, None, rejection)
 
 
 def understand_request(request: Request, history_limit: int, entry: StreamEntry | None = None) -> Work:

@@ -135,6 +135,7 @@ def test_any_entry_ends_as_stored_answered_or_failed(platform: Platform, start_w
 
 #: Python runs it at its start: it puts a bug of ours into the validation of one order.
 BUG = """
+import os
 from dbstorage.storage import work
 
 interpret = work.interpret
@@ -142,26 +143,42 @@ interpret = work.interpret
 def with_a_bug(request, history_limit):
     message = request.body.get("message")
     if isinstance(message, dict) and message.get("orderId") == "bug":
-        raise ZeroDivisionError("the bug")
+        {bug}
     return interpret(request, history_limit)
 
 work.interpret = with_a_bug
 """
 
 
+@pytest.mark.parametrize(
+    ("bug", "code", "sentence", "logged"),
+    [
+        # With the others, then alone.
+        ('raise ZeroDivisionError("the bug")', "internal_error", "the bug", ("ZeroDivisionError: the bug", 2)),
+        # Twice with the others, then three times alone.
+        ("os.kill(os.getpid(), 9)", "poison", "died 3 times", (" was lost ", 5)),
+    ],
+    ids=["that is raised", "that kills"],
+)
 def test_a_bug_of_ours_fails_the_entry_that_meets_it(
-    platform: Platform, start_worker: StartWorker, tmp_path: Path
+    bug: str,
+    code: str,
+    sentence: str,
+    logged: tuple[str, int],
+    platform: Platform,
+    start_worker: StartWorker,
+    tmp_path: Path,
 ) -> None:
-    (tmp_path / "sitecustomize.py").write_text(BUG)
+    (tmp_path / "sitecustomize.py").write_text(BUG.format(bug=bug))
     worker = start_worker(**SETTINGS, PYTHONPATH=os.pathsep.join([str(tmp_path), str(CHECKOUT)]))
     neighbours = [order(f"neighbour-{number}", "u") for number in range(20)]
     platform.send(user("u"), *neighbours[:10], order("bug", "u"), *neighbours[10:], question("u", "q"))
     platform.wait_until_finished()
-    [(code, message)] = platform.failed("code", "message")
-    assert code == "internal_error"
-    assert "the bug" in message
-    assert worker.log.count("met a bug and are run alone") == 1
-    assert "Traceback" in worker.log
+    [(order_id, failed_as, message)] = platform.failed("order_id", "code", "message")
+    assert (order_id, failed_as) == ("bug", code)
+    assert sentence in message
+    words, times = logged
+    assert worker.log.count(words) == times
     assert len(platform.orders()) == 20
     assert len(platform.answer_to("q")["orders"]) == 20
 
