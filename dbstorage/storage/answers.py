@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from enum import IntEnum
 from typing import NamedTuple
 
 from redis import Redis
@@ -10,21 +11,34 @@ from redis.exceptions import RedisError, ResponseError
 from dbstorage.errors import RedisUnavailableError
 from dbstorage.settings import Settings
 
-#: Writes an answer and acknowledges its question in one step, unless the question is older than its time to live by
-#: Redis' own clock at that very moment: an answer that was held up on its way is never given to somebody else.
+#: Acknowledges a question and then answers it, in one step. Only who acknowledged it may answer, so that no question is
+#: answered twice, whoever runs it again. It is not answered when it is older than its time to live by Redis' own clock:
+#: an answer that was held up on its way is never given to somebody else.
+#:
+#: The order of the commands matters. XTRIM fails where the response stream is no stream, or not ours to write, before
+#: anything has changed. And a full Redis refuses XADD only as the first command of a script that writes; it takes XTRIM
+#: and XACK, and then it takes the answer.
+#:
 #: KEYS: response stream, command stream. ARGV: group, entry id, milliseconds to live, MAXLEN, name, value, …
-#: Returns 1 when the answer was written, 0 when it was too late.
-ANSWER_IN_TIME = """
+#: Returns a `Told`.
+ANSWER_ONCE = """
+redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', ARGV[4])
+if redis.call('XACK', KEYS[2], ARGV[1], ARGV[2]) == 0 then return 2 end
 local now = redis.call('TIME')
 local age = now[1] * 1000 + math.floor(now[2] / 1000) - tonumber(string.match(ARGV[2], '^%d+'))
-local answered = 0
-if age <= tonumber(ARGV[3]) then
-    redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], '*', unpack(ARGV, 5))
-    answered = 1
-end
-redis.call('XACK', KEYS[2], ARGV[1], ARGV[2])
-return answered
+if age > tonumber(ARGV[3]) then return 0 end
+redis.call('XADD', KEYS[1], '*', unpack(ARGV, 5))
+return 1
 """
+
+
+class Told(IntEnum):
+    """What became of an answer."""
+
+    TOO_LATE = 0
+    ANSWERED = 1
+    #: The question was acknowledged before, by whoever answered it or found it too old.
+    BEFORE = 2
 
 
 class Answered(NamedTuple):
@@ -36,10 +50,10 @@ class Answered(NamedTuple):
 
 def acknowledge_and_answer(
     redis: Redis, settings: Settings, acknowledged: Sequence[str], answers: Sequence[Answered]
-) -> list[bool]:
-    """Acknowledge entries, then answer questions in order; tells for each answer whether it was still in time.
+) -> list[Told]:
+    """Acknowledge entries, then answer questions in order; tells what became of each answer.
 
-    Raises RedisUnavailableError; what was written by then is written again next time.
+    Raises RedisUnavailableError; the same again next time does only what was not done by then.
     """
     milliseconds = round(settings.query_ttl * 1000)
     with redis.pipeline(transaction=False) as pipeline:
@@ -48,7 +62,7 @@ def acknowledge_and_answer(
         for answer in answers:
             # Not by its hash: redis-py would ask first whether Redis knows it, a round trip more.
             pipeline.eval(
-                ANSWER_IN_TIME,
+                ANSWER_ONCE,
                 2,
                 settings.response_stream,
                 settings.command_stream,
@@ -64,7 +78,7 @@ def acknowledge_and_answer(
             raise RedisUnavailableError(f"Redis refused an acknowledgement: {error}") from error
         except (RedisError, OSError) as error:
             raise RedisUnavailableError(f"Redis did not take an acknowledgement: {error}") from error
-    return [reply == 1 for reply in replies[-len(answers) :]] if answers else []
+    return [Told(reply) for reply in replies[-len(answers) :]] if answers else []
 
 
 def answer_call(redis: Redis, settings: Settings, fields: list[bytes]) -> None:

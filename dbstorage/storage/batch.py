@@ -10,7 +10,7 @@ from dbstorage.errors import DatabaseUnavailableError, DBStorageError, RedisUnav
 from dbstorage.settings import Ordering
 from dbstorage.storage import history
 from dbstorage.storage.alone import ALLOWED_DEATHS, POISON, begin_alone, end_alone
-from dbstorage.storage.answers import Answered, acknowledge_and_answer, older_pending_elsewhere, oldest_answerable
+from dbstorage.storage.answers import Answered, Told, acknowledge_and_answer, older_pending_elsewhere, oldest_answerable
 from dbstorage.storage.outcome import ANSWERED, EXPIRED, Outage, Outcome, Report, Status
 from dbstorage.storage.resources import Resources
 from dbstorage.storage.segments import may_move_users, split_at_moves, user_writes
@@ -225,17 +225,19 @@ class Batch:
         ]
         first = [_id(work) for work in acknowledge_first]
         started = time.perf_counter()
-        in_time = acknowledge_and_answer(self.resources.redis, self.settings, first, answers)
+        told = acknowledge_and_answer(self.resources.redis, self.settings, first, answers)
         self.seconds["acknowledge"] += time.perf_counter() - started
         self.acknowledged.update(first)
         now = time.time()
-        for work, page, answered in zip(questions, pages, in_time, strict=True):
+        for work, page, answer in zip(questions, pages, told, strict=True):
             self.acknowledged.add(_id(work))
-            if answered:
+            if answer is Told.TOO_LATE:
+                work.outcome = EXPIRED
+            elif answer is Told.BEFORE:
+                work.outcome = ANSWERED
+            else:
                 work.outcome = ANSWERED if page.error is None else ANSWERED._replace(code=page.error)
                 self.answer_seconds.append(now - milliseconds_of(_id(work)) / 1000)
-            else:
-                work.outcome = EXPIRED
 
     def _acknowledge(self, works: list[Work]) -> None:
         if works:

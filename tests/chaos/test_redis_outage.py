@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from dbstorage.redis_connection import REDIS_TIMEOUT
 from tests.chaos.conftest import Servers, full_only, scaled
 from tests.chaos.traffic import Traffic
 from tests.service.platform import GROUP, STREAM, Platform, order, question, user
@@ -160,6 +161,27 @@ def test_an_answer_held_up_by_a_frozen_redis_is_not_given_late(
         threading.Event().wait(4)
     platform.wait_until_finished()
     assert platform.answers() == []
+
+
+def test_an_answer_on_its_way_to_a_silent_redis_goes_out_once(
+    servers: Servers, platform: Platform, start_worker: StartWorker
+) -> None:
+    """Redis takes the answer when it wakes, and nobody hears of it: the question is run again."""
+    start_worker("worker", "-c", "1", **SETTINGS)
+    platform.send(user("u"), question("u", "first"))
+    # So that the pool process is connected.
+    platform.wait_until_finished()
+    blocker = platform.hold_orders()
+    platform.send(order("o", "u"), question("u"), question("u", "third"))
+    wait_until(lambda: platform.pending() == 3, "the questions to be in hand")
+    with frozen(servers):
+        blocker.close()
+        # Longer than the pool process waits for a reply.
+        threading.Event().wait(REDIS_TIMEOUT + 1)
+    platform.wait_until_finished()
+    platform.send(question("u", "last"))
+    platform.answer_to("last")
+    assert [answer.get("requestId") for answer in platform.answers()] == ["first", None, "third", "last"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,95 @@
+"""The script that acknowledges a question and answers it, run by a real Redis."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from redis import Redis
+
+from dbstorage.errors import RedisUnavailableError
+from dbstorage.redis_connection import connect_redis
+from dbstorage.settings import Settings, load_settings
+from dbstorage.storage.answers import Answered, Told, acknowledge_and_answer
+from tests.service.platform import GROUP, RESPONSES, STREAM
+
+FIELDS = [b"message", b"the answer"]
+#: Bytes of memory with which Redis refuses whatever needs more.
+FULL = 1
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    return load_settings(
+        {"REDIS_URL": redis_url, "DATABASE_URL": "postgres://localhost/unused", "RESPONSE_MAXLEN": "10"}
+    )
+
+
+@pytest.fixture
+def redis(settings: Settings) -> Iterator[Redis]:
+    with connect_redis(settings.redis_url) as client:
+        client.xgroup_create(STREAM, GROUP, "0", mkstream=True)
+        yield client
+        client.config_set("maxmemory", 0)
+
+
+def delivered(redis: Any, count: int = 1, entry_id: str = "*") -> list[str]:
+    """Questions that a reader has in hand."""
+    ids = [redis.xadd(STREAM, {"message": "a question"}, id=entry_id).decode() for _ in range(count)]
+    redis.xreadgroup(GROUP, "worker", {STREAM: ">"})
+    return ids
+
+
+def answer(redis: Redis, settings: Settings, *entry_ids: str, first: tuple[str, ...] = ()) -> list[Told]:
+    return acknowledge_and_answer(redis, settings, first, [Answered(entry_id, FIELDS) for entry_id in entry_ids])
+
+
+def pending(redis: Any) -> int:
+    return int(redis.xpending(STREAM, GROUP)["pending"])
+
+
+def test_an_answer_is_written_and_its_question_acknowledged(redis: Redis, settings: Settings) -> None:
+    [write, *questions] = delivered(redis, 3)
+    assert answer(redis, settings, *questions, first=(write,)) == [Told.ANSWERED, Told.ANSWERED]
+    assert redis.xlen(RESPONSES) == 2
+    assert pending(redis) == 0
+
+
+def test_a_question_that_is_acknowledged_already_is_not_answered_again(redis: Redis, settings: Settings) -> None:
+    questions = delivered(redis, 2)
+    answer(redis, settings, questions[0])
+    assert answer(redis, settings, *questions) == [Told.BEFORE, Told.ANSWERED]
+    assert redis.xlen(RESPONSES) == 2
+
+
+def test_a_question_that_is_too_old_is_acknowledged_without_an_answer(redis: Redis, settings: Settings) -> None:
+    long_ago = round((time.time() - settings.query_ttl - 60) * 1000)
+    questions = delivered(redis, entry_id=f"{long_ago}-0")
+    assert answer(redis, settings, *questions) == [Told.TOO_LATE]
+    assert redis.xlen(RESPONSES) == 0
+    assert pending(redis) == 0
+
+
+def test_a_full_redis_takes_acknowledgements_and_answers(redis: Redis, settings: Settings) -> None:
+    [write, *questions] = delivered(redis, 3)
+    redis.config_set("maxmemory", FULL)
+    assert answer(redis, settings, *questions, first=(write,)) == [Told.ANSWERED, Told.ANSWERED]
+    assert redis.xlen(RESPONSES) == 2
+    assert pending(redis) == 0
+
+
+def test_the_response_stream_is_trimmed_on_every_answer(redis: Redis, settings: Settings) -> None:
+    for _ in range(3):
+        answer(redis, settings, *delivered(redis, 500))
+    # Redis trims whole nodes of a hundred entries.
+    assert redis.xlen(RESPONSES) <= 10 + 100 + 1
+
+
+def test_a_question_stays_pending_where_the_answer_cannot_be_written(redis: Redis, settings: Settings) -> None:
+    questions = delivered(redis)
+    redis.set(RESPONSES, "not a stream")
+    with pytest.raises(RedisUnavailableError, match="WRONGTYPE"):
+        answer(redis, settings, *questions)
+    assert pending(redis) == 1
+    redis.delete(RESPONSES)
+    assert answer(redis, settings, *questions) == [Told.ANSWERED]
