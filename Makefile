@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # The first that is Python 3.11 or later; looked for only when .venv is made.
-PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11; do \
+PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
 # The tests mostly wait for servers and workers: three processes keep two cores busy. tests/scheduling.py deals them out.

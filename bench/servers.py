@@ -1,9 +1,6 @@
 """PostgreSQL and Redis of our own, the same for all contenders, with the settings they keep data safely with."""
 
 import os
-import re
-import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,20 +24,7 @@ RESPONSES = Settings.response_stream
 GROUP = Settings.consumer_group
 #: Entries written in one round trip.
 CHUNK = 1_000
-#: The first major version with functions, which streaQ needs; the bundled one is 6.2.
-NEWER_REDIS = 7
 REWRITE_SECONDS = 60.0
-
-
-class InstalledRedis(EmbeddedRedis):
-    """The Redis of this machine instead of the bundled one, which is too old for some contenders."""
-
-    def __init__(self, directory: Path, program: str) -> None:
-        super().__init__(directory)
-        self._installed = program
-
-    def _command(self) -> list[str | Path]:
-        return [self._installed, *super()._command()[1:]]
 
 
 class Servers(NamedTuple):
@@ -56,12 +40,6 @@ class Servers(NamedTuple):
     def environment(self) -> dict[str, str]:
         """The environment for a process that is to use them."""
         return {**os.environ, "REDIS_URL": self.redis_url, "DATABASE_URL": self.database_url}
-
-    @property
-    def redis_version(self) -> int:
-        """The major version of Redis."""
-        with self.redis() as redis:
-            return int(redis.info("server")["redis_version"].partition(".")[0])
 
     def redis(self) -> Redis:
         """A client that waits patiently."""
@@ -124,7 +102,7 @@ def running_servers(postgres_settings: Mapping[str, str] | None = None) -> Itera
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dbstorage-bench-")))
         # The servers give up root's rights and have to come through here to their own directories.
         directory.chmod(0o711)
-        redis = _redis(directory / "redis")
+        redis = EmbeddedRedis(directory / "redis")
         redis.start()
         stack.callback(redis.stop)
         postgres = EmbeddedPostgres(directory / "postgresql", settings=postgres_settings)
@@ -132,14 +110,3 @@ def running_servers(postgres_settings: Mapping[str, str] | None = None) -> Itera
         stack.callback(postgres.stop, "immediate")
         upgrade(parse_database_url(postgres.url))
         yield Servers(directory, redis.url, redis.pid, postgres.url, postgres.pid)
-
-
-def _redis(directory: Path) -> EmbeddedRedis:
-    """The machine's Redis where it is newer than the bundled one, else that."""
-    program = shutil.which("redis-server") or shutil.which("valkey-server")
-    if program is not None:
-        told = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=10).stdout
-        found = re.search(r"v=(\d+)", told)
-        if found and int(found[1]) >= NEWER_REDIS:
-            return InstalledRedis(directory, program)
-    return EmbeddedRedis(directory)

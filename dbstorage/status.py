@@ -128,11 +128,12 @@ def _version(redis: Redis) -> str | None:
         information: Any = redis.info("server")
     except ResponseError:
         return None  # some hosted servers keep it to themselves
-    return str(information.get("redis_version")) if "redis_version" in information else None
+    found = information.get("valkey_version") or information.get("redis_version")
+    return str(found) if found else None
 
 
 def _lag(redis: Redis, settings: Settings, figures: StreamFigures) -> dict[str, Any]:
-    """Count what Redis 6.2 never tells, and later ones not after entries were deleted."""
+    """Count what Redis does not tell after entries were deleted."""
     if figures.lag is not None or figures.pending is None:
         return {"lag": figures.lag}
     groups: Any = redis.xinfo_groups(settings.command_stream)

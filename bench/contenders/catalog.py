@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from redis import Redis
 
 from bench.processes import PYTHON
-from bench.servers import NEWER_REDIS
 
 SERVICE = "service"
 FLOWER = "flower"
@@ -32,7 +31,7 @@ class Contender:
     `commands` are started in turn, by the name of their process, the last one, which reads the stream, when the others
     wait for work. `queue_empty` tells whether a queue of its own behind
     the stream is empty; `counts_rows` says that this queue forgets tasks before they are done, so that the rows have to
-    be counted. `oldest_redis` is the first major version that serves.
+    be counted.
     """
 
     name: str
@@ -42,7 +41,6 @@ class Contender:
     queue_empty: Callable[[Redis], bool] = nothing_queued
     counts_rows: bool = False
     with_flower: bool = False
-    oldest_redis: int = 6
 
 
 def _celery(app: str, *options: str) -> tuple[str, ...]:
@@ -102,7 +100,6 @@ CONTENDERS = {
             name="streaq",
             title="streaQ, a task for each 500",
             commands={"worker": _module("streaq_task", "worker"), "reader": _module("streaq_task", "reader")},
-            oldest_redis=NEWER_REDIS,
         ),
         BARE_LOOP,
     )

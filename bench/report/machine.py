@@ -53,11 +53,12 @@ def this_machine(servers: Servers) -> Machine:
     """Describe this machine now, with servers that run."""
     [(postgres,)] = servers.query("SHOW server_version")
     with servers.redis() as redis:
-        versions = {
-            "Python": platform.python_version(),
-            "PostgreSQL": postgres.split()[0],
-            "Redis": redis.info("server")["redis_version"],
-        }
+        server = redis.info("server")
+    versions = {"Python": platform.python_version(), "PostgreSQL": postgres.split()[0]}
+    if "valkey_version" in server:
+        versions["Valkey"] = server["valkey_version"]
+    else:
+        versions["Redis"] = server["redis_version"]
     for package in PACKAGES:
         with suppress(PackageNotFoundError):
             versions[package] = version(package)

@@ -11,8 +11,8 @@ from dbstorage.checks.finding import Finding, fine, problem, warning
 from dbstorage.redis_connection import connect_redis
 from dbstorage.settings import Settings, without_password
 
-OLDEST, NEWEST = (6, 2), (8, 99)
-SUPPORTED = "6.2 to 8"
+OLDEST, NEWEST = (7, 0), (8, 99)
+SUPPORTED = "7.0 to 8"
 SERVER, PERSISTENCE, MEMORY = "Redis", "Redis persistence", "Redis memory"
 COMMANDS, RESPONSES, GROUP = "Command stream", "Response stream", "Consumer group"
 
@@ -123,7 +123,7 @@ def _groups(redis: Redis, settings: Settings, stream: dict[str, Any]) -> Iterato
             f"and works off the {stream['length']:,} entries that are there.",
         )
     for group, name in zip(groups, names, strict=True):
-        # Redis 6.2 does not tell the lag, later ones do not always know it.
+        # Redis does not know the lag after entries were deleted.
         lag = 0 if group["last-delivered-id"] == stream["last-generated-id"] else group.get("lag")
         behind = "unknown" if lag is None else f"{lag:,}"
         whose = "" if name == settings.consumer_group else " (not ours)"

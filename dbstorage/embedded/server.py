@@ -16,6 +16,8 @@ from dbstorage.errors import EmbeddedServerError
 #: Seconds; recovery after a crash reads all that was written since the last checkpoint.
 START_TIMEOUT = 120.0
 STOP_TIMEOUT = 30.0
+#: Seconds until a server that was asked to stop is asked again.
+SIGNAL_INTERVAL = 2.0
 POLL_INTERVAL = 0.02
 PORT_ATTEMPTS = 3
 
@@ -115,13 +117,16 @@ class EmbeddedServer(ABC):
     def _stop(self, signal_number: signal.Signals) -> None:
         if self._process is None or self._process.poll() is not None:
             return
-        self._process.send_signal(signal_number)
-        # A frozen process would not see the signal.
-        self._process.send_signal(signal.SIGCONT)
-        try:
-            self._process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        deadline = time.monotonic() + STOP_TIMEOUT
+        while time.monotonic() < deadline:
+            # More than once: Redis forgets that it was asked while it writes its first append-only file.
+            self._process.send_signal(signal_number)
+            # A frozen process would not see the signal.
+            self._process.send_signal(signal.SIGCONT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(SIGNAL_INTERVAL)
+                return
+        self.kill()
 
     @abstractmethod
     def _command(self) -> list[str | Path]:

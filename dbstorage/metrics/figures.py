@@ -25,7 +25,7 @@ class StreamFigures:
     """The command stream and its group; None is what Redis cannot tell. Ages in seconds by Redis' clock."""
 
     entries: int
-    #: Entries that no worker has read; Redis 6.2 tells only that there are none.
+    #: Entries that no worker has read; Redis does not know it after entries were deleted.
     lag: int | None = None
     #: Entries that were read and are not acknowledged.
     pending: int | None = None

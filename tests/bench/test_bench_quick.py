@@ -39,7 +39,7 @@ def test_the_quick_benchmark_measures_service_and_bare_loop(results: Path):
 
 def test_the_results_say_where_when_and_with_what_they_were_measured(results: Path):
     machine = json.loads((results / "quick.json").read_text())["machine"]
-    assert machine["versions"].keys() >= {"Python", "PostgreSQL", "Redis", "celery"}
+    assert machine["versions"].keys() >= {"Python", "PostgreSQL", "Valkey", "celery"}
     assert machine["cores"] >= 1
     text = (results / "quick.md").read_text()
     assert text.startswith("# Ingest: 300 closed orders")

@@ -198,7 +198,7 @@ def test_versions_that_were_not_tried_are_warnings(migrated: str, monkeypatch: p
     assert found["PostgreSQL"][0][0] == "warning"
     assert found["PostgreSQL"][0][1].endswith("DBStorage expects PostgreSQL 99 to 18.")
     assert found["Redis"][0][0] == "warning"
-    assert found["Redis"][0][1].endswith("DBStorage expects Redis 6.2 to 8.")
+    assert found["Redis"][0][1].endswith("DBStorage expects Redis 7.0 to 8.")
 
 
 def test_a_redis_that_keeps_nothing_is_a_warning_and_one_with_an_append_only_file_is_not(
