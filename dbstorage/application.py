@@ -7,12 +7,12 @@ from typing import Any
 
 from celery import Celery, signals
 
-from dbstorage.keys import PREFIX, TASK_QUEUE
+from dbstorage.keys import TASK_QUEUE, amqp_prefix, prefix
 from dbstorage.logs import set_up_logging
 from dbstorage.metrics.service_metrics import ServiceMetrics
 from dbstorage.metrics.step import MetricsStep
 from dbstorage.reader.step import StreamReaderStep
-from dbstorage.settings import LogFormat, Settings
+from dbstorage.settings import LogFormat, Scope, Settings
 from dbstorage.worker.broker import register_broker_transport
 from dbstorage.worker.internals import EVENT_SERIALIZER, register_event_serializer
 
@@ -74,9 +74,10 @@ def end_orphan(main_process: int) -> None:
 def configuration(settings: Settings) -> dict[str, Any]:
     """Celery's own settings."""
     transport_options: dict[str, Any] = {}
+    names: dict[str, str] = {"task_default_queue": TASK_QUEUE}
     if settings.broker_url.startswith("redis"):
         transport_options = {
-            "global_keyprefix": PREFIX,
+            "global_keyprefix": prefix(settings.scope),
             "visibility_timeout": VISIBILITY_TIMEOUT,
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
@@ -84,6 +85,8 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "socket_connect_timeout": BROKER_SOCKET_TIMEOUT,
             "socket_keepalive": True,
         }
+    else:
+        names = amqp_names(settings.scope)
     return {
         "broker_url": settings.broker_url,
         "broker_transport_options": transport_options,
@@ -92,7 +95,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "broker_channel_error_retry": True,
         "broker_connection_retry_on_startup": True,
         "event_serializer": EVENT_SERIALIZER,
-        "task_default_queue": TASK_QUEUE,
+        **names,
         "task_acks_late": True,
         "task_ignore_result": True,
         "worker_consumer": "dbstorage.worker.internals:PatientConsumer",
@@ -104,4 +107,17 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_enable_remote_control": True,
         "result_backend": None,
         "enable_utc": True,
+    }
+
+
+def amqp_names(scope: Scope) -> dict[str, str]:
+    """Celery's settings that name a queue or an exchange; on Redis the prefix of all keys does what they do here."""
+    own = amqp_prefix(scope)
+    return {
+        "task_default_queue": f"{own}{TASK_QUEUE}",
+        "task_default_exchange": f"{own}{TASK_QUEUE}",
+        "task_default_routing_key": f"{own}{TASK_QUEUE}",
+        "control_exchange": f"{own}control",
+        "event_exchange": f"{own}events",
+        "event_queue_prefix": f"{own}events",
     }

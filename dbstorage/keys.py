@@ -1,30 +1,52 @@
-"""Every Redis key that DBStorage creates beside the platform's two streams; all begin with `dbstorage:`.
+"""Every name of ours on Redis and on the broker; all are derived from the service's stream and group.
+
+Two services on one Redis, or on one virtual host of RabbitMQ, so never see each other's work. Keys in Redis:
 
 | key | type | holds |
 | --- | --- | --- |
-| `dbstorage:` + kombu's own names | various | Celery's broker: queue, bindings, unacknowledged tasks |
-| `dbstorage:lease:<stream>:<group>` | string | which worker reads in strict order; expires |
-| `dbstorage:worker:<stream>:<group>:<node>` | string | that a worker of this name is alive; expires |
-| `dbstorage:alone:<stream>:<group>:<entry or task>` | string | how often a suspect began to run alone; expires |
+| `dbstorage:<stream>:<group>:` + kombu's own names | various | Celery's broker: queue, bindings, unacknowledged tasks |
+| `dbstorage:<stream>:<group>:lease` | string | which worker reads in strict order; expires |
+| `dbstorage:<stream>:<group>:worker:<node>` | string | that a worker of this name is alive; expires |
+| `dbstorage:<stream>:<group>:alone:<entry or task>` | string | how often a suspect began to run alone; expires |
 """
 
-from dbstorage.settings import Settings
+import hashlib
 
-PREFIX = "dbstorage:"
-#: Celery's queue for retries and operators' calls.
+from dbstorage.settings import Scope, Settings
+
+#: Celery's queue for operators' calls.
 TASK_QUEUE = "tasks"
+#: Bytes of a prefix on AMQP, whose names have 255 at most and end in a node's name.
+LONGEST_AMQP_PREFIX = 120
+
+
+def prefix(scope: Scope) -> str:
+    """What every Redis key of this service begins with, kombu's included.
+
+    A stream's name may hold colons, a group's are written `%3A`: no two services have one prefix.
+    """
+    group = scope.group.replace("%", "%25").replace(":", "%3A")
+    return f"dbstorage:{scope.stream}:{group}:"
+
+
+def amqp_prefix(scope: Scope) -> str:
+    """What every queue and exchange of this service begins with; a long one is told by its hash."""
+    whole = prefix(scope)
+    if len(whole.encode()) <= LONGEST_AMQP_PREFIX:
+        return whole
+    return f"dbstorage:{hashlib.sha256(whole.encode()).hexdigest()[:32]}:"
 
 
 def lease_key(settings: Settings) -> str:
     """The reader's lease in strict order."""
-    return f"{PREFIX}lease:{settings.command_stream}:{settings.consumer_group}"
+    return f"{prefix(settings.scope)}lease"
 
 
 def worker_key(settings: Settings, node_name: str) -> str:
     """The sign of life of the worker with this node name."""
-    return f"{PREFIX}worker:{settings.command_stream}:{settings.consumer_group}:{node_name}"
+    return f"{prefix(settings.scope)}worker:{node_name}"
 
 
 def alone_key(settings: Settings, name: str) -> str:
     """The count of an entry's, or a task's, unfinished runs alone."""
-    return f"{PREFIX}alone:{settings.command_stream}:{settings.consumer_group}:{name}"
+    return f"{prefix(settings.scope)}alone:{name}"

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit
 
 from dbstorage.database.url import DatabaseAddress, parse_database_url
@@ -41,6 +41,13 @@ class LogFormat(StrEnum):
     JSON = "json"
 
 
+class Scope(NamedTuple):
+    """A service: a command stream with a consumer group. Everything of ours carries both."""
+
+    stream: str
+    group: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """All settings; durations in seconds."""
@@ -63,6 +70,11 @@ class Settings:
     metrics_port: int | None = None
     log_level: str = "INFO"
     log_format: LogFormat = LogFormat.TEXT
+
+    @property
+    def scope(self) -> Scope:
+        """Which service this is."""
+        return Scope(self.command_stream, self.consumer_group)
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:

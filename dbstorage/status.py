@@ -173,7 +173,7 @@ def _database_status(settings: Settings) -> DatabaseStatus:
     try:
         with connected(engine) as connection:
             version = str(connection.scalar(text("SHOW server_version")))
-            counts = count_by_code(connection)
+            counts = count_by_code(connection, settings.scope)
     except DBStorageError as error:
         up = isinstance(error, DatabaseNotReadyError)
         return DatabaseStatus(up=up, address=address, version=version, problem=str(error))

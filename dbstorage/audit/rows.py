@@ -15,6 +15,7 @@ from dbstorage.failed_tasks.access import connected
 from dbstorage.failed_tasks.filters import State
 from dbstorage.settings import Settings
 from dbstorage.storage.orders import compare_orders
+from dbstorage.storage.service import Service, find_service
 from dbstorage.storage.users import identities
 from dbstorage.storage.work import Work
 
@@ -33,6 +34,7 @@ class Rows:
         self.snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with connected(self.snapshots) as connection:
             self.shape = inspect_shape(connection)
+            self.service = find_service(connection, settings.scope)
 
     def close(self) -> None:
         """Close the connection."""
@@ -42,20 +44,22 @@ class Rows:
         """Look up everything that the outcomes of these entries depend on."""
         commands = [work.command for work in works if isinstance(work.command, CreateUser)]
         with connected(self.snapshots) as connection:
-            records = _records(connection, [entry_id_of(work) for work in works])
+            records = _records(connection, self.service, [entry_id_of(work) for work in works])
             ordering = [work for work in works if needs_order(work, unacknowledged, records)]
             return Evidence(
                 unacknowledged=unacknowledged,
                 records=records,
                 orders=dict(_stored_orders(connection, self.shape, ordering)) if ordering else {},
                 people=_people(connection, commands) if commands else {},
-                applied=_applied(connection, commands) if commands else {},
+                applied=_applied(connection, self.service, commands) if commands else {},
             )
 
 
-def _records(connection: Connection, entry_ids: list[str]) -> dict[str, FailedRecord]:
+def _records(connection: Connection, service: Service, entry_ids: list[str]) -> dict[str, FailedRecord]:
     rows = connection.exec_driver_sql(
-        "SELECT entry_id, state, code FROM dbstorage.failed_tasks WHERE entry_id = ANY(%s)", (entry_ids,)
+        "SELECT entry_id, state, code FROM dbstorage.failed_tasks "
+        "WHERE stream = %s AND consumer_group = %s AND life = %s AND entry_id = ANY(%s)",
+        (*service, entry_ids),
     )
     return {entry_id: FailedRecord(State(state), code) for entry_id, state, code in rows}
 
@@ -89,9 +93,11 @@ def _people(connection: Connection, commands: Sequence[CreateUser]) -> dict[str,
     return {user_id: email for user_id, email in rows}
 
 
-def _applied(connection: Connection, commands: Sequence[CreateUser]) -> dict[str, int]:
+def _applied(connection: Connection, service: Service, commands: Sequence[CreateUser]) -> dict[str, int]:
     keys = [identity for command in commands for identity in identities(command)]
     rows = connection.exec_driver_sql(
-        "SELECT identity, entry_position FROM dbstorage.applied_users WHERE identity = ANY(%s)", (keys,)
+        "SELECT identity, entry_position FROM dbstorage.applied_users "
+        "WHERE stream = %s AND consumer_group = %s AND life = %s AND identity = ANY(%s)",
+        (*service, keys),
     )
     return {identity: int(position) for identity, position in rows}

@@ -28,6 +28,7 @@ from dbstorage.failed_tasks.store import (
     find_all,
     load,
 )
+from dbstorage.settings import Scope
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -107,9 +108,9 @@ def list_(ids: tuple[str, ...], limit: int, every: bool, as_json: bool, **filter
     which = _filter(ids, **filters)
     if not (which.states or ids or every):
         which = replace(which, states=OPEN_STATES)
-    with _connection() as connection:
-        total = count(connection, which)
-        found = find_all(connection, which)
+    with _connection() as (connection, scope):
+        total = count(connection, scope, which)
+        found = find_all(connection, scope, which)
         shown = found if every else islice(found, limit)
         if as_json:
             _print_array(shown)
@@ -133,8 +134,8 @@ def show(id: str, as_json: bool) -> None:
     The payload is what the engine sent, which may hold an e-mail address.
     """
     [failed_task_id] = _filter((id,)).ids
-    with _connection() as connection:
-        loaded = load(connection, failed_task_id)
+    with _connection() as (connection, scope):
+        loaded = load(connection, scope, failed_task_id)
     if loaded is None:
         click.echo(f"There is no failed task {failed_task_id}.", err=True)
         sys.exit(NOTHING_MATCHED)
@@ -205,15 +206,15 @@ def _change(
         raise click.UsageError(
             "Say which tasks: with ids, with a filter such as --code, or with --all for all of them."
         )
-    with _connection() as connection:
-        matched = count_for(connection, which, change)
+    with _connection() as (connection, scope):
+        matched = count_for(connection, scope, which, change)
         changed = 0
         connection.rollback()  # nothing stays open while a person thinks
         if matched.number and not dry_run:
             if not yes:
                 _confirm(change, matched.number)
             # Not what failed since it was counted.
-            changed = apply(connection, replace(which, up_to=matched.up_to), change)
+            changed = apply(connection, scope, replace(which, up_to=matched.up_to), change)
     if as_json:
         click.echo(json.dumps({"matched": matched.number, "changed": changed, "dry_run": dry_run}))
     elif not matched.number:
@@ -247,12 +248,13 @@ def _filter(ids: tuple[str, ...], states: tuple[str, ...] = (), **texts: str | N
 
 
 @contextmanager
-def _connection() -> Iterator[Connection]:
-    """A connection; ends the command with a sentence where that fails."""
+def _connection() -> Iterator[tuple[Connection, Scope]]:
+    """A connection, and whose tasks are meant; ends the command with a sentence where that fails."""
     try:
-        engine = create_engine(settings_for_command().database, application_name="dbstorage failed")
+        settings = settings_for_command()
+        engine = create_engine(settings.database, application_name="dbstorage failed")
         with connected(engine) as connection:
-            yield connection
+            yield connection, settings.scope
     except SettingsError:
         raise
     except DBStorageError as error:

@@ -145,7 +145,7 @@ def _failures(settings: Settings, sent: Sent) -> dict[str, Any]:
     """Failed and retrying entries by code, None where the database does not tell."""
     engine = create_engine(settings.database)
     try:
-        counts: list[FailedCount] = count_failed(engine, sent.entry_ids)
+        counts: list[FailedCount] = count_failed(engine, settings.scope, sent.entry_ids)
     except DatabaseUnavailableError as error:
         return {"failed": None, "retrying": None, "failed_unknown": str(error)}
     finally:

@@ -19,6 +19,7 @@ class Database:
     """Runs functions on a connection in a thread, so that Flower goes on meanwhile."""
 
     def __init__(self, settings: Settings) -> None:
+        self.scope = settings.scope
         self._engine = create_engine(settings.database, application_name="dbstorage flower", pool_size=THREADS)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="failed-tasks")
 

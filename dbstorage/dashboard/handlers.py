@@ -83,7 +83,7 @@ class _Handler(BaseHandler):  # type: ignore[misc]  # Flower has no types
         """A task and its payload; raises HTTPError 404 where there is none, and DBStorageError."""
         # An id of more digits than any task has is the id of none.
         number = min(int(failed_task_id[:20]), LARGEST_ID)
-        found = await self.database.run(lambda connection: load(connection, number))
+        found = await self.database.run(lambda connection: load(connection, self.database.scope, number))
         if found is None:
             raise HTTPError(404, f"There is no failed task {failed_task_id}.")
         return found
@@ -110,12 +110,12 @@ class FailedTasksPage(_Handler):
             raise HTTPError(400, "%s", error) from None
 
         def look_up(connection: Connection) -> tuple[View, int, list[FailedTask], dict[str, int]]:
-            total = count(connection, view.which)
+            total = count(connection, self.database.scope, view.which)
             last_page = max(1, -(-total // view.size))
             shown = replace(view, page=min(view.page, last_page))
-            tasks = find(connection, shown.which, shown.sorting, shown.size, shown.offset)
+            tasks = find(connection, self.database.scope, shown.which, shown.sorting, shown.size, shown.offset)
             wanted = view.which.states or tuple(State)
-            by_code = count_by_code(connection).items()
+            by_code = count_by_code(connection, self.database.scope).items()
             codes = {code: sum(states.get(state, 0) for state in wanted) for code, states in by_code}
             return shown, total, tasks, codes
 
@@ -194,7 +194,9 @@ class States(_Handler):
         if not 0 < len(which.ids) <= MOST_POLLED:
             raise HTTPError(400, f"expected 1 to {MOST_POLLED} ids")
         try:
-            tasks = await self.database.run(lambda connection: find(connection, which, limit=MOST_POLLED))
+            tasks = await self.database.run(
+                lambda connection: find(connection, self.database.scope, which, limit=MOST_POLLED)
+            )
         except DBStorageError as error:
             self.fail(error)
             return
@@ -224,7 +226,9 @@ class CountForChange(_Handler):
         """Answer with their number, and the largest id, which the change hands back."""
         which = _filter(self.request.query_arguments)
         try:
-            matched = await self.database.run(lambda connection: count_for(connection, which, Change(change)))
+            matched = await self.database.run(
+                lambda connection: count_for(connection, self.database.scope, which, Change(change))
+            )
         except DBStorageError as error:
             self.fail(error)
             return
@@ -243,7 +247,9 @@ class ApplyChange(_Handler, BaseApiHandler):  # type: ignore[misc]
         if which.up_to is None:
             raise HTTPError(400, "up_to is missing: ask for the number of tasks first")
         try:
-            changed = await self.database.run(lambda connection: apply(connection, which, Change(change)))
+            changed = await self.database.run(
+                lambda connection: apply(connection, self.database.scope, which, Change(change))
+            )
         except DBStorageError as error:
             self.fail(error)
             return

@@ -18,10 +18,11 @@ from sqlalchemy import (
     PrimaryKeyConstraint,
     Table,
     Text,
+    Uuid,
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 
 #: The PostgreSQL schema of our own tables, so that Prisma sees no drift in its own.
 OWN_SCHEMA = "dbstorage"
@@ -69,11 +70,20 @@ orders = Table(
     Index("Orders_userId_closeTime_idx", "userId", text('"closeTime" DESC')),
 )
 
-#: One row for each command that failed or waits for a retry; `payload` holds the bytes as they came.
+
+def scope_columns() -> tuple[Column[str], Column[str]]:
+    """Which service a row belongs to."""
+    return Column("stream", Text, nullable=False), Column("consumer_group", Text, nullable=False)
+
+
+#: One row for each command that failed or waits for a retry; `payload` holds the bytes as they came. The ids of entries
+#: begin anew with each `life` of the stream.
 failed_tasks = Table(
     "failed_tasks",
     metadata,
     Column("id", BigInteger, autoincrement=True),
+    *scope_columns(),
+    Column("life", BigInteger, nullable=False),
     Column("task_id", Text, nullable=False),
     Column("function", Text),
     Column("entry_id", Text),
@@ -91,26 +101,120 @@ failed_tasks = Table(
     PrimaryKeyConstraint("id", name="failed_tasks_pkey"),
     CheckConstraint("layout IN ('envelope', 'flat')", name="failed_tasks_layout_check"),
     CheckConstraint("state IN ('failed', 'retrying', 'resolved', 'discarded')", name="failed_tasks_state_check"),
-    Index("failed_tasks_entry_id_key", "entry_id", unique=True),
-    Index("failed_tasks_task_id_key", "task_id", unique=True, postgresql_where=text("entry_id IS NULL")),
-    Index("failed_tasks_last_failed_at_idx", text("last_failed_at DESC"), text("id DESC")),
-    Index("failed_tasks_state_code_idx", "state", "code"),
-    Index("failed_tasks_retry_at_idx", "retry_at", postgresql_where=text("state = 'retrying'")),
+    Index("failed_tasks_entry_id_key", "stream", "consumer_group", "life", "entry_id", unique=True),
+    Index(
+        "failed_tasks_task_id_key",
+        "stream",
+        "consumer_group",
+        "task_id",
+        unique=True,
+        postgresql_where=text("entry_id IS NULL"),
+    ),
+    Index("failed_tasks_last_failed_at_idx", "stream", "consumer_group", text("last_failed_at DESC"), text("id DESC")),
+    Index("failed_tasks_state_code_idx", "stream", "consumer_group", "state", "code"),
+    Index(
+        "failed_tasks_retry_at_idx",
+        "stream",
+        "consumer_group",
+        "retry_at",
+        "id",
+        postgresql_where=text("state = 'retrying'"),
+    ),
     Index(
         "failed_tasks_user_id_idx",
+        "stream",
+        "consumer_group",
         "user_id",
         postgresql_where=text("state IN ('failed', 'retrying') AND code = 'user_not_found'"),
     ),
     schema=OWN_SCHEMA,
 )
 
-#: The stream position (milliseconds * 2^64 + sequence) of the last createUser applied to "email:…" or "id:…".
+#: The last attempts of a failed task, the first one included; `code` is empty where it succeeded.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("failed_task_id", BigInteger, nullable=False),
+    Column("number", Integer, nullable=False),
+    *scope_columns(),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("outcome", Text, nullable=False),
+    Column("code", Text),
+    Column("message", Text),
+    PrimaryKeyConstraint("failed_task_id", "number", name="attempts_pkey"),
+    ForeignKeyConstraint(
+        ["failed_task_id"],
+        [f"{OWN_SCHEMA}.failed_tasks.id"],
+        name="attempts_failed_task_id_fkey",
+        ondelete="CASCADE",
+    ),
+    schema=OWN_SCHEMA,
+)
+
+#: What operators did; `filter` says to which tasks, `affected` to how many.
+operations = Table(
+    "operations",
+    metadata,
+    Column("id", BigInteger, autoincrement=True),
+    *scope_columns(),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("who", Text, nullable=False),
+    Column("what", Text, nullable=False),
+    Column("filter", JSONB(none_as_null=True)),
+    Column("affected", BigInteger),
+    Column("reason", Text),
+    PrimaryKeyConstraint("id", name="operations_pkey"),
+    Index("operations_at_idx", "stream", "consumer_group", text("at DESC"), text("id DESC")),
+    schema=OWN_SCHEMA,
+)
+
+#: The stream position (milliseconds * 2^64 + sequence) of the last createUser applied to "email:…" or "id:…". One of an
+#: earlier life of the stream says nothing.
 applied_users = Table(
     "applied_users",
     metadata,
-    Column("identity", Text),
+    *scope_columns(),
+    Column("identity", Text, nullable=False),
+    Column("life", BigInteger, nullable=False),
     Column("entry_position", Numeric(40, 0), nullable=False),
-    PrimaryKeyConstraint("identity", name="applied_users_pkey"),
+    PrimaryKeyConstraint("stream", "consumer_group", "identity", name="applied_users_pkey"),
+    schema=OWN_SCHEMA,
+)
+
+#: One row: what tells this database from every other one.
+this_database = Table(
+    "this_database",
+    metadata,
+    Column("id", Uuid, nullable=False, server_default=func.gen_random_uuid()),
+    Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("id", name="this_database_pkey"),
+    schema=OWN_SCHEMA,
+)
+
+#: One row for each service that stores here: the life of its stream, and the creation of the group that began it.
+services = Table(
+    "services",
+    metadata,
+    *scope_columns(),
+    Column("life", BigInteger, nullable=False, server_default=text("1")),
+    Column("group_creation", Text),
+    Column("life_began_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("stream", "consumer_group", name="services_pkey"),
+    schema=OWN_SCHEMA,
+)
+
+#: Up to where each process of each worker applied the stream: a row of its own, so that none waits for another.
+positions = Table(
+    "positions",
+    metadata,
+    *scope_columns(),
+    Column("writer", Text, nullable=False),
+    Column("life", BigInteger, nullable=False),
+    Column("entry_position", Numeric(40, 0), nullable=False),
+    #: SHA-256 of the entry at that position, by which a stream made anew with the same ids is told.
+    Column("digest", LargeBinary, nullable=False),
+    Column("applied_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("stream", "consumer_group", "writer", name="positions_pkey"),
     schema=OWN_SCHEMA,
 )
 

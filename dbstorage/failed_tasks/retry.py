@@ -44,7 +44,7 @@ def _run(resources: Resources, connection: Connection, failed_task_id: int) -> O
     if row is None:
         return NOTHING_TO_DO
     work = _work_of(row, resources.settings.history_limit)
-    [outcome] = write(connection, resources.shape(connection), [work], retry=True)
+    [outcome] = write(connection, resources.shape(connection), resources.service(connection), [work], retry=True)
     return _note(resources, connection, row, outcome)
 
 

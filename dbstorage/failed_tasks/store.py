@@ -15,6 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from dbstorage.database.sqlstate import Verdict, classify
 from dbstorage.database.tables import failed_tasks
 from dbstorage.failed_tasks.filters import OPEN_STATES, Filter, State
+from dbstorage.settings import Scope
 from dbstorage.wire.entry import Layout
 
 #: Rows that are changed, or read, in one go; a change commits after each so that nobody waits long for its locks.
@@ -96,23 +97,28 @@ _COLUMNS = [failed_tasks.c[name] for name in FailedTask._fields]
 
 
 def find(
-    connection: Connection, which: Filter, sorting: Sorting = NEWEST_FIRST, limit: int = 50, offset: int = 0
+    connection: Connection,
+    scope: Scope,
+    which: Filter,
+    sorting: Sorting = NEWEST_FIRST,
+    limit: int = 50,
+    offset: int = 0,
 ) -> list[FailedTask]:
     """A page of the tasks that match."""
     key = failed_tasks.c.id
     order = [_ordered(column, sorting.descending) for column in (failed_tasks.c[sorting.column.value], key)]
     # Pages far behind skip over narrow rows, instead of reading every sentence on the way.
-    page = select(key).where(*which.conditions()).order_by(*order).limit(limit).offset(offset).subquery()
+    page = select(key).where(*_of(scope), *which.conditions()).order_by(*order).limit(limit).offset(offset).subquery()
     statement = select(*_COLUMNS).join(page, page.c.id == key).order_by(*order)
     return [_task(row) for row in connection.execute(statement)]
 
 
-def find_all(connection: Connection, which: Filter) -> Iterator[FailedTask]:
+def find_all(connection: Connection, scope: Scope, which: Filter) -> Iterator[FailedTask]:
     """All tasks that match, last failed first, without holding them all in memory."""
     table = failed_tasks.c
     last: FailedTask | None = None
     while True:
-        statement = select(*_COLUMNS).where(*which.conditions())
+        statement = select(*_COLUMNS).where(*_of(scope), *which.conditions())
         if last is not None:
             same_moment = and_(table.last_failed_at == last.last_failed_at, table.id < last.id)
             statement = statement.where(or_(table.last_failed_at < last.last_failed_at, same_moment))
@@ -126,32 +132,33 @@ def find_all(connection: Connection, which: Filter) -> Iterator[FailedTask]:
             return
 
 
-def load(connection: Connection, failed_task_id: int) -> tuple[FailedTask, Payload] | None:
+def load(connection: Connection, scope: Scope, failed_task_id: int) -> tuple[FailedTask, Payload] | None:
     """One task with its payload, None where there is no such id."""
     statement = select(*_COLUMNS, failed_tasks.c.layout, failed_tasks.c.payload)
-    row = connection.execute(statement.where(failed_tasks.c.id == failed_task_id)).one_or_none()
+    row = connection.execute(statement.where(*_of(scope), failed_tasks.c.id == failed_task_id)).one_or_none()
     if row is None:
         return None
     return _task(row[: len(_COLUMNS)]), Payload(Layout(row.layout), bytes(row.payload))
 
 
-def count(connection: Connection, which: Filter) -> int:
+def count(connection: Connection, scope: Scope, which: Filter) -> int:
     """How many tasks match."""
-    return connection.scalar(select(func.count()).select_from(failed_tasks).where(*which.conditions())) or 0
+    return (
+        connection.scalar(select(func.count()).select_from(failed_tasks).where(*_of(scope), *which.conditions())) or 0
+    )
 
 
-def count_for(connection: Connection, which: Filter, change: Change) -> Matched:
+def count_for(connection: Connection, scope: Scope, which: Filter, change: Change) -> Matched:
     """How many of the tasks that match can be retried, or discarded; what an operator is asked about first."""
     statement = select(func.count(), func.coalesce(func.max(failed_tasks.c.id), 0))
-    number, up_to = connection.execute(statement.where(*which.conditions(), _can(change))).one()
+    number, up_to = connection.execute(statement.where(*_of(scope), *which.conditions(), _can(change))).one()
     return Matched(number, up_to)
 
 
-def count_by_code(connection: Connection) -> dict[str, dict[State, int]]:
+def count_by_code(connection: Connection, scope: Scope) -> dict[str, dict[State, int]]:
     """The number of tasks by code and state; codes in alphabetical order."""
-    statement = select(failed_tasks.c.code, failed_tasks.c.state, func.count()).group_by(
-        failed_tasks.c.code, failed_tasks.c.state
-    )
+    columns = (failed_tasks.c.code, failed_tasks.c.state)
+    statement = select(*columns, func.count()).where(*_of(scope)).group_by(*columns)
     counts: dict[str, dict[State, int]] = {}
     for row in sorted(connection.execute(statement).all()):
         code, state, number = row
@@ -159,21 +166,21 @@ def count_by_code(connection: Connection) -> dict[str, dict[State, int]]:
     return counts
 
 
-def apply(connection: Connection, which: Filter, change: Change) -> int:
+def apply(connection: Connection, scope: Scope, which: Filter, change: Change) -> int:
     """Retry or discard the tasks that match; returns how many there were. Commits.
 
     A retry takes tasks in state `failed`; to discard takes those in state `retrying` too.
     """
     changed, after = 0, -1
     while True:
-        ids = _change_chunk(connection, which, change, after)
+        ids = _change_chunk(connection, scope, which, change, after)
         changed += len(ids)
         if len(ids) < CHUNK:
             return changed
         after = max(ids)
 
 
-def _change_chunk(connection: Connection, which: Filter, change: Change, after: int) -> Sequence[int]:
+def _change_chunk(connection: Connection, scope: Scope, which: Filter, change: Change, after: int) -> Sequence[int]:
     """Change the first tasks behind the id `after`, commit, and return their ids."""
     values: dict[str, Any] = {"state": State.DISCARDED.value, "retry_at": None}
     if change is Change.RETRY:
@@ -181,7 +188,7 @@ def _change_chunk(connection: Connection, which: Filter, change: Change, after: 
     key = failed_tasks.c.id
     # Locked in one order, so that two operators never wait for each other; a task that somebody else changed while we
     # waited for its lock is looked at again and left out.
-    taken = select(key).where(*which.conditions(), _can(change), key > after).order_by(key).limit(CHUNK)
+    taken = select(key).where(*_of(scope), *which.conditions(), _can(change), key > after).order_by(key).limit(CHUNK)
     statement = update(failed_tasks).where(key.in_(taken.with_for_update())).values(values).returning(key)
     for attempt in range(1, DEADLOCKS + 1):
         try:
@@ -200,6 +207,10 @@ def _ordered(column: Column[Any], descending: bool) -> ColumnElement[Any]:
     ordered = column.desc() if descending else column.asc()
     # Only where it says something: the index on last_failed_at is made without.
     return ordered.nulls_last() if column.nullable else ordered
+
+
+def _of(scope: Scope) -> tuple[ColumnElement[bool], ...]:
+    return failed_tasks.c.stream == scope.stream, failed_tasks.c.consumer_group == scope.group
 
 
 def _can(change: Change) -> ColumnElement[bool]:

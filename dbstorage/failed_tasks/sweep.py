@@ -21,12 +21,16 @@ MOST_IN_BROKER = 500
 #: Seconds after which a retry whose message got lost is sent again.
 SENT_AGAIN_AFTER = 15
 
-ANY_DUE = text("SELECT EXISTS (SELECT FROM dbstorage.failed_tasks WHERE state = 'retrying' AND retry_at <= now())")
+ANY_DUE = text(
+    "SELECT EXISTS (SELECT FROM dbstorage.failed_tasks "
+    "WHERE stream = :stream AND consumer_group = :group AND state = 'retrying' AND retry_at <= now())"
+)
 TAKE_DUE = text(
     """
     UPDATE dbstorage.failed_tasks SET retry_at = now() + make_interval(secs => :again_after)
     WHERE id IN (
-        SELECT id FROM dbstorage.failed_tasks WHERE state = 'retrying' AND retry_at <= now()
+        SELECT id FROM dbstorage.failed_tasks
+        WHERE stream = :stream AND consumer_group = :group AND state = 'retrying' AND retry_at <= now()
         ORDER BY retry_at, id LIMIT :most FOR UPDATE SKIP LOCKED
     )
     RETURNING id, task_id, function, attempts, order_id, user_id
@@ -39,7 +43,7 @@ def send_due_retries(settings: Settings) -> int:
     try:
         resources = resources_of(settings)
         with resources.engine.connect() as connection:
-            due = connection.scalar(ANY_DUE)
+            due = connection.scalar(ANY_DUE, settings.scope._asdict())
         if not due:
             return 0
         with current_app.connection_for_write() as broker:
@@ -47,7 +51,9 @@ def send_due_retries(settings: Settings) -> int:
             if most <= 0:
                 return 0
             with resources.engine.begin() as connection:
-                taken = connection.execute(TAKE_DUE, {"most": most, "again_after": SENT_AGAIN_AFTER}).all()
+                taken = connection.execute(
+                    TAKE_DUE, {"most": most, "again_after": SENT_AGAIN_AFTER, **settings.scope._asdict()}
+                ).all()
             with broker.channel() as channel, current_app.amqp.Producer(channel) as producer:
                 for row in taken:
                     send_retry(row, producer=producer)

@@ -7,12 +7,13 @@ from redis import Redis
 from redis.exceptions import ResponseError
 from sqlalchemy import Connection, text
 
-from dbstorage.settings import Settings
+from dbstorage.settings import Scope, Settings
 from dbstorage.wire.entry_id import milliseconds_of
 
 #: Resolved and discarded tasks are not counted: there is no end to them, and nobody has to act on them.
 COUNT_FAILED = text(
-    "SELECT code, state, count(*) FROM dbstorage.failed_tasks WHERE state IN ('failed', 'retrying') GROUP BY 1, 2"
+    "SELECT code, state, count(*) FROM dbstorage.failed_tasks "
+    "WHERE stream = :stream AND consumer_group = :group AND state IN ('failed', 'retrying') GROUP BY 1, 2"
 )
 
 
@@ -78,9 +79,9 @@ def read_stream(redis: Redis, settings: Settings) -> StreamFigures | None:
     )
 
 
-def count_failed_tasks(connection: Connection) -> dict[tuple[str, str], int]:
+def count_failed_tasks(connection: Connection, scope: Scope) -> dict[tuple[str, str], int]:
     """Count the failed tasks by code and state. Raises SQLAlchemyError, also where the table is not there yet."""
-    return {(code, state): count for code, state, count in connection.execute(COUNT_FAILED)}
+    return {(code, state): count for code, state, count in connection.execute(COUNT_FAILED, scope._asdict())}
 
 
 def _named(groups: list[dict[str, Any]], name: str) -> dict[str, Any] | None:

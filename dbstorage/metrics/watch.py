@@ -130,7 +130,7 @@ class Watch:
         self._count_at = time.monotonic() + COUNT_SECONDS
         try:
             with self._engine.connect() as connection:
-                failed_tasks = count_failed_tasks(connection)
+                failed_tasks = count_failed_tasks(connection, self._settings.scope)
         except SQLAlchemyError as error:
             # Too many to count within the time allowed is no reason to call the database away.
             logger.debug("The failed tasks could not be counted: %s", describe(error))

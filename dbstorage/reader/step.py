@@ -5,7 +5,6 @@ from typing import Any
 
 from celery import bootsteps
 
-from dbstorage.keys import TASK_QUEUE
 from dbstorage.reader.reader import StreamReader
 from dbstorage.settings import Settings
 from dbstorage.storage.turn import Turns
@@ -37,10 +36,10 @@ class StreamReaderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery
         if self._reader is None:
             settings: Settings = consumer.app.settings
             self._reader = consumer.reader = StreamReader(settings, consumer, self._turns)
-            if TASK_QUEUE not in consumer.app.amqp.queues.consume_from:
+            if consumer.app.conf.task_default_queue not in consumer.app.amqp.queues.consume_from:
                 logger.warning(
                     "This worker takes no tasks from the queue %s (-Q): retries of failed tasks wait for a worker that "
-                    "does.", TASK_QUEUE,
+                    "does.", consumer.app.conf.task_default_queue,
                 )  # fmt: skip
         self._reader.start()
 

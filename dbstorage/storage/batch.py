@@ -178,7 +178,10 @@ class Batch:
             return [works]
         users = user_writes(works)
         try:
-            known = without_transaction(self.resources, lambda connection: read_known_users(connection, users))
+            known = without_transaction(
+                self.resources,
+                lambda connection: read_known_users(connection, self.resources.service(connection), users),
+            )
         except Refused as refused:
             raise DatabaseUnavailableError(refused.outcome.message) from refused
         return split_at_moves(works, known)

@@ -7,6 +7,7 @@ import orjson
 from sqlalchemy import Connection
 
 from dbstorage.storage.outcome import Outcome, Status
+from dbstorage.storage.service import Service
 from dbstorage.storage.work import Work
 from dbstorage.wire.entry import Layout
 from dbstorage.wire.payload import pack
@@ -49,22 +50,27 @@ def first_failure(work: Work, outcome: Outcome, user_wait: float) -> Failed:
     return Failed(work, outcome._replace(status=status), retry_after)
 
 
-def record(connection: Connection, failed: Sequence[Failed]) -> None:
+def record(connection: Connection, service: Service, failed: Sequence[Failed]) -> None:
     """Write a record for each failure.
 
     An entry that is delivered again keeps the record it has: what retries and operators did to it counts.
     """
     of_entries = [_row(failure) for failure in failed if failure.work.entry is not None]
     if of_entries:
-        connection.exec_driver_sql(f"{RECORD} ON CONFLICT (entry_id) DO NOTHING", _columns(of_entries))
+        connection.exec_driver_sql(
+            recording("ON CONFLICT (stream, consumer_group, life, entry_id) DO NOTHING"),
+            (*service, *_columns(of_entries)),
+        )
     of_calls = {row.task_id: row for row in (_row(failure) for failure in failed if failure.work.entry is None)}
     if of_calls:
         # A task called through the broker has no entry: its task id stands for it.
         connection.exec_driver_sql(
-            f"{RECORD} ON CONFLICT (task_id) WHERE entry_id IS NULL DO UPDATE SET payload = excluded.payload, "
-            "code = excluded.code, message = excluded.message, state = excluded.state, retry_at = excluded.retry_at, "
-            "attempts = failed_tasks.attempts + 1, last_failed_at = now()",
-            _columns(list(of_calls.values())),
+            recording(
+                "ON CONFLICT (stream, consumer_group, task_id) WHERE entry_id IS NULL DO UPDATE SET "
+                "payload = excluded.payload, code = excluded.code, message = excluded.message, state = excluded.state, "
+                "retry_at = excluded.retry_at, attempts = failed_tasks.attempts + 1, last_failed_at = now()"
+            ),
+            (*service, *_columns(list(of_calls.values()))),
         )
 
 
@@ -81,11 +87,20 @@ class _Row(NamedTuple):
     retry_after: float | None
 
 
-#: One statement for any number of records; its parameters are the columns of _Row as arrays.
+def recording(on_conflict: str) -> str:
+    """One statement for any number of records and their first attempts; parameters: Service, columns of _Row."""
+    return f"""
+        WITH recorded AS ({RECORD} {on_conflict}
+            RETURNING id, attempts, stream, consumer_group, last_failed_at, state, code, message)
+        INSERT INTO dbstorage.attempts (failed_task_id, number, stream, consumer_group, at, outcome, code, message)
+        SELECT * FROM recorded
+        """
+
+
 RECORD = """
-INSERT INTO dbstorage.failed_tasks
-    (task_id, function, entry_id, layout, payload, user_id, order_id, code, message, state, retry_at)
-SELECT task_id, function, entry_id, layout, payload, user_id, order_id, code, message,
+INSERT INTO dbstorage.failed_tasks (stream, consumer_group, life,
+    task_id, function, entry_id, layout, payload, user_id, order_id, code, message, state, retry_at)
+SELECT %s, %s, %s, task_id, function, entry_id, layout, payload, user_id, order_id, code, message,
     CASE WHEN retry_after IS NULL THEN 'failed' ELSE 'retrying' END, now() + make_interval(secs => retry_after)
 FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[], %s::text[], %s::text[],
     %s::text[], %s::double precision[])

@@ -10,6 +10,7 @@ from dbstorage.database.engine import create_engine
 from dbstorage.database.shape import TableShape, inspect_shape
 from dbstorage.redis_connection import connect_redis
 from dbstorage.settings import Settings
+from dbstorage.storage.service import Service, find_service
 
 #: PostgreSQL plans for the average user: of one who has ten thousand orders it would gather and sort them all, instead
 #: of reading the first through the index. And it expects a hundred questions where there is one, which would make
@@ -25,6 +26,7 @@ class Resources:
     engine: Engine
     redis: Redis
     _shape: TableShape | None = field(default=None)
+    _service: Service | None = field(default=None)
 
     def shape(self, connection: Connection) -> TableShape:
         """The tables' shape, read once; raises DatabaseNotReadyError until the database is migrated."""
@@ -32,13 +34,19 @@ class Resources:
             self._shape = inspect_shape(connection)
         return self._shape
 
+    def service(self, connection: Connection) -> Service:
+        """The service that we are part of, with the life of its stream; read once."""
+        if self._service is None:
+            self._service = find_service(connection, self.settings.scope)
+        return self._service
+
     def forget_shape(self) -> None:
         """After an unexpected error: the tables may have changed under us."""
         self._shape = None
 
     def forget_database(self) -> None:
         """After an outage: another server may answer."""
-        self._shape = None
+        self._shape = self._service = None
         self.engine.dispose()
 
 

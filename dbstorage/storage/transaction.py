@@ -115,7 +115,8 @@ class BatchWriter:
             work.outcome = outcome
 
     def _write(self, connection: Connection, works: Sequence[Work]) -> list[Outcome]:
-        outcomes = write(connection, self.resources.shape(connection), works)
+        service = self.resources.service(connection)
+        outcomes = write(connection, self.resources.shape(connection), service, works)
         failed: list[Failed] = []
         for index, outcome in enumerate(outcomes):
             if outcome.code is not None:
@@ -123,14 +124,16 @@ class BatchWriter:
                 outcomes[index] = failure.outcome
                 failed.append(failure)
         if failed:
-            record(connection, failed)
+            record(connection, service, failed)
         return outcomes
 
     def fail(self, work: Work, outcome: Outcome) -> None:
         """Record a work that cannot be stored. Raises DatabaseUnavailableError."""
         failure = first_failure(work, outcome, self.resources.settings.user_wait)
         try:
-            in_transaction(self.resources, lambda connection: record(connection, [failure]))
+            in_transaction(
+                self.resources, lambda connection: record(connection, self.resources.service(connection), [failure])
+            )
         except Refused as refused:
             # What cannot even be recorded has to stay pending, whatever the reason.
             raise DatabaseUnavailableError(f"A failure could not be recorded. {refused.outcome.message}") from refused

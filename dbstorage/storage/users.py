@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from dbstorage.commands.users import CreateUser
 from dbstorage.errors import DBStorageError
 from dbstorage.storage.outcome import Status
+from dbstorage.storage.service import Service
 from dbstorage.wire.entry_id import entry_id_at, position_of
 
 
@@ -84,7 +85,7 @@ def identities(command: CreateUser) -> tuple[str, str]:
     return f"id:{command.user_id}", f"email:{command.email}"
 
 
-def store_users(connection: Connection, writes: Sequence[UserWrite]) -> list[Decision]:
+def store_users(connection: Connection, service: Service, writes: Sequence[UserWrite]) -> list[Decision]:
     """Apply createUsers in order; must run first in its transaction, which holds locks on these people until it ends.
 
     Raises ConcurrentChangeError when a program beside us created or changed one of them at the same moment.
@@ -96,15 +97,15 @@ def store_users(connection: Connection, writes: Sequence[UserWrite]) -> list[Dec
         "FROM (SELECT identity FROM unnest(%s::text[]) AS identity ORDER BY identity) AS sorted",
         (keys,),
     )
-    known = read_known_users(connection, writes)
+    known = read_known_users(connection, service, writes)
     decisions = [known.decide(write) for write in writes]
     _write(connection, writes, decisions)
-    _remember(connection, writes, decisions)
-    _wake_waiting_orders(connection, writes, decisions)
+    _remember(connection, service, writes, decisions)
+    _wake_waiting_orders(connection, service, writes, decisions)
     return decisions
 
 
-def read_known_users(connection: Connection, writes: Sequence[UserWrite]) -> KnownUsers:
+def read_known_users(connection: Connection, service: Service, writes: Sequence[UserWrite]) -> KnownUsers:
     """What these createUsers are decided by."""
     keys = [identity for write in writes for identity in identities(write.command)]
     rows = connection.exec_driver_sql(
@@ -114,12 +115,18 @@ def read_known_users(connection: Connection, writes: Sequence[UserWrite]) -> Kno
     )
     known = [(row[0], row[1]) for row in rows]
     positions = connection.exec_driver_sql(
-        "SELECT identity, entry_position FROM dbstorage.applied_users WHERE identity = ANY(%s)", (keys,)
+        "SELECT identity, entry_position FROM dbstorage.applied_users "
+        "WHERE stream = %s AND consumer_group = %s AND life = %s AND identity = ANY(%s)",
+        (*service, keys),
     )
     refused = connection.exec_driver_sql(
         "SELECT entry_id FROM dbstorage.failed_tasks "
-        "WHERE entry_id = ANY(%s) AND code = 'user_conflict' AND state <> 'resolved'",
-        ([entry_id_at(write.position) for write in writes if write.position is not None],),
+        "WHERE stream = %s AND consumer_group = %s AND life = %s "
+        "AND entry_id = ANY(%s) AND code = 'user_conflict' AND state <> 'resolved'",
+        (
+            *service,
+            [entry_id_at(write.position) for write in writes if write.position is not None],
+        ),
     )
     return KnownUsers(known, {row[0]: int(row[1]) for row in positions}, {position_of(row[0]) for row in refused})
 
@@ -171,7 +178,9 @@ def _applied(writes: Sequence[UserWrite], decisions: Sequence[Decision]) -> list
     ]
 
 
-def _remember(connection: Connection, writes: Sequence[UserWrite], decisions: Sequence[Decision]) -> None:
+def _remember(
+    connection: Connection, service: Service, writes: Sequence[UserWrite], decisions: Sequence[Decision]
+) -> None:
     positions = {
         identity: write.position
         for write in _applied(writes, decisions)
@@ -180,19 +189,24 @@ def _remember(connection: Connection, writes: Sequence[UserWrite], decisions: Se
     }
     if positions:
         connection.exec_driver_sql(
-            "INSERT INTO dbstorage.applied_users (identity, entry_position) "
-            "SELECT * FROM unnest(%s::text[], %s::numeric[]) ON CONFLICT (identity) DO UPDATE "
-            "SET entry_position = greatest(applied_users.entry_position, excluded.entry_position)",
-            (list(positions), list(positions.values())),
+            "INSERT INTO dbstorage.applied_users (stream, consumer_group, life, identity, entry_position) "
+            "SELECT %s, %s, %s, * FROM unnest(%s::text[], %s::numeric[]) "
+            "ON CONFLICT (stream, consumer_group, identity) DO UPDATE "
+            "SET life = excluded.life, entry_position = CASE WHEN applied_users.life = excluded.life "
+            "THEN greatest(applied_users.entry_position, excluded.entry_position) ELSE excluded.entry_position END",
+            (*service, list(positions), list(positions.values())),
         )
 
 
-def _wake_waiting_orders(connection: Connection, writes: Sequence[UserWrite], decisions: Sequence[Decision]) -> None:
+def _wake_waiting_orders(
+    connection: Connection, service: Service, writes: Sequence[UserWrite], decisions: Sequence[Decision]
+) -> None:
     """Put orders that wait for one of these users, or gave up waiting, back to work (SPEC 2.1)."""
     user_ids = sorted({write.command.user_id for write in _applied(writes, decisions)})
     if user_ids:
         connection.exec_driver_sql(
             "UPDATE dbstorage.failed_tasks SET state = 'retrying', retry_at = now() "
-            "WHERE user_id = ANY(%s) AND code = 'user_not_found' AND state IN ('failed', 'retrying')",
-            (user_ids,),
+            "WHERE stream = %s AND consumer_group = %s AND user_id = ANY(%s) "
+            "AND code = 'user_not_found' AND state IN ('failed', 'retrying')",
+            (service.stream, service.group, user_ids),
         )

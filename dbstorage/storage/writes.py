@@ -11,6 +11,7 @@ from dbstorage.errors import RejectedEntry
 from dbstorage.storage.failures import ORDER_CONFLICT, USER_NOT_FOUND
 from dbstorage.storage.orders import Verdict, store_orders
 from dbstorage.storage.outcome import DUPLICATE, STORED, Outcome, Status
+from dbstorage.storage.service import Service
 from dbstorage.storage.users import UserWrite, store_users
 from dbstorage.storage.work import Work
 from dbstorage.wire.entry_id import position_of
@@ -23,7 +24,9 @@ USER_CONFLICT = Outcome(
 )
 
 
-def write(connection: Connection, shape: TableShape, works: Sequence[Work], *, retry: bool = False) -> list[Outcome]:
+def write(
+    connection: Connection, shape: TableShape, service: Service, works: Sequence[Work], *, retry: bool = False
+) -> list[Outcome]:
     """Apply orders, users and rejections; the outcomes hold once the caller's transaction has committed.
 
     A createUser that is recorded as a conflict is decided anew only in a `retry`.
@@ -44,7 +47,7 @@ def write(connection: Connection, shape: TableShape, works: Sequence[Work], *, r
         elif isinstance(command, RejectedEntry):
             outcomes[index] = Outcome(Status.FAILED, command.code, str(command))
     if users:
-        for index, decision in zip(users_at, store_users(connection, users), strict=True):
+        for index, decision in zip(users_at, store_users(connection, service, users), strict=True):
             outcomes[index] = Outcome(decision.status) if decision.status else USER_CONFLICT
     if orders:
         verdicts = store_orders(connection, shape, orders)

@@ -13,7 +13,7 @@ from dbstorage.database.sqlstate import describe
 from dbstorage.database.tables import failed_tasks
 from dbstorage.errors import DatabaseUnavailableError
 from dbstorage.redis_errors import is_not_there, redis_errors_explained
-from dbstorage.settings import Settings
+from dbstorage.settings import Scope, Settings
 from dbstorage.traffic.answers import AnswerReader
 from dbstorage.traffic.sending import Sent
 from dbstorage.wire.entry_id import position_of
@@ -75,14 +75,18 @@ def count_acknowledged(redis: Redis, settings: Settings, entry_ids: Sequence[str
     return max(0, delivered - len(pending))
 
 
-def count_failed(engine: Engine, entry_ids: Sequence[str]) -> list[FailedCount]:
+def count_failed(engine: Engine, scope: Scope, entry_ids: Sequence[str]) -> list[FailedCount]:
     """How many of these entries have failed or wait for another attempt, by code.
 
     Raises DatabaseUnavailableError.
     """
     counts: dict[tuple[str, str], int] = {}
     columns = (failed_tasks.c.state, failed_tasks.c.code)
-    statement = select(*columns, func.count()).where(failed_tasks.c.state.in_(("failed", "retrying")))
+    statement = select(*columns, func.count()).where(
+        failed_tasks.c.stream == scope.stream,
+        failed_tasks.c.consumer_group == scope.group,
+        failed_tasks.c.state.in_(("failed", "retrying")),
+    )
     try:
         with engine.connect() as connection:
             for start in range(0, len(entry_ids), IDS_AT_ONCE):

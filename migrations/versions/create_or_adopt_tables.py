@@ -5,7 +5,7 @@ An index on a table that is there already is built while its writers wait: a few
 
 import sqlalchemy as sa
 from alembic import context, op
-from sqlalchemy.dialects.postgresql import TIMESTAMP
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 
 from dbstorage.database.adoption import ORDER_INDEXES, plan_adoption
 from dbstorage.database.catalog import quoted
@@ -17,6 +17,11 @@ branch_labels = None
 depends_on = None
 
 OWN_SCHEMA = "dbstorage"
+#: In the order in which they can be dropped.
+OWN_TABLES = (
+    *("created_objects", "positions", "services", "this_database", "applied_users", "operations", "attempts"),
+    "failed_tasks",
+)
 
 
 def upgrade() -> None:
@@ -48,7 +53,7 @@ def downgrade() -> None:
     # "Orders" first: it refers to "User".
     for _, schema, name in sorted((row for row in created if row.kind == "table"), key=lambda row: str(row.name)):
         _drop_if_empty(connection, schema, name)
-    for name in ("created_objects", "applied_users", "failed_tasks"):
+    for name in OWN_TABLES:
         op.drop_table(name, schema=OWN_SCHEMA)
 
 
@@ -107,6 +112,8 @@ def _create_own_tables() -> None:
     op.create_table(
         "failed_tasks",
         sa.Column("id", sa.BigInteger, autoincrement=True),
+        *_scope_columns(),
+        sa.Column("life", sa.BigInteger, nullable=False),
         sa.Column("task_id", sa.Text, nullable=False),
         sa.Column("function", sa.Text),
         sa.Column("entry_id", sa.Text),
@@ -126,19 +133,23 @@ def _create_own_tables() -> None:
         sa.CheckConstraint("state IN ('failed', 'retrying', 'resolved', 'discarded')", name="failed_tasks_state_check"),
         schema=OWN_SCHEMA,
     )
-    _index_failed_tasks("entry_id_key", ["entry_id"], unique=True)
+    _index_failed_tasks("entry_id_key", ["life", "entry_id"], unique=True)
     _index_failed_tasks("task_id_key", ["task_id"], unique=True, where="entry_id IS NULL")
     _index_failed_tasks("last_failed_at_idx", [sa.text("last_failed_at DESC"), sa.text("id DESC")])
     _index_failed_tasks("state_code_idx", ["state", "code"])
-    _index_failed_tasks("retry_at_idx", ["retry_at"], where="state = 'retrying'")
+    _index_failed_tasks("retry_at_idx", ["retry_at", "id"], where="state = 'retrying'")
     _index_failed_tasks("user_id_idx", ["user_id"], where="state IN ('failed', 'retrying') AND code = 'user_not_found'")
+    _create_history()
     op.create_table(
         "applied_users",
-        sa.Column("identity", sa.Text),
+        *_scope_columns(),
+        sa.Column("identity", sa.Text, nullable=False),
+        sa.Column("life", sa.BigInteger, nullable=False),
         sa.Column("entry_position", sa.Numeric(40, 0), nullable=False),
-        sa.PrimaryKeyConstraint("identity", name="applied_users_pkey"),
+        sa.PrimaryKeyConstraint("stream", "consumer_group", "identity", name="applied_users_pkey"),
         schema=OWN_SCHEMA,
     )
+    _create_identity()
     op.create_table(
         "created_objects",
         sa.Column("kind", sa.Text, nullable=False),
@@ -150,12 +161,92 @@ def _create_own_tables() -> None:
     )
 
 
+def _create_history() -> None:
+    op.create_table(
+        "attempts",
+        sa.Column("failed_task_id", sa.BigInteger, nullable=False),
+        sa.Column("number", sa.Integer, nullable=False),
+        *_scope_columns(),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+        sa.Column("outcome", sa.Text, nullable=False),
+        sa.Column("code", sa.Text),
+        sa.Column("message", sa.Text),
+        sa.PrimaryKeyConstraint("failed_task_id", "number", name="attempts_pkey"),
+        sa.ForeignKeyConstraint(
+            ["failed_task_id"],
+            [f"{OWN_SCHEMA}.failed_tasks.id"],
+            name="attempts_failed_task_id_fkey",
+            ondelete="CASCADE",
+        ),
+        schema=OWN_SCHEMA,
+    )
+    op.create_table(
+        "operations",
+        sa.Column("id", sa.BigInteger, autoincrement=True),
+        *_scope_columns(),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+        sa.Column("who", sa.Text, nullable=False),
+        sa.Column("what", sa.Text, nullable=False),
+        sa.Column("filter", JSONB),
+        sa.Column("affected", sa.BigInteger),
+        sa.Column("reason", sa.Text),
+        sa.PrimaryKeyConstraint("id", name="operations_pkey"),
+        schema=OWN_SCHEMA,
+    )
+    op.create_index(
+        "operations_at_idx",
+        "operations",
+        ["stream", "consumer_group", sa.text("at DESC"), sa.text("id DESC")],
+        schema=OWN_SCHEMA,
+    )
+
+
+def _create_identity() -> None:
+    op.create_table(
+        "this_database",
+        sa.Column("id", sa.Uuid, nullable=False, server_default=sa.func.gen_random_uuid()),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+        sa.PrimaryKeyConstraint("id", name="this_database_pkey"),
+        schema=OWN_SCHEMA,
+    )
+    op.get_bind().execute(sa.text("INSERT INTO dbstorage.this_database DEFAULT VALUES"))
+    op.create_table(
+        "services",
+        *_scope_columns(),
+        sa.Column("life", sa.BigInteger, nullable=False, server_default=sa.text("1")),
+        sa.Column("group_creation", sa.Text),
+        sa.Column("life_began_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+        sa.PrimaryKeyConstraint("stream", "consumer_group", name="services_pkey"),
+        schema=OWN_SCHEMA,
+    )
+    op.create_table(
+        "positions",
+        *_scope_columns(),
+        sa.Column("writer", sa.Text, nullable=False),
+        sa.Column("life", sa.BigInteger, nullable=False),
+        sa.Column("entry_position", sa.Numeric(40, 0), nullable=False),
+        sa.Column("digest", sa.LargeBinary, nullable=False),
+        sa.Column("applied_at", sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now()),
+        sa.PrimaryKeyConstraint("stream", "consumer_group", "writer", name="positions_pkey"),
+        schema=OWN_SCHEMA,
+    )
+
+
+def _scope_columns() -> tuple[sa.Column[str], sa.Column[str]]:
+    return sa.Column("stream", sa.Text, nullable=False), sa.Column("consumer_group", sa.Text, nullable=False)
+
+
 def _index_failed_tasks(
     suffix: str, columns: list[str | sa.TextClause], *, unique: bool = False, where: str | None = None
 ) -> None:
     condition = sa.text(where) if where else None
     op.create_index(
-        f"failed_tasks_{suffix}", "failed_tasks", columns, schema=OWN_SCHEMA, unique=unique, postgresql_where=condition
+        f"failed_tasks_{suffix}",
+        "failed_tasks",
+        ["stream", "consumer_group", *columns],
+        schema=OWN_SCHEMA,
+        unique=unique,
+        postgresql_where=condition,
     )
 
 

@@ -66,7 +66,9 @@ def platform(servers: Servers) -> Iterator[Platform]:
     servers.start()
     with closing(Platform(servers.redis.url, servers.postgres.url)) as platform:
         platform.redis.flushall()
-        platform.query('TRUNCATE "User", "Orders", dbstorage.failed_tasks, dbstorage.applied_users RESTART IDENTITY')
+        platform.query(
+            'TRUNCATE "User", "Orders", dbstorage.failed_tasks, dbstorage.applied_users RESTART IDENTITY CASCADE'
+        )
         yield platform
 
 

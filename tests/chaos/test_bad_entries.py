@@ -69,7 +69,7 @@ def test_each_kind_of_bad_entry_fails_alone(platform: Platform, start_worker: St
     platform.send(user("u"))
     platform.wait_until_finished()
     for name, (culprit, code) in CULPRITS.items():
-        platform.query('TRUNCATE "Orders", dbstorage.failed_tasks')
+        platform.query('TRUNCATE "Orders", dbstorage.failed_tasks CASCADE')
         neighbours = [envelope(f"neighbour-{number}") for number in range(499)]
         ids = platform.send_raw(*neighbours[:250], culprit, *neighbours[250:])
         platform.wait_until_finished()

@@ -13,7 +13,7 @@ from tests.waiting import wait_until
 
 SETTINGS = {"QUERY_TTL": "3600", "RESPONSE_MAXLEN": "100000", "USER_WAIT": "60"}
 NAMES = ("one", "two", "three")
-LEASE = f"dbstorage:lease:{STREAM}:{GROUP}"
+LEASE = f"dbstorage:{STREAM}:{GROUP}:lease"
 
 
 def reader_of(platform: Platform, workers: list[Worker]) -> Worker | None:
@@ -106,7 +106,7 @@ def test_in_parallel_order_killed_workers_lose_and_double_nothing(
     platform.wait_until_finished(120)
     wait_until(lambda: not [row for row in platform.failed("state") if row[0] == "retrying"], "retries to end")
     assert {state for (state,) in platform.failed("state")} <= {"resolved"}
-    platform.query("TRUNCATE dbstorage.failed_tasks")
+    platform.query("TRUNCATE dbstorage.failed_tasks CASCADE")
     traffic.check_everything_is_stored_once()
     assert traffic.unanswered() == []
 

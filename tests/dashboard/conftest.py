@@ -54,7 +54,7 @@ def connection(module_environment: dict[str, str]) -> Iterator[Connection]:
     """A connection to the module's database, without failed tasks."""
     engine = create_engine(parse_database_url(module_environment["DATABASE_URL"]))
     with engine.connect() as connection:
-        connection.exec_driver_sql("TRUNCATE dbstorage.failed_tasks")
+        connection.exec_driver_sql("TRUNCATE dbstorage.failed_tasks CASCADE")
         connection.commit()
         yield connection
     engine.dispose()

@@ -76,7 +76,10 @@ def test_a_wrong_address_is_a_sentence(open_flower: Flower):
 
 def test_a_hundred_thousand_tasks_are_a_page_like_any_other(open_flower: Flower, connection: Connection):
     add_many(connection, (record(payload=b"{}") for _ in range(1000)))
-    columns = "task_id, function, layout, payload, user_id, order_id, code, message, state, entry_id"
+    columns = (
+        "stream, consumer_group, life, task_id, function, layout, payload, user_id, order_id, code, message, state, "
+        "entry_id"
+    )
     # The service's own five seconds are for its statements.
     connection.execute(text("SET LOCAL statement_timeout = '60s'"))
     connection.execute(

@@ -18,8 +18,9 @@ from tests.database.prisma_tables import Snapshot, snapshot
 
 ROOT = Path(__file__).parents[2]
 FAILED_TASK = (
-    "INSERT INTO dbstorage.failed_tasks (task_id, layout, payload, code, message, state) "
-    "VALUES ('createUser:1-1', 'envelope', '', 'user_conflict', 'Two users.', '{}')"
+    "INSERT INTO dbstorage.failed_tasks "
+    "(stream, consumer_group, life, task_id, layout, payload, code, message, state) "
+    "VALUES ('s', 'g', 1, 'createUser:1-1', 'envelope', '', 'user_conflict', 'Two users.', '{}')"
 )
 USER = """INSERT INTO "User" ("userID", "email") VALUES ('ann', 'ann@example.com')"""
 

@@ -7,7 +7,9 @@ from typing import Any
 from sqlalchemy import Connection, insert
 
 from dbstorage.database.tables import failed_tasks
+from dbstorage.settings import Scope, Settings
 
+SCOPE = Scope(Settings.command_stream, Settings.consumer_group)
 _numbers = itertools.count(1)
 
 
@@ -16,6 +18,9 @@ def record(**fields: Any) -> dict[str, Any]:
     number = next(_numbers)
     order_id = fields.get("order_id", f"order-{number}")
     return {
+        "stream": SCOPE.stream,
+        "consumer_group": SCOPE.group,
+        "life": 1,
         "task_id": f"createCloseOrder:{order_id}",
         "function": "createCloseOrder",
         "entry_id": f"1746403514283-{number}",

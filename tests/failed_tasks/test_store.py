@@ -9,14 +9,14 @@ from dbstorage.failed_tasks import store
 from dbstorage.failed_tasks.filters import Filter, State, parse_ids
 from dbstorage.failed_tasks.store import Change, SortColumn, Sorting, apply, count, count_by_code, count_for, find, load
 from dbstorage.wire.entry import Layout
-from tests.failed_tasks.records import add, add_many, record
+from tests.failed_tasks.records import SCOPE, add, add_many, record
 from tests.waiting import wait_until
 
 BASE = datetime(2026, 5, 5, tzinfo=UTC)
 
 
 def ids(connection: Connection, **which: object) -> list[int]:
-    return sorted(task.id for task in find(connection, Filter(**which)))  # type: ignore[arg-type]
+    return sorted(task.id for task in find(connection, SCOPE, Filter(**which)))  # type: ignore[arg-type]
 
 
 def states(connection: Connection) -> dict[int, str]:
@@ -99,7 +99,7 @@ def test_ids_are_whole_numbers_that_the_column_takes():
 def test_pages_follow_each_other_without_gap_or_repeat(connection: Connection):
     moments = [BASE + timedelta(seconds=number // 3) for number in range(10)]
     written = add(connection, *(record(last_failed_at=moment) for moment in moments))
-    pages = [find(connection, Filter(), limit=4, offset=offset) for offset in (0, 4, 8, 12)]
+    pages = [find(connection, SCOPE, Filter(), limit=4, offset=offset) for offset in (0, 4, 8, 12)]
     assert [task.id for page in pages for task in page] == written[::-1]
     assert [len(page) for page in pages] == [4, 4, 2, 0]
 
@@ -112,7 +112,7 @@ def test_every_column_sorts_both_ways_with_the_unknown_last(connection: Connecti
     if failed_tasks.c[column.value].nullable:
         add(connection, record(**{column.value: None}))
     values = [
-        [getattr(task, column.value) for task in find(connection, Filter(), Sorting(column, descending))]
+        [getattr(task, column.value) for task in find(connection, SCOPE, Filter(), Sorting(column, descending))]
         for descending in (False, True)
     ]
     known = [[value for value in found if value is not None] for found in values]
@@ -124,63 +124,65 @@ def test_every_column_sorts_both_ways_with_the_unknown_last(connection: Connecti
 def test_all_are_found_over_many_reads(connection: Connection, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(store, "CHUNK", 4)
     written = add(connection, *(record(last_failed_at=BASE + timedelta(seconds=number // 3)) for number in range(12)))
-    assert [task.id for task in store.find_all(connection, Filter())] == written[::-1]
+    assert [task.id for task in store.find_all(connection, SCOPE, Filter())] == written[::-1]
 
 
 def test_one_is_loaded_with_its_bytes(connection: Connection, three: list[int]):
-    loaded = load(connection, three[2])
+    loaded = load(connection, SCOPE, three[2])
     assert loaded is not None
     task, payload = loaded
     assert (task.id, task.state, task.order_id, task.retry_at) == (three[2], State.RESOLVED, None, None)
     assert payload == (Layout.ENVELOPE, b'\xff{"userEmail":"Joe@example.com"}')
-    assert load(connection, 999) is None
+    assert load(connection, SCOPE, 999) is None
 
 
 def test_counts_by_code_and_state(connection: Connection, three: list[int]):
     add(connection, record(code="user_not_found", state="failed"))
-    assert count_by_code(connection) == {
+    assert count_by_code(connection, SCOPE) == {
         "invalid_symbol": {State.FAILED: 1},
         "user_conflict": {State.RESOLVED: 1},
         "user_not_found": {State.FAILED: 1, State.RETRYING: 1},
     }
-    assert count(connection, Filter(user_id="user-2")) == 2
+    assert count(connection, SCOPE, Filter(user_id="user-2")) == 2
 
 
 def test_retry_makes_failed_tasks_due_and_leaves_the_others(connection: Connection, three: list[int]):
     discarded = add(connection, record(state="discarded"))
-    assert count_for(connection, Filter(), Change.RETRY) == (1, three[0])
-    assert apply(connection, Filter(), Change.RETRY) == 1
-    assert apply(connection, Filter(), Change.RETRY) == 0
+    assert count_for(connection, SCOPE, Filter(), Change.RETRY) == (1, three[0])
+    assert apply(connection, SCOPE, Filter(), Change.RETRY) == 1
+    assert apply(connection, SCOPE, Filter(), Change.RETRY) == 0
     assert list(states(connection).values()) == ["retrying", "retrying", "resolved", "discarded"]
     [due] = connection.scalars(select(failed_tasks.c.id).where(text("retry_at <= now()")))
     assert due == three[0]
-    assert apply(connection, Filter(ids=tuple(discarded)), Change.RETRY) == 0
+    assert apply(connection, SCOPE, Filter(ids=tuple(discarded)), Change.RETRY) == 0
 
 
 def test_discard_takes_failed_and_retrying_ones(connection: Connection, three: list[int]):
-    apply(connection, Filter(ids=(three[0],)), Change.RETRY)
-    assert count_for(connection, Filter(), Change.DISCARD) == (2, three[1])
-    assert apply(connection, Filter(), Change.DISCARD) == 2
+    apply(connection, SCOPE, Filter(ids=(three[0],)), Change.RETRY)
+    assert count_for(connection, SCOPE, Filter(), Change.DISCARD) == (2, three[1])
+    assert apply(connection, SCOPE, Filter(), Change.DISCARD) == 2
     assert list(states(connection).values()) == ["discarded", "discarded", "resolved"]
     assert connection.scalars(select(failed_tasks.c.retry_at)).all() == [None, None, None]
 
 
 def test_what_failed_after_the_question_is_left_alone(connection: Connection, three: list[int]):
-    matched = count_for(connection, Filter(code="invalid_symbol"), Change.DISCARD)
+    matched = count_for(connection, SCOPE, Filter(code="invalid_symbol"), Change.DISCARD)
     [later] = add(connection, record(code="invalid_symbol"))
-    assert apply(connection, Filter(code="invalid_symbol", up_to=matched.up_to), Change.DISCARD) == matched.number
+    assert (
+        apply(connection, SCOPE, Filter(code="invalid_symbol", up_to=matched.up_to), Change.DISCARD) == matched.number
+    )
     assert states(connection)[later] == "failed"
 
 
 def test_nothing_matched_counts_nothing(connection: Connection):
-    assert count_for(connection, Filter(), Change.RETRY) == (0, 0)
-    assert apply(connection, Filter(), Change.RETRY) == 0
+    assert count_for(connection, SCOPE, Filter(), Change.RETRY) == (0, 0)
+    assert apply(connection, SCOPE, Filter(), Change.RETRY) == 0
 
 
 def test_many_are_changed_chunk_by_chunk(connection: Connection, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(store, "CHUNK", 7)
     add_many(connection, (record() for _ in range(21)))
-    assert apply(connection, Filter(), Change.RETRY) == 21
+    assert apply(connection, SCOPE, Filter(), Change.RETRY) == 21
 
 
 def test_two_operators_who_retry_at_once_cause_one_run(engine: Engine, connection: Connection):
@@ -189,7 +191,7 @@ def test_two_operators_who_retry_at_once_cause_one_run(engine: Engine, connectio
 
     def retry() -> None:
         with engine.connect() as own:
-            changed.append(apply(own, Filter(ids=(task,)), Change.RETRY))
+            changed.append(apply(own, SCOPE, Filter(ids=(task,)), Change.RETRY))
 
     # Both have begun, and wait for the row, before either can change it.
     connection.execute(select(failed_tasks.c.id).with_for_update())
@@ -215,7 +217,7 @@ def test_a_deadlock_with_a_worker_is_gone_through(engine: Engine, connection: Co
 
     def discard() -> None:
         with engine.connect() as own:
-            changed.append(apply(own, Filter(), Change.DISCARD))
+            changed.append(apply(own, SCOPE, Filter(), Change.DISCARD))
 
     # It is the operator's transaction that PostgreSQL ends.
     connection.execute(text("SET deadlock_timeout = '60s'"))
@@ -237,15 +239,16 @@ def hundred_thousand(connection: Connection) -> Connection:
     connection.execute(
         text(
             """
-            INSERT INTO dbstorage.failed_tasks
-                (task_id, function, entry_id, layout, payload, user_id, order_id, code, message, state, last_failed_at)
-            SELECT 'createCloseOrder:' || n, 'createCloseOrder', n || '-0', 'envelope',
+            INSERT INTO dbstorage.failed_tasks (stream, consumer_group, life,
+                task_id, function, entry_id, layout, payload, user_id, order_id, code, message, state, last_failed_at)
+            SELECT :stream, :group, 1, 'createCloseOrder:' || n, 'createCloseOrder', n || '-0', 'envelope',
                 convert_to('{"message":{"orderId":"' || n || repeat('x', 300) || '"}}', 'UTF8'),
                 'user-' || n % 500, n::text, 'code_' || n % 9, 'symbol is ''doge'': expected btc, eth or sol.',
                 'failed', now() - make_interval(secs => n)
             FROM generate_series(1, 100000) AS n
             """
-        )
+        ),
+        SCOPE._asdict(),
     )
     connection.commit()
     connection.execute(text("ANALYZE dbstorage.failed_tasks"))
@@ -255,9 +258,15 @@ def hundred_thousand(connection: Connection) -> Connection:
 
 def test_a_hundred_thousand_tasks_are_listed_through_an_index(hundred_thousand: Connection):
     # A plan, not a time: the first page reads its own rows and no others.
-    statement = select(failed_tasks.c.id).order_by(failed_tasks.c.last_failed_at.desc(), failed_tasks.c.id.desc())
+    ours = (failed_tasks.c.stream == SCOPE.stream, failed_tasks.c.consumer_group == SCOPE.group)
+    statement = (
+        select(failed_tasks.c.id).where(*ours).order_by(failed_tasks.c.last_failed_at.desc(), failed_tasks.c.id.desc())
+    )
     compiled = statement.limit(50).compile(hundred_thousand, compile_kwargs={"literal_binds": True})
     plan = "\n".join(hundred_thousand.scalars(text(f"EXPLAIN {compiled}")))
     assert "Index Only Scan using failed_tasks_last_failed_at_idx" in plan
-    assert [task.order_id for task in find(hundred_thousand, Filter(), limit=2, offset=99_998)] == ["99999", "100000"]
-    assert count(hundred_thousand, Filter(text="doge")) == 100_000
+    assert [task.order_id for task in find(hundred_thousand, SCOPE, Filter(), limit=2, offset=99_998)] == [
+        "99999",
+        "100000",
+    ]
+    assert count(hundred_thousand, SCOPE, Filter(text="doge")) == 100_000

@@ -86,10 +86,15 @@ def test_failed_tasks_are_counted_while_somebody_has_to_act_on_them(settings: Se
         for number, (code, state) in enumerate(states):
             connection.execute(
                 text(
-                    "INSERT INTO dbstorage.failed_tasks (task_id, entry_id, layout, payload, code, message, state) "
-                    "VALUES ('t', :entry_id, 'flat', '', :code, 'm', :state)"
+                    "INSERT INTO dbstorage.failed_tasks "
+                    "(stream, consumer_group, life, task_id, entry_id, layout, payload, code, message, state) "
+                    "VALUES (:stream, :group, 1, 't', :entry_id, 'flat', '', :code, 'm', :state)"
                 ),
-                {"entry_id": f"{number}-0", "code": code, "state": state},
+                {"entry_id": f"{number}-0", "code": code, "state": state, **settings.scope._asdict()},
             )
-        assert count_failed_tasks(connection) == {("a", "failed"): 2, ("a", "retrying"): 1, ("b", "failed"): 1}
+        assert count_failed_tasks(connection, settings.scope) == {
+            ("a", "failed"): 2,
+            ("a", "retrying"): 1,
+            ("b", "failed"): 1,
+        }
     engine.dispose()
