@@ -28,10 +28,12 @@ class Outcome(NamedTuple):
 
 
 class Outage(StrEnum):
-    """Which server could not be used."""
+    """What keeps entries from being stored, through no fault of theirs."""
 
     DATABASE = "database"
     REDIS = "redis"
+    #: The database answers, and something in it is wrong: a grant, a sequence, a column.
+    FAULT = "fault"
 
 
 class Report(NamedTuple):

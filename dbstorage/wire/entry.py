@@ -79,6 +79,14 @@ def decode(entry: StreamEntry) -> Request:
     return Request(entry_id, _ENVELOPE, function if type(function) is str else None, body)
 
 
+def is_question(entry: StreamEntry) -> bool:
+    """Whether somebody waits for an answer to this entry; never raises."""
+    try:
+        return decode(entry).function == GET_CLOSE_ORDERS
+    except RejectedEntry:
+        return False
+
+
 def _decode_flat(entry: StreamEntry) -> Request:
     # A field that stands there twice: the last one counts, as in JSON.
     values = dict(zip(entry.fields[::2], entry.fields[1::2], strict=False))

@@ -1,0 +1,637 @@
+"""What the reader has in hand and what it does next: `core.on(event, now)` changes the state and returns actions.
+
+No I/O, no timer, no clock, no Celery. Rule 1: everything that affects what the reader does is in here and nowhere else.
+
+An event only notes what happened. Then `_go_on` looks at the whole state and does whatever is possible, so no event is
+needed to make it do so. What ends by itself is a time and not a flag: the lease is valid *until*, an outage is waited
+out *until*. Whatever is waited for knows *since* when. So there is no state that only one certain event could end:
+tests/reader/ asks that of every state that a model of the world can bring the core into.
+
+    a leader:  CLAIM (take over others' pending entries) → PENDING (read again what is pending for us) → NEW
+    an entry:  waiting → in a job → acknowledged, or decided → acknowledged; whatever a job leaves undone waits again
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import takewhile
+from math import inf
+from typing import NamedTuple
+
+from dbstorage.reader.messages import (
+    Accepted,
+    Acknowledge,
+    Acknowledged,
+    Action,
+    AskLease,
+    Begin,
+    Claim,
+    Claimed,
+    EntriesRead,
+    Entry,
+    Event,
+    FetchPending,
+    Finish,
+    Forgotten,
+    GiveLease,
+    Job,
+    Kill,
+    Kind,
+    LeaseAnswered,
+    Left,
+    LinkDown,
+    LinkUp,
+    Listed,
+    ListPending,
+    Paused,
+    PendingEntry,
+    ProcessLost,
+    Read,
+    ReadTooLarge,
+    Receiving,
+    Release,
+    Reported,
+    Stop,
+    Stopped,
+    Submit,
+    Tell,
+    Took,
+    Withdraw,
+)
+from dbstorage.storage.outcome import Outage, Outcome
+
+#: From this delivery on an entry is suspected of killing the process that runs it.
+SUSPECT_DELIVERIES = 3
+#: Seconds for which the lease is ours, from the moment in which it was asked for.
+LEASE_SECONDS = 6.0
+RENEW_SECONDS = 1.5
+#: How often a worker that stands by asks for the lease.
+STANDBY_SECONDS = 0.4
+#: How often a leader looks for pending entries of others, which an earlier leader may have left.
+CLAIM_SECONDS = 3.0
+RETRY_SECONDS = 1.0
+#: Pauses between two attempts while something holds the work. They double, and each is cut at random ("full jitter").
+FIRST_PAUSE, LONGEST_PAUSE, SHORTEST_PAUSE = 0.5, 5.0, 0.05
+#: A job that runs for longer is killed: what it waits for has a shorter limit of its own.
+JOB_SECONDS = 30.0
+#: A wait that lasts longer costs the lease, so that another worker can do better, and `/livez` says so.
+STALL_SECONDS = 60.0
+#: Entries of the first read, when nothing is known of their size.
+FIRST_COUNT = 16
+#: How much larger than the one before a read may be.
+GROWTH = 4
+#: Bytes that a read, and so a job, should have at most.
+READ_BYTES = 16 * 1024 * 1024
+#: What may be in hand while the database is away, for the sake of the questions among it.
+LOOK_AHEAD = 10_000
+LOOK_AHEAD_BYTES = 16 * 1024 * 1024
+
+#: What those who ask are told.
+UNAVAILABLE = "unavailable"
+PAUSED = "paused"
+
+
+class Stage(StrEnum):
+    """How far a reader is since it got the link or the lease."""
+
+    CLAIM = "claim"
+    PENDING = "pending"
+    NEW = "new"
+
+
+class Hold(NamedTuple):
+    """Why nothing is written at the moment: what is away (None: an operator's pause), in a sentence, since when."""
+
+    outage: Outage | None
+    reason: str
+    since: float
+
+
+@dataclass(slots=True)
+class Asked:
+    """A question to Redis whose answer is awaited."""
+
+    number: int
+    since: float
+    #: Of a list: behind which entry. Of a fetch: what was asked for. Neither: new entries, or a claim, or the lease.
+    after: str | None = None
+    fetched: tuple[PendingEntry, ...] | None = None
+
+
+@dataclass(slots=True)
+class Core:
+    """The state of one worker's reader; `processes` is how many the pool has."""
+
+    strict: bool = True
+    batch_size: int = 500
+    processes: int = 2
+    look_ahead: int = LOOK_AHEAD
+    #: Numbers from 0 to 1 that cut pauses; the real ones are random.
+    jitter: Callable[[], float] = lambda: 1.0
+
+    now: float = 0.0
+    link: bool = False
+    stopping: bool = False
+    stopped: bool = False
+
+    # What is in hand: each entry is in exactly one of the three.
+    waiting: list[Entry] = field(default_factory=list)
+    jobs: dict[int, Job] = field(default_factory=dict)
+    decided: dict[str, Entry] = field(default_factory=dict)
+    #: The ids of all three.
+    in_hand: set[str] = field(default_factory=set)
+    bytes_in_hand: int = 0
+
+    lease_until: float = -inf
+    lease: Asked | None = None
+    lease_at: float = -inf
+
+    stage: Stage = Stage.CLAIM
+    claim: Asked | None = None
+    claim_at: float = -inf
+    #: Our oldest pending entry when the last claim saw it outside of the hand.
+    stray: str = ""
+    listed_to: str = ""
+    listed_all: bool = False
+    to_fetch: list[PendingEntry] = field(default_factory=list)
+    #: Entries that did not even fit alone: only their beginning is read.
+    oversized: set[str] = field(default_factory=set)
+    read: Asked | None = None
+    read_count: int = FIRST_COUNT
+    fetch_count: int = 1
+
+    paused: Hold | None = None
+    away: Hold | None = None
+    hold_until: float = -inf
+    pause: float = 0.0
+    retry_at: float = -inf
+
+    _numbers: int = 0
+    _actions: list[Action] = field(default_factory=list)
+    #: Actions that come after all others: the database should not wait while people are told of outcomes.
+    _last: list[Action] = field(default_factory=list)
+
+    def on(self, event: Event, now: float) -> list[Action]:
+        """Note what happened at `now` (seconds, never falling) and say what is to be done, in this order."""
+        self.now = max(now, self.now)
+        self._actions, self._last = [], []
+        self._note(event)
+        self._go_on()
+        return self._actions + self._last
+
+    # What the state means
+
+    @property
+    def leads(self) -> bool:
+        """Whether this worker may read: in strict order the one that holds the lease."""
+        return not self.strict or self.now < self.lease_until
+
+    @property
+    def works(self) -> bool:
+        """Whether entries may be begun: the claim, the first thing a leader does, has shown that the lease is ours."""
+        return self.link and self.leads and not self.stopping and self.stage is not Stage.CLAIM
+
+    @property
+    def holding(self) -> Hold | None:
+        """Why nothing is written at the moment; None where all is well as far as anybody knows."""
+        return self.paused or self.away
+
+    @property
+    def held(self) -> bool:
+        """Whether the next attempt has to wait."""
+        return self.paused is not None or self.now < self.hold_until
+
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether reading goes on only for the questions: nothing can be stored, and no attempt has shown otherwise."""
+        if self.paused is not None:
+            return True
+        away = self.away is not None and self.away.outage is not Outage.REDIS
+        return away and (self.held or self.running is not None)
+
+    @property
+    def running(self) -> Job | None:
+        """The job that runs entries; there is one at most."""
+        return next((job for job in self.jobs.values() if job.kind is Kind.RUN and not job.ahead), None)
+
+    @property
+    def ahead(self) -> Job | None:
+        """The job that is decoded while the one before it runs."""
+        return next((job for job in self.jobs.values() if job.ahead), None)
+
+    @property
+    def stalled_for(self) -> float:
+        """Seconds for which the longest wait has lasted: for an answer of Redis or for a job."""
+        waits = [job.since for job in self.jobs.values() if not job.ahead]
+        waits += [asked.since for asked in (self.read, self.claim) if asked is not None]
+        return self.now - min(waits, default=self.now)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether something has been waited for so long that it will never come."""
+        return self.stalled_for > STALL_SECONDS
+
+    @property
+    def busy(self) -> bool:
+        """Whether the pool has a job that may change something."""
+        return any(not job.ahead for job in self.jobs.values())
+
+    # Events
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case LinkUp():
+                self.link = True
+                self.lease_at = self.now
+                self._begin_with_pending()
+                self._acknowledge(self.decided)
+            case LinkDown():
+                self.link = False
+                self.read = self.claim = self.lease = None
+            case LeaseAnswered(number, mine) if self.lease is not None and self.lease.number == number:
+                self._lease_answered(self.lease, mine)
+            case Claimed(number) if self.claim is not None and self.claim.number == number:
+                self._claimed(event)
+            case Listed(number) if self.read is not None and self.read.number == number:
+                self._listed(event)
+            case EntriesRead():
+                self._entries_read(event)
+            case Receiving(number) if self.read is not None and self.read.number == number:
+                self.read.since = self.now
+            case ReadTooLarge(number) if self.read is not None and self.read.number == number:
+                self._read_too_large(self.read)
+            case Acknowledged(ids):
+                self._leave([self.decided.pop(entry_id) for entry_id in ids if entry_id in self.decided])
+            case Accepted(number) if number in self.jobs:
+                job = self.jobs[number]
+                job.accepted, job.since = True, self.now
+            case Reported(number) if number in self.jobs:
+                self._reported(self.jobs.pop(number), event)
+            case ProcessLost(number) if number in self.jobs:
+                self._process_lost(self.jobs.pop(number))
+            case Forgotten(number) if number in self.jobs:
+                self._wait_again(self.jobs.pop(number).entries)
+            case Paused(reason):
+                self.paused = None if reason is None else Hold(None, reason, self.now)
+            case Stop():
+                self.stopping = True
+            case Finish():
+                self.stopping = True
+                for job in self.jobs.values():
+                    self._wait_again(job.entries)
+                self.jobs.clear()
+            case _:
+                pass  # A tick; or what comes late, or twice, and means nothing any more.
+
+    def _begin_with_pending(self) -> None:
+        self.stage, self.claim, self.claim_at = Stage.CLAIM, None, -inf
+        self.fetch_count = 1
+
+    def _lease_answered(self, asked: Asked, mine: bool) -> None:
+        self.lease = None
+        if mine and not self.leads:
+            self._begin_with_pending()
+            # One of an earlier time may bring what is newer than what is claimed now.
+            self.read = None
+        self.lease_until = asked.since + LEASE_SECONDS if mine else -inf
+        self.lease_at = asked.since + RENEW_SECONDS if mine else self.now + STANDBY_SECONDS
+
+    def _claimed(self, event: Claimed) -> None:
+        self.claim = None
+        if not event.mine:
+            self.lease_until, self.lease_at = -inf, self.now
+            return
+        self.claim_at = self.now if event.more else self.now + CLAIM_SECONDS
+        # In hand a moment ago, perhaps. Seen twice, it was forgotten, however that came about.
+        forgotten = event.oldest != "" and event.oldest == self.stray and event.oldest not in self.in_hand
+        self.stray = "" if event.oldest in self.in_hand else event.oldest
+        if event.more:
+            self.stage = Stage.CLAIM
+        elif self.stage is Stage.CLAIM or event.claimed or forgotten:
+            self.stage = Stage.PENDING
+            self.listed_to, self.listed_all, self.to_fetch = "", False, []
+
+    def _listed(self, event: Listed) -> None:
+        asked, self.read = self.read, None
+        if self.stage is not Stage.PENDING or asked is None or asked.after != self.listed_to:
+            return
+        self.to_fetch += [pending for pending in event.pending if pending.id not in self.in_hand]
+        self.listed_all = not event.full
+        if event.pending:
+            self.listed_to = event.pending[-1].id
+        self._take_up_new()
+
+    def _entries_read(self, event: EntriesRead) -> None:
+        if self.read is None or self.read.number != event.number:
+            # Asked for in an earlier time. They are pending for us, and looked for where we lead.
+            strays = [entry for entry in event.entries if entry.id not in self.in_hand]
+            if strays:
+                self._release(strays)
+                self._begin_with_pending()
+            return
+        asked, self.read = self.read, None
+        entries = [entry for entry in event.entries if entry.id not in self.in_hand]
+        for entry in entries:
+            entry.alone = entry.deliveries >= SUSPECT_DELIVERIES
+        if event.entries:
+            fitting = max(1, min(self.batch_size, READ_BYTES * len(event.entries) // max(1, event.size)))
+            self.read_count = min(fitting, GROWTH * self.read_count)
+            if asked.fetched is not None:
+                self.fetch_count = min(fitting, GROWTH * self.fetch_count)
+        if entries:
+            self.in_hand.update(entry.id for entry in entries)
+            self.bytes_in_hand += sum(entry.size for entry in entries)
+            self.waiting += entries
+            if asked.fetched is not None:
+                self._sort_waiting()
+            self._actions.append(Took(entries))
+        if asked.fetched is not None and self.stage is Stage.PENDING:
+            fetched = {pending.id for pending in asked.fetched}
+            self.to_fetch = [pending for pending in self.to_fetch if pending.id not in fetched]
+            self.oversized -= fetched
+            self._take_up_new()
+
+    def _take_up_new(self) -> None:
+        """Read what is new from now on, if nothing is pending any more."""
+        if self.listed_all and not self.to_fetch:
+            self.stage = Stage.NEW
+
+    def _read_too_large(self, asked: Asked) -> None:
+        """Read one at a time from now on, and of one that is too large by itself only the beginning."""
+        self.read = None
+        self.read_count = 1
+        if asked.fetched is not None and len(asked.fetched) == 1:
+            self.oversized.add(asked.fetched[0].id)
+        self._begin_with_pending()
+
+    def _reported(self, job: Job, event: Reported) -> None:
+        report = event.report
+        if job.kind is Kind.RETRY and report.outage is Outage.FAULT:
+            # Of the table of failed tasks, perhaps: entries have their own attempts.
+            self.retry_at = self.now + LONGEST_PAUSE
+            return
+        told: list[Entry] = []
+        outcomes: list[Outcome] = []
+        finished: list[Entry] = []
+        left: list[Entry] = []
+        unacknowledged: list[str] = []
+        for entry, outcome, acknowledged in zip(job.entries, report.outcomes, report.acknowledged, strict=True):
+            if outcome is not None:
+                told.append(entry)
+                outcomes.append(outcome)
+            if acknowledged:
+                finished.append(entry)
+            elif outcome is not None:
+                self.decided[entry.id] = entry
+                unacknowledged.append(entry.id)
+            else:
+                left.append(entry)
+        self._wait_again(left)
+        if told:
+            self._last.append(Tell(told, outcomes, job, report))
+        self._leave(finished)
+        self._acknowledge(unacknowledged)
+        if report.outage is not None:
+            self._hold(report.outage, report.reason)
+        elif report.crash:
+            for entry in left:
+                entry.alone = True
+        elif not job.ahead:
+            self._try_smaller(job, left)
+            if (job.kind is Kind.RUN and told) or (job.kind is Kind.RETRY and not self.waiting):
+                self.away, self.pause = None, 0.0
+        if event.more:
+            self.retry_at = self.now
+
+    def _try_smaller(self, job: Job, left: list[Entry]) -> None:
+        """Nothing came of a job in time: run its entries in smaller parts. A single one waits as in an outage."""
+        if not left or len(left) < len(job.entries):
+            return
+        for entry in left:
+            entry.company = max(1, len(left) // 2)
+        if len(left) == 1:
+            self._hold(Outage.DATABASE, f"the entry {left[0].id} does not come to an end")
+
+    def _process_lost(self, job: Job) -> None:
+        if job.killed:
+            self._hold(Outage.DATABASE, f"a job did not come back within {JOB_SECONDS:.0f} s and was killed")
+        else:
+            for entry in job.entries:
+                entry.deliveries += 1
+                entry.alone = entry.alone or entry.deliveries >= SUSPECT_DELIVERIES
+        self._wait_again(job.entries)
+
+    def _hold(self, outage: Outage, reason: str) -> None:
+        """Wait before the next attempt; pauses grow until one succeeds."""
+        same = self.away is not None and self.away.outage is outage
+        self.away = Hold(outage, reason, self.away.since if same and self.away else self.now)
+        if self.now >= self.hold_until:
+            self.pause = min(LONGEST_PAUSE, self.pause * 2 or FIRST_PAUSE)
+            self.hold_until = self.now + max(SHORTEST_PAUSE, self.pause * self.jitter())
+
+    def _wait_again(self, entries: list[Entry]) -> None:
+        if entries:
+            self.waiting = entries + self.waiting
+            self._sort_waiting()
+
+    def _sort_waiting(self) -> None:
+        self.waiting.sort(key=lambda entry: entry.position)
+
+    def _leave(self, entries: list[Entry]) -> None:
+        if entries:
+            self.in_hand.difference_update(entry.id for entry in entries)
+            self.bytes_in_hand -= sum(entry.size for entry in entries)
+            self._last.append(Left(entries))
+
+    def _acknowledge(self, ids: Iterable[str]) -> None:
+        if self.link and (chosen := tuple(ids)):
+            self._actions.append(Acknowledge(chosen))
+
+    def _release(self, entries: list[Entry]) -> None:
+        if self.link and entries:
+            self._actions.append(Release(tuple(entry.id for entry in entries)))
+
+    # What is to be done
+
+    def _go_on(self) -> None:
+        self._kill_what_hangs()
+        self._keep_lease()
+        if self.stopping or (self.link and not self.leads):
+            self._let_go()
+        if self.stopping:
+            if not self.busy and not self.stopped:
+                self.stopped = True
+                self._give_lease()
+                self._actions.append(Stopped())
+            return
+        self._run()
+        self._answer()
+        self._retry()
+        self._claim()
+        self._read()
+
+    def _kill_what_hangs(self) -> None:
+        for job in self.jobs.values():
+            if job.accepted and not job.ahead and self.now - job.since > JOB_SECONDS:
+                job.killed = True
+                self._actions.append(Kill(job.number))
+
+    def _keep_lease(self) -> None:
+        if not self.strict or not self.link or self.stopped:
+            return
+        if self.stalled:
+            self._give_lease()
+            self.lease = None
+        elif self.lease is None and self.now >= self.lease_at:
+            self.lease = self._asked()
+            self._actions.append(AskLease(self.lease.number))
+
+    def _give_lease(self) -> None:
+        if self.strict and self.link and self.leads:
+            self._actions.append(GiveLease())
+        self.lease_until = -inf
+
+    def _let_go(self) -> None:
+        """Another worker reads, or will: what does not run is for it."""
+        self._withdraw()
+        released, self.waiting = self.waiting, []
+        self._release(released)
+        self._leave(released)
+
+    def _withdraw(self) -> None:
+        if (ahead := self.ahead) is not None:
+            del self.jobs[ahead.number]
+            self._wait_again(ahead.entries)
+            self._actions.append(Withdraw(ahead.number))
+
+    def _run(self) -> None:
+        """Run what comes first, and have what comes next decoded meanwhile."""
+        if (ahead := self.ahead) is not None and (self.running is None or self.holding is not None):
+            if self.works and self.holding is None and self._comes_next(ahead):
+                ahead.ahead, ahead.since = False, self.now
+                self._actions.append(Begin(ahead.number))
+            else:
+                self._withdraw()
+        if not self.works or self.held:
+            return
+        if self.running is None:
+            self._submit(Kind.RUN, self._together(self._next()))
+        running = self.running
+        if running is not None and self.processes > 1 and not running.alone and not self.ahead and not self.holding:
+            chosen = self._together(self._next())
+            if chosen and not chosen[0].alone:
+                self._submit(Kind.RUN, chosen, ahead=True)
+
+    def _comes_next(self, ahead: Job) -> bool:
+        """Whether nothing waits that is older than this job."""
+        last = ahead.entries[-1].position
+        older = not self.waiting or last < self.waiting[0].position
+        return older and last <= self._frontier()
+
+    def _frontier(self) -> tuple[float, float]:
+        """The place in the stream up to which everything pending is in hand."""
+        if not self.strict or self.stage is Stage.NEW:
+            return (inf, inf)
+        if self.to_fetch:
+            return Entry(self.to_fetch[0].id, [], 0).position
+        return Entry(self.listed_to, [], 0).position if self.listed_to else (0, 0)
+
+    def _ready(self) -> Iterator[Entry]:
+        """The waiting entries with nothing older still to be fetched, in stream order."""
+        frontier = self._frontier()
+        if frontier == (inf, inf):
+            return iter(self.waiting)
+        return takewhile(lambda entry: entry.position <= frontier, self.waiting)
+
+    def _next(self) -> Iterator[Entry]:
+        """What runs next. While nothing can be stored, writes go first by themselves: no question waits for them."""
+        ready = self._ready()
+        if not self.waiting:
+            return ready
+        answering = any(job.kind is Kind.ANSWER for job in self.jobs.values())
+        if answering or (self.holding is not None and not self.waiting[0].question):
+            return takewhile(lambda entry: not entry.question, ready)
+        return ready
+
+    def _together(self, entries: Iterable[Entry]) -> list[Entry]:
+        """The first of these that may be one job."""
+        chosen: list[Entry] = []
+        most, size = self.batch_size, 0
+        for entry in entries:
+            if entry.alone:
+                most = 1
+            elif entry.company is not None:
+                most = min(most, entry.company)
+            size += entry.size
+            if len(chosen) >= most or (chosen and size > READ_BYTES):
+                break
+            chosen.append(entry)
+        return chosen
+
+    def _answer(self) -> None:
+        """Tell those who ask that nothing can be answered; nobody before one who asked earlier."""
+        if not self.works or not self.looks_ahead or any(job.kind is Kind.ANSWER for job in self.jobs.values()):
+            return
+        if self.running is not None and any(entry.question for entry in self.running.entries):
+            return
+        self._submit(Kind.ANSWER, self._together(entry for entry in self._ready() if entry.question))
+
+    def _retry(self) -> None:
+        """Run failed tasks that are due. While entries are held up, these are what is tried."""
+        if not self.link or self.held or self.now < self.retry_at or (self.away is not None and self.waiting):
+            return
+        if not any(job.kind is Kind.RETRY for job in self.jobs.values()):
+            self.retry_at = self.now + RETRY_SECONDS
+            self._submit(Kind.RETRY, [])
+
+    def _submit(self, kind: Kind, entries: list[Entry], *, ahead: bool = False) -> None:
+        if not entries and kind is not Kind.RETRY:
+            return
+        self._numbers += 1
+        job = Job(self._numbers, kind, entries, ahead, self.now)
+        if kind is Kind.ANSWER:
+            job.error = PAUSED if self.paused is not None else UNAVAILABLE
+        elif self.away is not None and self.away.outage is Outage.FAULT:
+            job.held_seconds = self.now - self.away.since
+        if entries == self.waiting[: len(entries)]:
+            del self.waiting[: len(entries)]
+        else:
+            chosen = {entry.id for entry in entries}
+            self.waiting = [entry for entry in self.waiting if entry.id not in chosen]
+        self.jobs[job.number] = job
+        self._actions.append(Submit(job))
+
+    def _claim(self) -> None:
+        due = self.stage is Stage.CLAIM or (self.stage is Stage.NEW and self.now >= self.claim_at)
+        if self.link and self.leads and self.claim is None and due:
+            self.claim = self._asked()
+            self._actions.append(Claim(self.claim.number))
+
+    def _read(self) -> None:
+        """Ask for what comes next, unless an answer is on its way or there is no room."""
+        if not self.works or self.read is not None:
+            return
+        if self.stage is Stage.NEW:
+            if self._has_room:
+                self.read = self._asked()
+                self._actions.append(Read(self.read.number, self.read_count))
+        elif not self.to_fetch:
+            self.read = self._asked(after=self.listed_to)
+            self._actions.append(ListPending(self.read.number, self.listed_to))
+        elif self._has_room or self.looks_ahead:
+            # In an outage there is always room for what is pending: it is older than what fills the hand.
+            brief = self.to_fetch[0].id in self.oversized
+            whole = takewhile(lambda pending: pending.id not in self.oversized, self.to_fetch[: self.fetch_count])
+            chosen = (self.to_fetch[0],) if brief else tuple(whole)
+            self.read = self._asked(fetched=chosen)
+            self._actions.append(FetchPending(self.read.number, chosen, brief))
+
+    @property
+    def _has_room(self) -> bool:
+        if self.looks_ahead:
+            return len(self.in_hand) < self.look_ahead and self.bytes_in_hand < LOOK_AHEAD_BYTES
+        return self.ahead is None and not self.waiting
+
+    def _asked(self, after: str | None = None, fetched: tuple[PendingEntry, ...] | None = None) -> Asked:
+        self._numbers += 1
+        return Asked(self._numbers, self.now, after, fetched)

@@ -1,0 +1,315 @@
+"""What the reader's core is told (events) and what it asks for (actions); plain data, without I/O.
+
+Every question to Redis carries a number and its answer the same one, so no late answer is taken for another's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from dbstorage.storage.outcome import Outcome, Report
+from dbstorage.wire.entry import StreamEntry, is_question
+from dbstorage.wire.entry_id import parse_entry_id
+
+
+class Entry:
+    """An entry in hand. `deliveries` counts how often it was given to a process; `size` is in bytes.
+
+    `alone`: it is suspected of killing processes, so no other entry shares its job. `company`: how many entries its job
+    may have at most, itself included; None where only the size of a batch limits it.
+    """
+
+    __slots__ = ("_position", "_question", "alone", "company", "deliveries", "fields", "id", "size")
+
+    def __init__(self, id: str, fields: list[bytes], size: int, deliveries: int = 1) -> None:
+        self.id = id
+        self.fields = fields
+        self.size = size
+        self.deliveries = deliveries
+        self.alone = False
+        self.company: int | None = None
+        self._position: tuple[int, int] | None = None
+        self._question: bool | None = None
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Its place in the stream; places compare as the entries stand there."""
+        if self._position is None:
+            self._position = parse_entry_id(self.id)
+        return self._position
+
+    @property
+    def question(self) -> bool:
+        """Whether somebody waits for its answer; looked up only when the database is away."""
+        if self._question is None:
+            self._question = is_question(StreamEntry(self.id, self.fields))
+        return self._question
+
+    def __repr__(self) -> str:
+        """The entry as a failed test shows it."""
+        return f"Entry({self.id})"
+
+
+class Kind(StrEnum):
+    """What a pool job does."""
+
+    #: Runs entries in stream order.
+    RUN = "run"
+    #: Tells those who ask that nothing can be answered at the moment.
+    ANSWER = "answer"
+    #: Runs the failed tasks whose next attempt is due.
+    RETRY = "retry"
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A job that the pool has. One that is `ahead` is decoded and waits until it is told to begin.
+
+    `since`: the last of three moments, in monotonic seconds: it was submitted, a process took it, it was told to begin.
+    `error`: what an ANSWER job tells. `held_seconds`: how long a fault of the database has been holding its entries.
+    """
+
+    number: int
+    kind: Kind
+    entries: list[Entry]
+    ahead: bool
+    since: float
+    error: str = ""
+    held_seconds: float = 0.0
+    accepted: bool = False
+    killed: bool = False
+
+    @property
+    def alone(self) -> bool:
+        """Whether it holds a single suspect."""
+        return len(self.entries) == 1 and self.entries[0].alone
+
+
+class PendingEntry(NamedTuple):
+    """An entry in the group's pending list, and how often it was delivered."""
+
+    id: str
+    deliveries: int
+
+
+# Events
+
+
+class Tick(NamedTuple):
+    """Time has passed; comes several times a second."""
+
+
+class LinkUp(NamedTuple):
+    """Redis answers, this worker's name is its own, and the group is there."""
+
+
+class LinkDown(NamedTuple):
+    """The connections to Redis are gone, and with them every answer that was still to come."""
+
+
+class LeaseAnswered(NamedTuple):
+    """Whether the lease is ours, as far as Redis knew when it answered."""
+
+    number: int
+    mine: bool
+
+
+class Claimed(NamedTuple):
+    """Pending entries of other consumers were taken over. `mine` is False where the lease is not ours, so nothing was.
+
+    `more`: there may be more to take over. `oldest`: our oldest pending entry, "" without one.
+    """
+
+    number: int
+    mine: bool
+    claimed: int
+    more: bool
+    oldest: str
+
+
+class Listed(NamedTuple):
+    """A page of our pending entries, in stream order; the last page is not `full`."""
+
+    number: int
+    pending: Sequence[PendingEntry]
+    full: bool
+
+
+class EntriesRead(NamedTuple):
+    """Entries that were read; `size` is what they measured on their way, in bytes."""
+
+    number: int
+    entries: list[Entry]
+    size: int
+
+
+class Receiving(NamedTuple):
+    """Bytes of an answer have come in, but not all of them."""
+
+    number: int
+
+
+class ReadTooLarge(NamedTuple):
+    """The entries asked for are larger than the worker takes in at one time; they are pending now."""
+
+    number: int
+
+
+class Acknowledged(NamedTuple):
+    """Redis has acknowledged these entries."""
+
+    ids: tuple[str, ...]
+
+
+class Accepted(NamedTuple):
+    """A pool process has begun this job."""
+
+    job: int
+
+
+class Reported(NamedTuple):
+    """A job came back. `more`: further failed tasks are due at once."""
+
+    job: int
+    report: Report
+    more: bool = False
+
+
+class ProcessLost(NamedTuple):
+    """The process that ran this job died."""
+
+    job: int
+
+
+class Forgotten(NamedTuple):
+    """The pool has dropped a job that no process had begun."""
+
+    job: int
+
+
+class Paused(NamedTuple):
+    """An operator pauses the service, with a reason; None: it goes on."""
+
+    reason: str | None
+
+
+class Stop(NamedTuple):
+    """The worker stops: nothing more is begun."""
+
+
+class Finish(NamedTuple):
+    """The pool is gone, and every job with it."""
+
+
+Event = (
+    Tick | LinkUp | LinkDown | LeaseAnswered | Claimed | Listed | EntriesRead | Receiving | ReadTooLarge | Acknowledged
+    | Accepted | Reported | ProcessLost | Forgotten | Paused | Stop | Finish
+)  # fmt: skip
+
+# Actions
+
+
+class Read(NamedTuple):
+    """Read entries that nobody has read."""
+
+    number: int
+    most: int
+
+
+class ListPending(NamedTuple):
+    """List our pending entries behind the entry `after`, or from the beginning ("")."""
+
+    number: int
+    after: str
+
+
+class FetchPending(NamedTuple):
+    """Read these pending entries again. `brief`: only their beginning and their length, because they are too large."""
+
+    number: int
+    pending: tuple[PendingEntry, ...]
+    brief: bool
+
+
+class Claim(NamedTuple):
+    """Take over what others have pending: in strict order all of it if the lease is ours, else what is idle."""
+
+    number: int
+
+
+class AskLease(NamedTuple):
+    """Take the lease, or renew it."""
+
+    number: int
+
+
+class GiveLease(NamedTuple):
+    """Give the lease up, if it is ours."""
+
+
+class Acknowledge(NamedTuple):
+    """Acknowledge entries whose outcome is safe, because their job could not."""
+
+    ids: tuple[str, ...]
+
+
+class Release(NamedTuple):
+    """Let other workers take these at once, where they are still pending for us. It does not count as a delivery."""
+
+    ids: tuple[str, ...]
+
+
+class Submit(NamedTuple):
+    """Give a job to the pool."""
+
+    job: Job
+
+
+class Begin(NamedTuple):
+    """Let a job that is ahead begin."""
+
+    job: int
+
+
+class Withdraw(NamedTuple):
+    """Have a job that is ahead come back undone; what it reports does not matter any more."""
+
+    job: int
+
+
+class Kill(NamedTuple):
+    """Kill the process that runs this job; asked for again until the job is gone."""
+
+    job: int
+
+
+class Took(NamedTuple):
+    """These entries are in hand from now on."""
+
+    entries: list[Entry]
+
+
+class Tell(NamedTuple):
+    """Tell of outcomes that are new, one for each entry."""
+
+    entries: list[Entry]
+    outcomes: list[Outcome]
+    job: Job
+    report: Report
+
+
+class Left(NamedTuple):
+    """These entries are no longer in hand: acknowledged, or released."""
+
+    entries: list[Entry]
+
+
+class Stopped(NamedTuple):
+    """No job of ours runs any more."""
+
+
+Action = (
+    Read | ListPending | FetchPending | Claim | AskLease | GiveLease | Acknowledge | Release | Submit | Begin | Withdraw
+    | Kill | Took | Tell | Left | Stopped
+)  # fmt: skip
