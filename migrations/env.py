@@ -8,7 +8,7 @@ from alembic import context
 from sqlalchemy import Connection, text
 
 from dbstorage.database.engine import create_engine
-from dbstorage.database.migrate import explained_errors
+from dbstorage.database.migrate import explained_errors, refusals_explained
 from dbstorage.database.tables import OWN_SCHEMA, metadata
 from dbstorage.database.url import DatabaseAddress
 from dbstorage.errors import DBStorageError, SettingsError
@@ -47,7 +47,8 @@ def _run(connection: Connection) -> None:
     changes_nothing = context.get_context().opts.get("dont_mutate", False)
     if not changes_nothing and not _schema_exists(connection):
         connection.execute(text(f"CREATE SCHEMA {OWN_SCHEMA}"))
-    context.run_migrations()
+    with refusals_explained():
+        context.run_migrations()
     if not changes_nothing and context.get_context().get_current_revision() is None:
         # Down at the base: Alembic's table is the last that is left in our schema.
         connection.execute(text(f"DROP TABLE {OWN_SCHEMA}.alembic_version"))

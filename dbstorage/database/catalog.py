@@ -33,14 +33,6 @@ class FoundTable(NamedTuple):
         return f'"{self.name}" in schema "{self.schema}"'
 
 
-class FoundIndex(NamedTuple):
-    """One plain b-tree index over columns of the table, valid and for all rows, in the column's own sort order."""
-
-    name: str
-    columns: tuple[str, ...]
-    unique: bool
-
-
 _COLUMNS = text(
     """
     SELECT namespace.nspname AS schema, class.relname AS table_name, class.relkind = 'r' AS is_table,
@@ -62,38 +54,6 @@ _COLUMNS = text(
     """
 )
 
-_INDEXES = text(
-    """
-    SELECT class.relname AS name, index.indisunique AND index.indimmediate AS "unique",
-           array_agg(attribute.attname::text ORDER BY key.position) AS columns
-    FROM pg_index AS index
-    JOIN pg_class AS class ON class.oid = index.indexrelid
-    JOIN pg_am AS method ON method.oid = class.relam AND method.amname = 'btree'
-    CROSS JOIN LATERAL unnest(index.indkey::int2[], index.indclass::oid[], index.indcollation::oid[])
-      WITH ORDINALITY AS key (attribute, operator_class, "collation", position)
-    LEFT JOIN pg_attribute AS attribute
-      ON attribute.attrelid = index.indrelid AND attribute.attnum = key.attribute
-     AND (key."collation" = 0 OR key."collation" = attribute.attcollation)
-    LEFT JOIN pg_opclass AS operator_class ON operator_class.oid = key.operator_class AND operator_class.opcdefault
-    WHERE index.indrelid = CAST(:table AS regclass) AND index.indisvalid AND index.indisready
-      AND index.indpred IS NULL AND index.indexprs IS NULL AND key.position <= index.indnkeyatts
-    GROUP BY class.relname, index.indisunique, index.indimmediate
-    HAVING bool_and(attribute.attname IS NOT NULL AND operator_class.oid IS NOT NULL)
-    ORDER BY class.relname
-    """
-)
-
-_CASCADES = text(
-    """
-    SELECT count(*) FROM pg_constraint AS "constraint"
-    JOIN pg_attribute AS own ON own.attrelid = "constraint".conrelid AND own.attname = 'userId'
-    JOIN pg_attribute AS other ON other.attrelid = "constraint".confrelid AND other.attname = 'userID'
-    WHERE contype = 'f' AND confupdtype = 'c'
-      AND conrelid = CAST(:orders AS regclass) AND confrelid = CAST(:users AS regclass)
-      AND conkey = ARRAY[own.attnum] AND confkey = ARRAY[other.attnum]
-    """
-)
-
 
 def read_tables(connection: Connection) -> dict[str, FoundTable]:
     """Return those of "User" and "Orders" that the search path leads to, by name."""
@@ -104,23 +64,3 @@ def read_tables(connection: Connection) -> dict[str, FoundTable]:
             row.name, row.type, row.is_enum, row.required, row.has_default or row.generated, row.generated
         )
     return tables
-
-
-def read_indexes(connection: Connection, table: FoundTable) -> list[FoundIndex]:
-    """Return the indexes of the table that a query or ON CONFLICT can use without further conditions."""
-    rows = connection.execute(_INDEXES, {"table": quoted(table.schema, table.name)})
-    return [FoundIndex(row.name, tuple(row.columns), row.unique) for row in rows]
-
-
-def user_id_cascades(connection: Connection, users: FoundTable, orders: FoundTable) -> bool:
-    """Tell whether orders follow their user when its "userID" changes."""
-    return bool(
-        connection.scalar(
-            _CASCADES, {"users": quoted(users.schema, users.name), "orders": quoted(orders.schema, orders.name)}
-        )
-    )
-
-
-def quoted(schema: str, name: str) -> str:
-    """Return a name with its schema as SQL writes it."""
-    return ".".join('"' + part.replace('"', '""') + '"' for part in (schema, name))

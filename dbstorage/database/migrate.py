@@ -3,14 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import alembic.command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
-from dbstorage.database.adoption import plan_adoption
 from dbstorage.database.engine import create_engine
 from dbstorage.database.sqlstate import Verdict, classify
 from dbstorage.database.tables import OWN_SCHEMA
@@ -44,7 +45,9 @@ def describe(address: DatabaseAddress) -> list[str]:
                 return []
             if found is not None:
                 return [f"Migrate from revision {found} to {script.get_current_head()}."]
-            return [*plan_adoption(connection).sentences(), f'Create the schema "{OWN_SCHEMA}" with our own tables.']
+            with refusals_explained():
+                plan = _first_revision(script).plan_adoption(connection)
+            return [*plan.sentences(), f'Create the schema "{OWN_SCHEMA}" with our own tables.']
     finally:
         engine.dispose()
 
@@ -59,6 +62,21 @@ def explained_errors(address: DatabaseAddress) -> Iterator[None]:
         if classify(error) is Verdict.OUTAGE:
             raise DatabaseUnavailableError(f"PostgreSQL at {address} cannot be used: {reason}.") from error
         raise DatabaseNotReadyError(f"PostgreSQL at {address} refused, and nothing was changed: {reason}.") from error
+
+
+@contextmanager
+def refusals_explained() -> Iterator[None]:
+    """Turn what a revision refuses, in Alembic's own words because it knows nothing of ours, into DBStorageError."""
+    try:
+        yield
+    except CommandError as error:
+        raise DatabaseNotReadyError(str(error)) from error
+
+
+def _first_revision(script: ScriptDirectory) -> Any:
+    base = script.get_base()
+    assert base is not None
+    return script.get_revision(base).module
 
 
 def _configuration() -> Config:
