@@ -162,7 +162,7 @@ def _consumers(redis: Redis, settings: Settings) -> list[Consumer] | None:
 
 def _reader(redis: Redis, settings: Settings) -> Reader | None:
     token: Any = redis.get(lease_key(settings))
-    owner = Owner.parse(token.decode(errors="replace")) if token is not None else None
+    owner = Owner.parse(token)
     return Reader(name=owner.node_name, host=owner.host, process_id=owner.process_id) if owner else None
 
 

@@ -9,25 +9,40 @@ RENEW_SECONDS = 1.5
 STANDBY_SECONDS = 0.4
 
 #: Takes or renews a key. KEYS: the key. ARGV: token, milliseconds, a dead owner's token that may be replaced or "".
-#: Returns the owner's token: ARGV[1] when it is ours now.
+#: Returns the owner's token: ARGV[1] when it is ours now, "" where what holds the key is not one of our tokens.
+#:
+#: Whoever else holds the key has as long as we would have: a key that does not expire, or too late, is given this time
+#: to live. Its owner renews it, if there is one.
+#:
+#: A full Redis refuses SET, but only as the first command of a script that writes, and never PEXPIRE and DEL: so the
+#: key is renewed without SET, and deleted before it is set.
 HOLD = """
+if redis.call('TYPE', KEYS[1]).ok ~= 'string' then redis.call('DEL', KEYS[1]) end
 local owner = redis.call('GET', KEYS[1])
-if not owner or owner == ARGV[1] or owner == ARGV[3] then
+if owner == ARGV[1] then
+    redis.call('PEXPIRE', KEYS[1], ARGV[2])
+    return owner
+end
+if not owner or owner == ARGV[3] then
+    redis.call('DEL', KEYS[1])
     redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
     return ARGV[1]
 end
-return owner
+local left = redis.call('PTTL', KEYS[1])
+if left < 0 or left > tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
+if string.find(owner, '^{"node"[ -~]*$') then return owner end
+return ''
 """
 
 #: Gives a key up if it is ours. KEYS: the key. ARGV: token.
 GIVE_UP = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
-return 0
+if redis.call('TYPE', KEYS[1]).ok ~= 'string' or redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
 """
 
 
 def hold(key: str, token: str, replaceable: str = "") -> Command:
-    """Take or renew the key; the reply is the owner's token."""
+    """Take or renew the key; the reply is the owner's token, empty where that is not one of ours."""
     return ("EVAL", HOLD, 1, key, token, LEASE_MILLISECONDS, replaceable)
 
 

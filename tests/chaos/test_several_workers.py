@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from dbstorage.owner import Owner
 from tests.chaos.conftest import full_only, scaled
 from tests.chaos.traffic import Traffic
 from tests.service.platform import GROUP, STREAM, Platform, order, question, user
@@ -18,8 +19,8 @@ LEASE = f"dbstorage:{STREAM}:{GROUP}:lease"
 
 def reader_of(platform: Platform, workers: list[Worker]) -> Worker | None:
     """The worker that holds the lease."""
-    token = (platform.redis.get(LEASE) or b"").decode()
-    return next((worker for worker in workers if token.endswith(f" {worker.name}")), None)
+    owner = Owner.parse(platform.redis.get(LEASE))
+    return next((worker for worker in workers if owner is not None and owner.node_name == worker.name), None)
 
 
 def seconds_until_stored(platform: Platform, order_id: str) -> float:

@@ -16,6 +16,9 @@ from tests.waiting import wait_until
 class Worker:
     """A `celery -A dbstorage worker` process of a test's own."""
 
+    #: Words in front of the command, to run it in another place.
+    prefix: tuple[str, ...] = ()
+
     def __init__(self, environment: dict[str, str], directory: Path, name: str = "worker", *options: str) -> None:
         self.environment = {"LOG_LEVEL": "INFO", "PYTHONUNBUFFERED": "1", **environment}
         self.name = f"{name}@test"
@@ -28,7 +31,18 @@ class Worker:
         seen = self.log.count(" ready.")
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "dbstorage", "worker", "-n", self.name, *self.options],
+                [
+                    *self.prefix,
+                    sys.executable,
+                    "-m",
+                    "celery",
+                    "-A",
+                    "dbstorage",
+                    "worker",
+                    "-n",
+                    self.name,
+                    *self.options,
+                ],
                 env=self.environment,
                 stdout=log,
                 stderr=subprocess.STDOUT,
