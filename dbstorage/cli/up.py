@@ -18,6 +18,7 @@ from dbstorage.embedded.celery_process import CeleryProcess
 from dbstorage.embedded.lock import directory_lock
 from dbstorage.embedded.ports import LOOPBACK, choose_port, is_free
 from dbstorage.embedded.postgres import EmbeddedPostgres
+from dbstorage.embedded.process import account_for
 from dbstorage.embedded.redis import EmbeddedRedis
 from dbstorage.embedded.running import DEFAULT_DIRECTORY, forget_servers, note_servers
 from dbstorage.embedded.supervisor import Supervisor
@@ -89,6 +90,8 @@ def _start(supervisor: Supervisor, directory: Path, flower: bool) -> None:
     upgrade(address)
     note_servers(directory, redis_url, database_url)
 
+    # As root, what takes commands from others has none of root's rights, as the servers have none.
+    account = account_for(directory)
     environment = {**os.environ, "REDIS_URL": redis_url, "DATABASE_URL": database_url}
     lines = [f"PostgreSQL  {address}", f"Redis       {without_password(redis_url)}"]
     port = choose_port(FLOWER_PORT) if flower else None
@@ -97,9 +100,9 @@ def _start(supervisor: Supervisor, directory: Path, flower: bool) -> None:
         log_file = directory / "flower.log"
         # On loopback, where only this machine's users are, tasks may be retried and discarded without a login.
         opened = {"FLOWER_UNAUTHENTICATED_API": "true", **environment}
-        supervisor.start(CeleryProcess("Flower", arguments, opened, FLOWER_STOP_TIMEOUT, log_file))
+        supervisor.start(CeleryProcess("Flower", arguments, opened, FLOWER_STOP_TIMEOUT, log_file, account))
         lines.append(f"Flower      http://{LOOPBACK}:{port}")
-    worker = CeleryProcess("The worker", ["worker"], environment, WORKER_STOP_TIMEOUT)
+    worker = CeleryProcess("The worker", ["worker"], environment, WORKER_STOP_TIMEOUT, account=account)
     supervisor.start(worker)
     _wait_until_ready(worker, load_settings(environment), port)
     _say(

@@ -1,11 +1,14 @@
+import pwd
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 
-from dbstorage.embedded.process import spawn
+from dbstorage.embedded.files import open_log
+from dbstorage.embedded.process import OURSELVES, Account, spawn
 
 
 class CeleryProcess:
@@ -18,25 +21,36 @@ class CeleryProcess:
         environment: Mapping[str, str],
         stop_timeout: float,
         log_file: Path | None = None,
+        account: Account = OURSELVES,
     ) -> None:
         self.name = name
         self.arguments = arguments
         self.environment = environment
         self.stop_timeout = stop_timeout
         self.log_file = log_file
+        self.account = account
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start the process; does not wait until it is ready."""
         with ExitStack() as stack:
-            output = stack.enter_context(self.log_file.open("ab")) if self.log_file else None
+            output = stack.enter_context(open_log(self.log_file)) if self.log_file else None
             self._process = spawn(
                 [sys.executable, "-m", "celery", "-A", "dbstorage", *self.arguments],
                 # Without its servers it could finish nothing, so there is nothing to be gentle about.
                 signal_when_orphaned=signal.SIGKILL,
-                environment=self.environment,
+                environment=self._environment(),
+                account=self.account,
                 output=output,
+                reach=_what_python_needs(),
             )
+
+    def _environment(self) -> dict[str, str]:
+        """Another account is at home elsewhere: what libraries look for in our home is closed to it."""
+        if self.account == OURSELVES:
+            return dict(self.environment)
+        known = pwd.getpwuid(self.account.user_id)
+        return {**self.environment, "HOME": known.pw_dir, "USER": known.pw_name, "LOGNAME": known.pw_name}
 
     def poll(self) -> int | None:
         """None while it runs, else its exit code (negative: the signal that ended it)."""
@@ -54,3 +68,9 @@ class CeleryProcess:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _what_python_needs() -> list[Path]:
+    """Where the interpreter and all packages are; and where we are, for files that settings name from there."""
+    own = [Path(spec.origin).parent for name in ("dbstorage", "tasks") if (spec := find_spec(name)) and spec.origin]
+    return [Path(sys.base_prefix), Path(sys.prefix), *own, Path.cwd()]

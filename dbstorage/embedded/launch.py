@@ -1,23 +1,34 @@
 """Replaces itself by a program that dies with its parent and, where asked, runs as another user.
 
-Run as a script by `process.spawn`, so it imports nothing but the standard library:
-`python launch.py PARENT_PID SIGNAL USER_ID GROUP_ID PROGRAM [ARGUMENT ...]` (user and group -1: stay who you are).
+Run as a script by `process.spawn`, so it imports nothing but the standard library: `python launch.py PLAN PROGRAM
+[ARGUMENT ...]`, where PLAN is a JSON object: `parent` (process id), `signal` (to get when the parent ends), `user` and
+`group` (ids, -1 to stay who we are) and `reach` (paths that the program has to reach as that user).
 """
 
 import ctypes
+import json
 import os
+import stat
 import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 PR_SET_PDEATHSIG = 1
 PR_SET_SECUREBITS = 28
+PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 CAPABILITY_VERSION_3 = 0x20080522
 # Either opens directories that are closed to a user; the first only for reading, but few containers have it.
 CAP_DAC_READ_SEARCH = 2
 CAP_DAC_OVERRIDE = 1
-# Change of user leaves the capabilities alone, and access(2), which PostgreSQL asks about its own files, respects them.
 SECURE_NO_SETUID_FIXUP = 1 << 2
+CLONE_NEWNS = 0x00020000
+MS_NOSUID, MS_NODEV = 2, 4
+MS_BIND, MS_REC, MS_PRIVATE = 4096, 16384, 1 << 18
+
+LINUX = sys.platform.startswith("linux")
 
 
 class CapabilityHeader(ctypes.Structure):
@@ -32,25 +43,117 @@ class CapabilitySets(ctypes.Structure):
     _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
 
 
-def become(user_id: int, group_id: int) -> None:
-    """Change to the user, keeping of root's rights only the one to enter the directories on the way to the program.
+def closed_directories(paths: Sequence[str], user: int, group: int) -> dict[str, list[str]]:
+    """The topmost directories on the way to `paths` that the user may not enter, each with the paths below it."""
+    closed: dict[str, list[str]] = {}
+    for path in sorted({*map(os.path.abspath, paths), *map(os.path.realpath, paths)}):
+        for directory in reversed(Path(path).parents):
+            if not may_enter(directory.stat(), user, group):
+                closed.setdefault(str(directory), []).append(path)
+                break
+    return closed
 
-    The program may lie below a directory such as /root, which is closed to everybody else.
+
+def may_enter(status: os.stat_result, user: int, group: int) -> bool:
+    """Whether the mode of a directory lets the user through."""
+    if status.st_uid == user:
+        return bool(status.st_mode & stat.S_IXUSR)
+    return bool(status.st_mode & (stat.S_IXGRP if status.st_gid == group else stat.S_IXOTH))
+
+
+def open_ways(reach: Sequence[str], user: int, group: int) -> None:
+    """Put, for this process alone, an open directory in the place of each closed one, which holds the paths alone.
+
+    So a program below /root can be run by somebody who may not enter /root, and who gets no right to do so. Raises
+    OSError where we may not mount, as in many containers.
     """
-    if not sys.platform.startswith("linux"):
-        os.setgroups([])
-        os.setgid(group_id)
-        os.setuid(user_id)
+    closed = closed_directories(reach, user, group)
+    if not closed:
         return
+    call("unshare", CLONE_NEWNS)
+    call("mount", None, b"/", None, MS_REC | MS_PRIVATE, None)
+    # Below the one that was opened there may be another.
+    while closed:
+        for directory, paths in closed.items():
+            replace(directory, paths)
+        closed = closed_directories(reach, user, group)
+
+
+def replace(directory: str, paths: Sequence[str]) -> None:
+    """Cover the directory with an open one that holds the paths below it alone."""
+    # Through these, what is covered can still be had.
+    covered = {path: os.open(path, os.O_PATH | os.O_CLOEXEC) for path in outermost(paths)}
+    call("mount", b"tmpfs", os.fsencode(directory), b"tmpfs", MS_NOSUID | MS_NODEV, b"mode=755,size=64k")
+    mask = os.umask(0o022)
+    for path, opened in covered.items():
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if stat.S_ISDIR(os.fstat(opened).st_mode):
+            os.mkdir(path)
+        else:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        call("mount", f"/proc/self/fd/{opened}".encode(), os.fsencode(path), None, MS_BIND | MS_REC, None)
+        os.close(opened)
+    os.umask(mask)
+
+
+def outermost(paths: Sequence[str]) -> Iterator[str]:
+    """Those paths that are not below another one."""
+    taken: list[Path] = []
+    for path in map(Path, sorted(paths)):
+        if not any(path.is_relative_to(other) for other in taken):
+            taken.append(path)
+            yield str(path)
+
+
+def call(name: str, *arguments: Any) -> None:
+    """Call a function of the C library; raises OSError."""
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*arguments):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def become(user: int, group: int, reach: Sequence[str]) -> None:
+    """Change to the user, without any right of root's; where no way can be opened, all but that to go through."""
+    directory = os.getcwd()
+    try:
+        if LINUX:
+            open_ways(reach, user, group)
+    except OSError as error:
+        print(
+            f"Warning: a directory on the way to {' or '.join(reach)} is closed to user {user}, and no way can be "
+            f"opened for this process alone ({error.strerror}): it keeps root's right to go through.",
+            file=sys.stderr,
+            flush=True,
+        )
+        become_but_enter(user, group)
+    else:
+        change_user(user, group)
+    try:
+        # The same one, where what covers it shows it.
+        os.chdir(directory)
+    except OSError:
+        os.chdir("/")
+    if LINUX:
+        call("prctl", PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+
+
+def change_user(user: int, group: int) -> None:
+    """Become the user for good; the kernel takes root's capabilities away with it."""
+    os.setgroups([])
+    os.setgid(group)
+    os.setuid(user)
+
+
+def become_but_enter(user: int, group: int) -> None:
+    """Become the user, keeping the one capability to enter the directories on the way to the program."""
     libc = ctypes.CDLL(None, use_errno=True)
     header = CapabilityHeader(CAPABILITY_VERSION_3, 0)
     sets = (CapabilitySets * 2)()
     libc.capget(ctypes.byref(header), sets)
     usable = [number for number in (CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE) if sets[0].permitted & 1 << number]
+    # Change of user leaves the capabilities alone, and access(2), which PostgreSQL asks about its files, respects them.
     libc.prctl(PR_SET_SECUREBITS, SECURE_NO_SETUID_FIXUP, 0, 0, 0)
-    os.setgroups([])
-    os.setgid(group_id)
-    os.setuid(user_id)
+    change_user(user, group)
     kept = 1 << usable[0] if usable else 0
     sets[0] = CapabilitySets(kept, kept, kept)
     sets[1] = CapabilitySets(0, 0, 0)
@@ -61,21 +164,22 @@ def become(user_id: int, group_id: int) -> None:
 
 def die_with_parent(parent: int, signal_number: int) -> None:
     """Have the kernel send us the signal when the parent ends, however it ends (Linux only)."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
+    if LINUX:
+        call("prctl", PR_SET_PDEATHSIG, signal_number, 0, 0, 0)
     if os.getppid() != parent:
         sys.exit("The process that started this one has ended.")
 
 
-def main(parent: str, signal_number: str, user_id: str, group_id: str, *command: str) -> None:
+def main(plan: str, *command: str) -> None:
     """Take the steps and become the program."""
-    if int(user_id) >= 0:
+    wanted = json.loads(plan)
+    if wanted["user"] >= 0:
         try:
-            become(int(user_id), int(group_id))
+            become(wanted["user"], wanted["group"], wanted["reach"])
         except OSError as error:
-            sys.exit(f"It may not run as root, and cannot become user {user_id}: {error.strerror}.")
+            sys.exit(f"It may not run as root, and cannot become user {wanted['user']}: {error.strerror}.")
     # After the change of user, which would clear it.
-    die_with_parent(int(parent), int(signal_number))
+    die_with_parent(wanted["parent"], wanted["signal"])
     try:
         os.execv(command[0], command)  # noqa: S606
     except OSError as error:

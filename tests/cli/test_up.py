@@ -1,6 +1,7 @@
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import urllib.error
@@ -8,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import psycopg2
@@ -16,6 +18,7 @@ import redis
 
 from dbstorage.embedded.redis import EmbeddedRedis
 from dbstorage.embedded.running import running_servers
+from tests.processes import capabilities
 from tests.waiting import wait_until
 
 CHECKOUT = Path(__file__).parents[2]
@@ -142,8 +145,10 @@ def test_the_whole_service_comes_up_and_ctrl_c_leaves_only_the_data(directory: P
                 {"message": '{"function":"createUser","message":{"userId":"u-1","userEmail":"joe@example.com"}}'},
             )
         wait_until(lambda: users(first["DATABASE_URL"]) == ["u-1"], "the worker to store the user")
-        password = psycopg2.extensions.parse_dsn(first["DATABASE_URL"])["password"]
-        assert password not in up.output
+        for url in first.values():
+            password = urlsplit(url).password
+            assert password
+            assert password not in up.output
 
         exported = run(directory, "env")
         assert exported.stdout == "".join(f"export {name}={url}\n" for name, url in first.items())
@@ -182,6 +187,22 @@ def test_a_worker_that_dies_is_replaced(directory: Path):
             lambda: up.says("The worker ended by itself (signal SIGKILL); starting it again in 1 s."), "the news"
         )
         wait_until(lambda: up.child("worker"), "another worker")
+        assert up.end(signal.SIGINT) == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root changes its user")
+def test_started_by_root_nothing_that_takes_commands_has_a_right_of_roots(directory: Path):
+    """In a directory that is closed to others, with a Python that may be, too."""
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    with running_up(directory) as up:
+        [flower] = re.findall(r"http://127\.0\.0\.1:\d+", up.output)
+        with urllib.request.urlopen(f"{flower}/failed") as page:
+            assert page.status == 200
+        for process in up.descendants:
+            assert 0 not in process.uids(), process.cmdline()
+            assert capabilities(process.pid) == 0, process.cmdline()
+        assert up.child("flower")
+        assert up.child("worker")
         assert up.end(signal.SIGINT) == 0
 
 

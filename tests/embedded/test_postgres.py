@@ -63,7 +63,7 @@ def test_nobody_gets_in_without_the_password_or_from_another_machine(server: Emb
     with pytest.raises(psycopg2.OperationalError, match="no password supplied"):
         query(f"postgresql://dbstorage@{LOOPBACK}:{server.port}/dbstorage", "SELECT 1")
     assert query(server.url, "SHOW listen_addresses") == [(LOOPBACK,)]
-    assert stat.S_IMODE(server.directory.stat().st_mode) == 0o700
+    assert stat.S_IMODE(server.data.stat().st_mode) == 0o700
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root must change its user")

@@ -1,0 +1,64 @@
+"""Small files in a directory that another account may write to: never through a link of that account's.
+
+Started by root, they belong to the owner of the directory, who may start the next time.
+"""
+
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import IO
+
+
+def write_private(path: Path, text: str) -> None:
+    """Put a file that only its owner can read in the place of whatever has the name; nobody ever reads half of it."""
+    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    descriptor = _create(new, os.O_WRONLY)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+def read_private(path: Path) -> str | None:
+    """The text of such a file; None where there is none, or where the name is that of something else."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, errors="replace") as file:
+        return file.read() if _is_plain(os.fstat(descriptor)) else None
+
+
+def open_log(path: Path) -> IO[bytes]:
+    """The file, to be written to behind what is there; a new one where the name is that of something else."""
+    flags = os.O_WRONLY | os.O_APPEND
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        path.unlink(missing_ok=True)
+        descriptor = _create(path, flags)
+    else:
+        status = os.fstat(descriptor)
+        if not _is_plain(status) or status.st_uid not in {os.geteuid(), path.parent.stat().st_uid}:
+            os.close(descriptor)
+            path.unlink()
+            descriptor = _create(path, flags)
+    os.set_blocking(descriptor, True)
+    return os.fdopen(descriptor, "ab")
+
+
+def _create(path: Path, flags: int) -> int:
+    descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    if os.geteuid() == 0:
+        owner = path.parent.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    return descriptor
+
+
+def _is_plain(status: os.stat_result) -> bool:
+    """A file by one name only: the second may be a hard link to a file that is none of our business."""
+    return stat.S_ISREG(status.st_mode) and status.st_nlink == 1
