@@ -7,9 +7,11 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import Connection, CursorResult, Engine, event
 
+from dbstorage.database.deadline import connect, limited
 from dbstorage.database.url import DatabaseAddress
 
-#: A dead peer is noticed within about 7 s, inside the 10 s a shutdown may take; a URL that names them wins.
+#: A dead peer is noticed within about 7 s, inside the 10 s a shutdown may take; a URL that names them wins. They do not
+#: see a dead server behind a proxy that is well: see `deadline`.
 LIMITS: dict[str, int] = {
     "connect_timeout": 3,  # seconds
     "keepalives": 1,
@@ -44,7 +46,8 @@ def create_engine(
     With `ping`, a connection that the server closed while it was idle costs a new one and no failure, at the price of a
     round trip for each transaction. `session_settings` are further settings of PostgreSQL.
 
-    Timeouts are in seconds, enforced by the server; a `statement_timeout` of None switches that limit off.
+    Timeouts are in seconds, enforced by the server; a `statement_timeout` of None switches that limit off. A server
+    that is silent for longer is given up.
     """
     settings = {
         "statement_timeout": str(round((statement_timeout or 0) * 1000)),
@@ -64,12 +67,18 @@ def create_engine(
         arguments["options"] = f"{address.url.query.get('options', '')} {_options(settings)}".strip()
     engine = sqlalchemy.create_engine(
         address.url.set(query={}),
-        connect_args=arguments,
+        connect_args={
+            **arguments,
+            # libpq takes 0 for no limit.
+            "connection_factory": limited(float(str(arguments["connect_timeout"])) or None, statement_timeout),
+        },
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT,
         pool_pre_ping=ping,
     )
+    if "," in str(arguments.get("host", "")):
+        event.listen(engine, "do_connect", lambda _dialect, _record, _arguments, parameters: connect(**parameters))
     if address.behind_pgbouncer:
         engine.update_execution_options(**{SHARED_SESSIONS: True})
         _set_in_each_transaction(engine, settings)

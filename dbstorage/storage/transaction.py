@@ -8,6 +8,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from dbstorage.database.deadline import NoReplyError
 from dbstorage.database.engine import reading
 from dbstorage.database.sqlstate import Verdict, classify, describe, lost_reference
 from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError
@@ -73,8 +74,9 @@ def _run(
             verdict = classify(error)
             if verdict is Verdict.OUTAGE:
                 resources.forget_database()
-                # A single connection may have been cut while the server is well, so a new one is tried once.
-                if reconnected:
+                # A single connection may have been cut while the server is well, so a new one is tried once. Not after
+                # a silence, which has taken what time there was.
+                if reconnected or isinstance(getattr(error, "orig", None), NoReplyError):
                     raise DatabaseUnavailableError(describe(error)) from error
                 reconnected = True
             elif last or not (verdict is Verdict.AGAIN or lost_reference(error)):
