@@ -33,7 +33,7 @@ def create_app(settings: Settings) -> DBStorage:
     app = DBStorage(
         "dbstorage",
         events="dbstorage.worker.internals:BatchingEvents",
-        include=["tasks.orders", "tasks.users", "tasks.history", "tasks.entries"],
+        include=["tasks.orders", "tasks.users", "tasks.history"],
     )
     register_event_serializer()
     register_broker_transport()

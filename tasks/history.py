@@ -30,4 +30,4 @@ def get_close_orders(
         "cursor": cursor,
         "detail": detail,
     }
-    return self.run_storage(None, body)
+    return self.run_storage(body)

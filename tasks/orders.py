@@ -8,8 +8,6 @@ from tasks.running import StorageTask
 
 
 @shared_task(name="createCloseOrder", base=StorageTask, bind=True)  # type: ignore[untyped-decorator]
-def create_close_order(
-    self: StorageTask, message: dict[str, Any] | None = None, *, failed_task_id: int | None = None
-) -> str:
-    """Store a closed order (SPEC 2.1), or retry the failed task with this id."""
-    return self.run_storage(failed_task_id, {"function": "createCloseOrder", "message": message})
+def create_close_order(self: StorageTask, message: dict[str, Any] | None = None) -> str:
+    """Store a closed order (SPEC 2.1)."""
+    return self.run_storage({"function": "createCloseOrder", "message": message})

@@ -1,4 +1,4 @@
-"""How a task called through the broker runs: an operator's call, or the retry of a failed task."""
+"""How a task that an operator called through the broker runs."""
 
 import logging
 import random
@@ -8,7 +8,6 @@ from celery import Task
 from celery.exceptions import Retry
 
 from dbstorage.errors import DatabaseUnavailableError, RedisUnavailableError
-from dbstorage.failed_tasks.retry import run_retry
 from dbstorage.settings import Settings
 from dbstorage.storage.call import run_call
 from dbstorage.storage.outcome import Outcome, Status
@@ -33,26 +32,23 @@ class StorageTask(Task):  # type: ignore[misc]  # Celery has no types
     throws = (TaskFailed,)
     max_retries = None
 
-    def run_storage(self, failed_task_id: int | None, body: dict[str, Any]) -> str:
-        """Run the call, or the failed task with this id, and return its outcome's name.
+    def run_storage(self, body: dict[str, Any]) -> str:
+        """Run the call and return its outcome's name.
 
         Raises TaskFailed, or Retry where another attempt follows.
         """
         settings: Settings = self.app.settings
         resources = resources_of(settings)
         try:
-            if failed_task_id is not None:
-                outcome = run_retry(resources, failed_task_id)
-            else:
-                body = {name: value for name, value in body.items() if value is not None}
-                function = body.get("function")
-                outcome = run_call(resources, Request(None, Layout.ENVELOPE, function, body), self.request.id)
+            body = {name: value for name, value in body.items() if value is not None}
+            function = body.get("function")
+            outcome = run_call(resources, Request(None, Layout.ENVELOPE, function, body), self.request.id)
         except (DatabaseUnavailableError, RedisUnavailableError) as error:
             # An outage counts no attempt.
             raise self.retry(exc=error, countdown=random.uniform(0.5, LONGEST_PAUSE), throw=False) from error
         if outcome.status is Status.FAILED:
             task_id = self.request.id
-            extra = {"task_id": task_id, "failed_task_id": failed_task_id, "code": outcome.code}
+            extra = {"task_id": task_id, "code": outcome.code}
             logger.warning("%s failed: %s", task_id, outcome.message, extra=extra)
         return told(outcome)
 
@@ -62,6 +58,6 @@ def told(outcome: Outcome) -> str:
     if outcome.status is Status.FAILED:
         raise TaskFailed(f"{outcome.code}: {outcome.message}")
     if outcome.status is Status.RETRYING:
-        # The record says when; the sweep sends the task again.
+        # The record says when; the sweep runs the task again.
         raise Retry(f"{outcome.code}: {outcome.message}")
-    return outcome.message or outcome.status.value
+    return outcome.status.value

@@ -14,8 +14,7 @@ def create_user(
     *,
     userId: str | None = None,  # the wire's own names
     userEmail: str | None = None,
-    failed_task_id: int | None = None,
 ) -> str:
-    """Create or change a user (SPEC 2.2), or retry the failed task with this id."""
+    """Create or change a user (SPEC 2.2)."""
     body = {"function": "createUser", "message": message, "userId": userId, "userEmail": userEmail}
-    return self.run_storage(failed_task_id, body)
+    return self.run_storage(body)

@@ -91,6 +91,8 @@ failed_tasks = Table(
     Column("payload", LargeBinary, nullable=False),
     Column("user_id", Text),
     Column("order_id", Text),
+    #: The userID, as of now, of the person that the order belongs to; where it is set it counts instead of the order's.
+    Column("belongs_to", Text),
     Column("code", Text, nullable=False),
     Column("message", Text, nullable=False),
     Column("attempts", Integer, nullable=False, server_default=text("1")),
@@ -125,7 +127,14 @@ failed_tasks = Table(
         "stream",
         "consumer_group",
         "user_id",
-        postgresql_where=text("state IN ('failed', 'retrying') AND code = 'user_not_found'"),
+        postgresql_where=text("state IN ('failed', 'retrying') AND function = 'createCloseOrder'"),
+    ),
+    Index(
+        "failed_tasks_belongs_to_idx",
+        "stream",
+        "consumer_group",
+        "belongs_to",
+        postgresql_where=text("state IN ('failed', 'retrying') AND belongs_to IS NOT NULL"),
     ),
     schema=OWN_SCHEMA,
 )

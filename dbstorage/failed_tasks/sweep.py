@@ -1,90 +1,124 @@
-"""Sending retries that are due: the table is the only place that knows of them, the broker only carries them."""
+"""Running failed tasks whose next attempt is due, many at a time, through the same code as entries of the stream.
 
-import logging
-from typing import Any
+The table alone knows of them: the broker is not needed, and two workers that sweep at once share the work.
+"""
 
-from amqp.exceptions import AMQPError
-from celery import current_app
-from kombu.exceptions import KombuError
-from redis.exceptions import RedisError
-from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+import traceback
+from contextlib import suppress
 
-from dbstorage.database.sqlstate import describe
+from dbstorage.errors import DatabaseUnavailableError, DBStorageError, RedisUnavailableError
+from dbstorage.failed_tasks.filters import FUNCTIONS
 from dbstorage.settings import Settings
-from dbstorage.storage.resources import resources_of
+from dbstorage.storage.alone import ALLOWED_DEATHS, POISON, begin_alone, end_alone
+from dbstorage.storage.batch import bug
+from dbstorage.storage.failures import retried
+from dbstorage.storage.outcome import Outage, Outcome, Report, Status
+from dbstorage.storage.records import due
+from dbstorage.storage.resources import Resources, resources_of
+from dbstorage.storage.segments import segments
+from dbstorage.storage.transaction import BatchWriter, Refused, without_transaction
+from dbstorage.storage.work import Work
 
-logger = logging.getLogger(__name__)
-
-#: Tasks that wait in the broker at most; more would be sent twice before they run.
-MOST_IN_BROKER = 500
-#: Seconds after which a retry whose message got lost is sent again.
-SENT_AGAIN_AFTER = 15
-
-ANY_DUE = text(
-    "SELECT EXISTS (SELECT FROM dbstorage.failed_tasks "
-    "WHERE stream = :stream AND consumer_group = :group AND state = 'retrying' AND retry_at <= now())"
-)
-TAKE_DUE = text(
-    """
-    UPDATE dbstorage.failed_tasks SET retry_at = now() + make_interval(secs => :again_after)
-    WHERE id IN (
-        SELECT id FROM dbstorage.failed_tasks
-        WHERE stream = :stream AND consumer_group = :group AND state = 'retrying' AND retry_at <= now()
-        ORDER BY retry_at, id LIMIT :most FOR UPDATE SKIP LOCKED
-    )
-    RETURNING id, task_id, function, attempts, order_id, user_id
-    """
+#: Tasks that one job runs.
+MOST_AT_ONCE = 500
+#: Tasks that one job runs where they run one by one.
+MOST_ALONE = 50
+#: Under which a job's beginning is counted until it ends: where one died, its tasks are run one by one.
+SWEEP = "sweep"
+POISONED = Outcome(
+    Status.FAILED,
+    POISON,
+    f"The process that ran this task died {ALLOWED_DEATHS} times. Look for what kills it before another retry.",
 )
 
 
-def send_due_retries(settings: Settings) -> int:
-    """Send the tasks whose next attempt is due; returns how many. Never raises: the next sweep tries again."""
+def run_due(settings: Settings) -> Report:
+    """What a pool process runs: the tasks that are due by now; never raises.
+
+    The report's `retried` says what became of them, and `more` that others are due. What was left undone stays due.
+    """
+    sweep = Sweep(resources_of(settings))
+    outage: Outage | None = None
+    reason = crash = ""
     try:
-        resources = resources_of(settings)
-        with resources.engine.connect() as connection:
-            due = connection.scalar(ANY_DUE, settings.scope._asdict())
-        if not due:
-            return 0
-        with current_app.connection_for_write() as broker:
-            most = MOST_IN_BROKER - _waiting(broker)
-            if most <= 0:
-                return 0
-            with resources.engine.begin() as connection:
-                taken = connection.execute(
-                    TAKE_DUE, {"most": most, "again_after": SENT_AGAIN_AFTER, **settings.scope._asdict()}
-                ).all()
-            with broker.channel() as channel, current_app.amqp.Producer(channel) as producer:
-                for row in taken:
-                    send_retry(row, producer=producer)
-            return len(taken)
-    except SQLAlchemyError as error:
-        logger.debug("Retries that are due could not be looked up: %s", describe(error))
-    except (OSError, KombuError, AMQPError, RedisError) as error:
-        # Rows that were taken come up again in SENT_AGAIN_AFTER.
-        logger.warning("Retries that are due wait for the broker: %s.", str(error).rstrip("."))
-    except Exception:
-        logger.warning("Retries that are due could not be sent.", exc_info=True)
-    return 0
+        sweep.run()
+    except DatabaseUnavailableError as error:
+        outage, reason = Outage.DATABASE, str(error)
+    except RedisUnavailableError as error:
+        outage, reason = Outage.REDIS, str(error)
+    except Exception:  # noqa: BLE001
+        # A bug of ours, which the next job looks for by running one after the other.
+        crash = traceback.format_exc()
+    done = [retried(work, work.outcome) for work in sweep.works if work.outcome is not None]
+    more = outage is None and not crash and sweep.is_full and bool(done)
+    return Report([], [], outage, reason, crash, retried=[*done, *sweep.writer.released], more=more)
 
 
-def send_retry(row: Any, **options: Any) -> None:
-    """Send one failed task through the broker, as the same task again."""
-    shown = ", ".join(
-        f"{name} {value}" for name, value in (("orderId", row.order_id), ("userId", row.user_id)) if value
-    )
-    current_app.tasks[row.function].apply_async(
-        kwargs={"failed_task_id": row.id},
-        task_id=row.task_id,
-        retries=row.attempts,
-        argsrepr=f"({shown})",
-        kwargsrepr=f"{{'failed_task_id': {row.id}}}",
-        **options,
-    )
+class Sweep:
+    """The failed tasks of one job."""
 
+    def __init__(self, resources: Resources) -> None:
+        self.resources = resources
+        self.settings = resources.settings
+        self.writer = BatchWriter(resources)
+        self.works: list[Work] = []
+        self.is_full = False
 
-def _waiting(broker: Any) -> int:
-    """Tasks that wait in the broker's queue."""
-    queue = current_app.conf.task_default_queue
-    with broker.channel() as channel:
-        return int(channel.queue_declare(queue=queue, passive=False, durable=True, auto_delete=False).message_count)
+    def run(self) -> None:
+        """Run what is due. Raises DatabaseUnavailableError and RedisUnavailableError."""
+        self.works = self._due(MOST_AT_ONCE)
+        if not self.works:
+            return
+        try:
+            # A job that dies of a task, or of a bug, leaves its count behind.
+            if begin_alone(self.resources.redis, self.settings, SWEEP, allowed=1):
+                self._run_together()
+            else:
+                self._run_one_by_one()
+        except DBStorageError:
+            self._end(SWEEP)
+            raise
+        self._end(SWEEP)
+
+    def _run_together(self) -> None:
+        self.is_full = len(self.works) == MOST_AT_ONCE
+        for segment in segments(self.resources, self.works):
+            self.writer.run(segment)
+
+    def _run_one_by_one(self) -> None:
+        self.is_full = len(self.works) > MOST_ALONE
+        self.works = self.works[:MOST_ALONE]
+        for work in self.works:
+            assert work.record is not None
+            name = f"failed-task:{work.record.id}"
+            try:
+                self._run_alone(work, name)
+            finally:
+                self._end(name)
+
+    def _due(self, most: int) -> list[Work]:
+        try:
+            return without_transaction(
+                self.resources,
+                lambda connection: due(
+                    connection, self.resources.service(connection), FUNCTIONS, most, self.settings.history_limit
+                ),
+            )
+        except Refused as refused:
+            raise DatabaseUnavailableError(refused.outcome.message) from refused
+
+    def _run_alone(self, work: Work, name: str) -> None:
+        if not begin_alone(self.resources.redis, self.settings, name):
+            self.writer.fail(work, POISONED)
+            return
+        try:
+            self.writer.run([work])
+        except DBStorageError:
+            raise
+        except Exception as error:  # noqa: BLE001
+            self.writer.fail(work, bug(error))
+
+    def _end(self, name: str) -> None:
+        # A count that is left makes the next job careful, and no more.
+        with suppress(RedisUnavailableError):
+            end_alone(self.resources.redis, self.settings, name)

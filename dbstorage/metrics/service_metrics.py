@@ -11,7 +11,7 @@ from dbstorage.commands.interpret import INVALID_ENTRY
 from dbstorage.metrics.collector import FiguresCollector
 from dbstorage.metrics.figures import Figures
 from dbstorage.metrics.health import Health, ReaderState
-from dbstorage.storage.outcome import Outcome, Report, Status
+from dbstorage.storage.outcome import Outcome, Report, Retried, Status
 from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER, GET_CLOSE_ORDERS
 
 FAILURES = (Status.FAILED, Status.RETRYING)
@@ -102,9 +102,15 @@ class ServiceMetrics:
             self._answer_seconds.observe(max(0.0, seconds))
         self.health.progressed()
 
-    def task_finished(self, function: str, status: Status, *, retry: bool) -> None:
-        """A task that came through the broker ended: the retry of a failed one, or an operator's call."""
-        (self._retries if retry else self._calls).labels(function, status.value).inc()
+    def tasks_retried(self, retried: Iterable[Retried]) -> None:
+        """Failed tasks were run again."""
+        for (function, outcome), count in Counter((each.name, each.outcome) for each in retried).items():
+            self._retries.labels(function, outcome.status.value).inc(count)
+            self._add_to_totals(function, outcome, count)
+
+    def call_finished(self, function: str, status: Status) -> None:
+        """A task that an operator called through the broker ended."""
+        self._calls.labels(function, status.value).inc()
         self._add_to_totals(function, Outcome(status), 1)
 
     def reader_beat(self, state: ReaderState, *, idle: bool) -> None:

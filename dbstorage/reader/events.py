@@ -6,7 +6,7 @@ from typing import Any
 
 from dbstorage.reader.sampling import Sampler
 from dbstorage.settings import TaskEvents
-from dbstorage.storage.outcome import Outcome, Status
+from dbstorage.storage.outcome import Outcome, Retried, Status
 from dbstorage.worker.requests import StreamRequest
 
 
@@ -41,6 +41,25 @@ class TaskEventSender:
                 ),
             )
 
+    def send_retried(self, dispatcher: Any, retried: Sequence[Retried]) -> None:
+        """Tell of failed tasks that were run again; they are few enough to tell of each."""
+        if dispatcher is None or not dispatcher.enabled or (dispatcher.groups and "task" not in dispatcher.groups):
+            return
+        successes = []
+        for each in retried:
+            if each.outcome.code is not None:
+                kind = "task-failed" if each.outcome.status is Status.FAILED else "task-retried"
+                dispatcher.send(kind, exception=described(each.outcome), traceback=None, **retried_fields(each))
+            else:
+                successes.append(each)
+        if self.mode is not TaskEvents.ALL:
+            # Told by `failures` too, because their failure was.
+            successes = list(self._sampler.choose(successes, time.monotonic()))
+        dispatcher.send_all(
+            "task-succeeded",
+            ({"result": f"'{each.outcome.status}'", "runtime": 0.0, **retried_fields(each)} for each in successes),
+        )
+
     def _chosen(self, successes: Sequence[tuple[StreamRequest, Outcome]]) -> Sequence[tuple[StreamRequest, Outcome]]:
         if self.mode is TaskEvents.FAILURES:
             return ()
@@ -65,4 +84,19 @@ def fields(request: StreamRequest) -> dict[str, Any]:
         "root_id": request.id,
         "received": request.received,
         "started": request.started,
+    }
+
+
+def retried_fields(retried: Retried) -> dict[str, Any]:
+    """The same of a failed task that was run again."""
+    now = time.time()
+    return {
+        "uuid": retried.task_id,
+        "name": retried.name,
+        "args": f"({retried.summary})",
+        "kwargs": f"{{'entry_id': '{retried.entry_id}'}}" if retried.entry_id else "{}",
+        "retries": retried.attempts - 1,
+        "root_id": retried.task_id,
+        "received": now,
+        "started": now,
     }

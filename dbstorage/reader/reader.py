@@ -7,7 +7,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from dbstorage.failed_tasks.sweep import send_due_retries
+from dbstorage.failed_tasks.sweep import run_due
 from dbstorage.keys import lease_key, worker_key
 from dbstorage.metrics.health import ReaderState
 from dbstorage.metrics.service_metrics import ServiceMetrics
@@ -159,6 +159,7 @@ class StreamReader:
                 )  # fmt: skip
         self._metrics.batch_finished(((request.name, outcome) for request, outcome in done), report)
         self._events.send(self._consumer.event_dispatcher, done, runtime)
+        self.retried(report)
 
     # Housekeeping
 
@@ -175,16 +176,33 @@ class StreamReader:
             return
         hub = self._consumer.hub
 
-        def over(_: Any) -> None:
-            hub.call_soon(self._sweep_over)
+        def over(report: Any) -> None:
+            hub.call_soon(self._sweep_over, report)
 
         self._sweeping = submit(
-            self._consumer.pool, send_due_retries, (self.settings,), on_accepted=lambda: None, on_result=over,
-            on_lost=over,
+            self._consumer.pool, run_due, (self.settings,), on_accepted=lambda: None, on_result=over, on_lost=over,
         )  # fmt: skip
 
-    def _sweep_over(self) -> None:
+    def _sweep_over(self, report: Any) -> None:
         self._sweeping = False
+        if not isinstance(report, Report):
+            return  # its process died
+        if report.crash:
+            logger.error("Failed tasks could not be run: a bug.\n%s", report.crash)
+        self.retried(report)
+        if report.more:
+            self._sweep()
+
+    def retried(self, report: Report) -> None:
+        """Failed tasks were run again: tell Flower, the log and the metrics."""
+        for each in report.retried:
+            if each.outcome.status is Status.FAILED:
+                logger.warning(
+                    "%s failed: %s", each.task_id, each.outcome.message,
+                    extra={"task_id": each.task_id, "entry_id": each.entry_id, "code": each.outcome.code},
+                )  # fmt: skip
+        self._metrics.tasks_retried(report.retried)
+        self._events.send_retried(self._consumer.event_dispatcher, report.retried)
 
     def _beat(self) -> None:
         """Tell that the event loop turns, and whether the reader does what it should."""

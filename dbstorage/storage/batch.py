@@ -11,12 +11,11 @@ from dbstorage.settings import Ordering
 from dbstorage.storage import history
 from dbstorage.storage.alone import ALLOWED_DEATHS, POISON, begin_alone, end_alone
 from dbstorage.storage.answers import Answered, Told, acknowledge_and_answer, older_pending_elsewhere, oldest_answerable
-from dbstorage.storage.outcome import ANSWERED, EXPIRED, Outage, Outcome, Report, Status
+from dbstorage.storage.outcome import ANSWERED, EXPIRED, Outage, Outcome, Report, Retried, Status
 from dbstorage.storage.resources import Resources
-from dbstorage.storage.segments import may_move_users, split_at_moves, user_writes
+from dbstorage.storage.segments import segments
 from dbstorage.storage.transaction import BatchWriter, Refused, without_transaction
 from dbstorage.storage.turn import Turn
-from dbstorage.storage.users import read_known_users
 from dbstorage.storage.work import Work, not_interpreted, understand
 from dbstorage.wire.entry import GET_CLOSE_ORDERS, StreamEntry
 from dbstorage.wire.entry_id import milliseconds_of
@@ -81,6 +80,7 @@ def run_job(resources: Resources, job: Job) -> Report:
         crash,
         batch.seconds,
         batch.answer_seconds,
+        batch.released,
     )
 
 
@@ -95,6 +95,7 @@ class Batch:
         self.works: list[Work] = []
         self.acknowledged: set[str] = set()
         self.answer_seconds: list[float] = []
+        self.released: list[Retried] = []
         self.seconds = {"decode": 0.0, "database": 0.0, "acknowledge": 0.0}
 
     def understand(self) -> None:
@@ -115,13 +116,14 @@ class Batch:
         # The time that splitting may take counts from now.
         writer = BatchWriter(self.resources)
         self._acknowledge([work for work in self.works if _id(work) in self.job.settled])
-        for segment in self._segments([work for work in self.works if _id(work) not in self.job.settled]):
+        for segment in segments(self.resources, [work for work in self.works if _id(work) not in self.job.settled]):
             writes = [work for work in segment if not isinstance(work.command, HistoryQuestion)]
             questions = [work for work in segment if isinstance(work.command, HistoryQuestion)]
             started = time.perf_counter()
             try:
                 writer.run(writes)
             finally:
+                self.released = writer.released
                 self.seconds["database"] += time.perf_counter() - started
                 decided = [work for work in writes if work.outcome is not None]
                 if questions and len(decided) == len(writes) and self.settings.ordering is Ordering.STRICT:
@@ -154,7 +156,7 @@ class Batch:
         except DBStorageError:
             raise
         except Exception as error:
-            self._give_up(Outcome(Status.FAILED, INTERNAL_ERROR, f"A bug in DBStorage: {error!r:.500}"))
+            self._give_up(bug(error))
             raise
 
     def _give_up(self, outcome: Outcome) -> None:
@@ -172,19 +174,6 @@ class Batch:
         """Tell those who ask that the database is away, while they still listen."""
         questions = [work for work in self.works if isinstance(work.command, HistoryQuestion)]
         self._send(questions, [history.Page(error=UNAVAILABLE)] * len(questions), [])
-
-    def _segments(self, works: list[Work]) -> list[list[Work]]:
-        if not may_move_users(works):
-            return [works]
-        users = user_writes(works)
-        try:
-            known = without_transaction(
-                self.resources,
-                lambda connection: read_known_users(connection, self.resources.service(connection), users),
-            )
-        except Refused as refused:
-            raise DatabaseUnavailableError(refused.outcome.message) from refused
-        return split_at_moves(works, known)
 
     def _answer(self, questions: list[Work], acknowledge_first: list[Work]) -> None:
         if not questions:
@@ -252,6 +241,11 @@ class Batch:
             self.resources.redis, self.settings, entry_id, self.job.consumer
         ):
             time.sleep(OLDER_PENDING_PAUSE)
+
+
+def bug(error: Exception) -> Outcome:
+    """The outcome of what met a bug of ours while it ran alone."""
+    return Outcome(Status.FAILED, INTERNAL_ERROR, f"A bug in DBStorage: {error!r:.500}")
 
 
 def answer_to(work: Work, page: history.Page) -> Answer:

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection
 
-from dbstorage.storage.outcome import Outcome, Status
+from dbstorage.storage.outcome import Outcome, Retried, Status
+from dbstorage.storage.records import Noted, note
 from dbstorage.storage.service import Service
 from dbstorage.storage.work import Work
 from dbstorage.wire.entry import Layout
@@ -15,6 +16,8 @@ from dbstorage.wire.payload import pack
 USER_NOT_FOUND = "user_not_found"
 DATABASE_ERROR = "database_error"
 ORDER_CONFLICT = "order_conflict"
+#: The state of a record whose task came to a good end.
+RESOLVED = "resolved"
 
 #: Seconds until the next attempt, by the number of attempts made; the last one repeats.
 USER_PAUSES = (1.0, 2.0, 4.0, 8.0)
@@ -43,11 +46,41 @@ def next_attempt(code: str | None, attempts: int, waited: float, user_wait: floa
     return None
 
 
-def first_failure(work: Work, outcome: Outcome, user_wait: float) -> Failed:
-    """The failure of a first attempt, its status RETRYING where another attempt follows."""
-    retry_after = next_attempt(outcome.code, 1, 0.0, user_wait)
+def failure_of(work: Work, outcome: Outcome, user_wait: float) -> Failed:
+    """The failure of an attempt, its status RETRYING where another attempt follows."""
+    made, waited = (work.record.attempts + 1, work.record.waited) if work.record else (1, 0.0)
+    retry_after = next_attempt(outcome.code, made, waited, user_wait)
     status = Status.FAILED if retry_after is None else Status.RETRYING
     return Failed(work, outcome._replace(status=status), retry_after)
+
+
+def keep(
+    connection: Connection, service: Service, decided: Sequence[tuple[Work, Outcome]], user_wait: float
+) -> list[Outcome]:
+    """Write what has to be kept of these outcomes: new failures, and what became of tasks that failed before.
+
+    Returns the outcomes, their status RETRYING where another attempt follows.
+    """
+    outcomes: list[Outcome] = []
+    failed: list[Failed] = []
+    noted: list[Noted] = []
+    for work, outcome in decided:
+        retry_after = None
+        if outcome.code is not None:
+            failure = failure_of(work, outcome, user_wait)
+            outcome, retry_after = failure.outcome, failure.retry_after
+            if work.record is None:
+                failed.append(failure)
+        outcomes.append(outcome)
+        if work.record is not None:
+            state = outcome.status.value if outcome.code is not None else RESOLVED
+            task_id = task_id_of(work, outcome)
+            noted.append(Noted(work.record.id, task_id, state, outcome.code, outcome.message, retry_after))
+    if failed:
+        record(connection, service, failed)
+    if noted:
+        note(connection, noted)
+    return outcomes
 
 
 def record(connection: Connection, service: Service, failed: Sequence[Failed]) -> None:
@@ -135,10 +168,28 @@ def _row(failure: Failed) -> _Row:
 
 
 def task_id_of(work: Work, outcome: Outcome) -> str:
-    """The task's id; a conflict's holds the entry id too, so that Flower shows it beside the stored order's."""
+    """The task's id, the same in its record, in the log and in Flower."""
     if work.task_id is not None:
         return work.task_id
-    task_id = work.identity.task_id
-    if outcome.code == ORDER_CONFLICT and work.entry is not None:
-        return f"{task_id}:{work.entry.id}"
-    return task_id
+    task_id = work.record.task_id if work.record is not None else work.identity.task_id
+    return told_id(task_id, work.entry.id if work.entry else None, outcome)
+
+
+def retried(work: Work, outcome: Outcome) -> Retried:
+    """What is told of a failed task that came to this outcome."""
+    assert work.record is not None
+    identity = work.identity
+    entry_id = work.entry.id if work.entry else None
+    return Retried(
+        identity.name, task_id_of(work, outcome), identity.summary, entry_id, work.record.attempts + 1, outcome
+    )
+
+
+def told_id(task_id: str, entry_id: str | None, outcome: Outcome) -> str:
+    """The id of a task with this outcome: a conflict's ends in its entry id, so that it stands beside the stored order.
+
+    An id that ends so already stays as it is.
+    """
+    if outcome.code != ORDER_CONFLICT or entry_id is None or task_id.endswith(f":{entry_id}"):
+        return task_id
+    return f"{task_id}:{entry_id}"

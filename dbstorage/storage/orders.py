@@ -1,6 +1,5 @@
 """Storing closed orders: one statement for a batch, a second one for what it did not write."""
 
-from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import lru_cache
@@ -53,21 +52,24 @@ def store_orders(connection: Connection, shape: TableShape, orders: Sequence[Clo
     verdicts: list[Verdict | None] = [None] * len(orders)
     undecided = list(range(len(orders)))
     for _ in range(MAXIMUM_PASSES):
-        written = _insert(connection, shape, [orders[index] for index in undecided])
-        came = Counter(orders[index].order_id for index in undecided)
-        for index in undecided:
-            # Of several orders with one id the first whose user exists was written: they are compared below.
-            if orders[index].order_id in written and came[orders[index].order_id] == 1:
+        # Of several orders with one id the first, so that the others draw no number from the table's sequence.
+        first_of = {orders[index].order_id: index for index in reversed(undecided)}
+        firsts = sorted(first_of.values())
+        new = _insert(connection, shape, [orders[index] for index in firsts])
+        for index in firsts:
+            if orders[index].order_id in new:
                 verdicts[index] = Verdict.STORED
-        undecided = [index for index in undecided if verdicts[index] is None]
+        # One without a user may stand before one of the same id that has a user, and is compared with that.
+        undecided = [
+            index
+            for index, verdict in enumerate(verdicts)
+            if verdict is None or (verdict is Verdict.USER_UNKNOWN and orders[index].order_id in new)
+        ]
         if not undecided:
             break
         compared = compare_orders(connection, shape, [orders[index] for index in undecided])
         for index, (exists, same, user_exists) in zip(undecided, compared, strict=True):
-            if exists and same and orders[index].order_id in written:
-                verdicts[index] = Verdict.STORED
-                written.remove(orders[index].order_id)
-            elif exists:
+            if exists:
                 verdicts[index] = Verdict.DUPLICATE if same else Verdict.CONFLICT
             elif not user_exists:
                 verdicts[index] = Verdict.USER_UNKNOWN
@@ -125,6 +127,8 @@ def insert_statement(shape: TableShape) -> str:
     return (
         f'INSERT INTO "Orders" ({names}) SELECT {values} FROM {_input(columns)} '
         'JOIN "User" AS person ON person."userID" = input."userId" '
+        # What is there already draws no number from the sequence of "id".
+        'WHERE NOT EXISTS (SELECT FROM "Orders" AS stored WHERE stored."orderId" = input."orderId") '
         'ORDER BY input.n ON CONFLICT ("orderId") DO NOTHING RETURNING "orderId"'
     )
 

@@ -27,6 +27,18 @@ class Outcome(NamedTuple):
     message: str | None = None
 
 
+class Retried(NamedTuple):
+    """A failed task that was run again, as Flower, the log and the metrics are told of it."""
+
+    name: str
+    task_id: str
+    summary: str
+    entry_id: str | None
+    #: Made by now, this one included.
+    attempts: int
+    outcome: Outcome
+
+
 class Outage(StrEnum):
     """What keeps entries from being stored, through no fault of theirs."""
 
@@ -51,6 +63,10 @@ class Report(NamedTuple):
     crash: str = ""
     seconds: dict[str, float] = {}  # noqa: RUF012  # never changed: stage -> seconds
     answer_seconds: list[float] = []  # noqa: RUF012  # from entry to answer
+    #: Failed tasks that this job ran again: those that were due, or orders whose user came.
+    retried: list[Retried] = []  # noqa: RUF012
+    #: Whether further failed tasks are due at once.
+    more: bool = False
 
     @property
     def finished(self) -> bool:

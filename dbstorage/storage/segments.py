@@ -3,9 +3,26 @@
 from collections.abc import Sequence
 
 from dbstorage.commands.users import CreateUser
-from dbstorage.storage.users import KnownUsers, UserWrite
+from dbstorage.errors import DatabaseUnavailableError
+from dbstorage.storage.resources import Resources
+from dbstorage.storage.transaction import Refused, without_transaction
+from dbstorage.storage.users import KnownUsers, UserWrite, read_known_users
 from dbstorage.storage.work import Work
 from dbstorage.storage.writes import user_write
+
+
+def segments(resources: Resources, works: list[Work]) -> list[list[Work]]:
+    """The batch in parts that can each run as a set. Raises DatabaseUnavailableError."""
+    if not may_move_users(works):
+        return [works]
+    users = user_writes(works)
+    try:
+        known = without_transaction(
+            resources, lambda connection: read_known_users(connection, resources.service(connection), users)
+        )
+    except Refused as refused:
+        raise DatabaseUnavailableError(refused.outcome.message) from refused
+    return split_at_moves(works, known)
 
 
 def may_move_users(batch: Sequence[Work]) -> bool:

@@ -12,8 +12,9 @@ from dbstorage.database.deadline import NoReplyError
 from dbstorage.database.engine import reading
 from dbstorage.database.sqlstate import Verdict, classify, describe, lost_reference
 from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError
-from dbstorage.storage.failures import DATABASE_ERROR, Failed, first_failure, record
-from dbstorage.storage.outcome import Outcome, Status
+from dbstorage.storage.failures import DATABASE_ERROR, keep
+from dbstorage.storage.outcome import Outcome, Retried, Status
+from dbstorage.storage.records import lock
 from dbstorage.storage.resources import Resources
 from dbstorage.storage.users import ConcurrentChangeError
 from dbstorage.storage.work import Work
@@ -93,6 +94,8 @@ class BatchWriter:
         self.resources = resources
         self.deadline = time.monotonic() + SPLITTING_SECONDS
         self.splitting = False
+        #: Orders that waited for a user of these batches, and what became of them.
+        self.released: list[Retried] = []
 
     def run(self, works: Sequence[Work]) -> None:
         """Decide every work: its outcome is set once the transaction that holds it has committed.
@@ -103,7 +106,7 @@ class BatchWriter:
         if not works or (self.splitting and time.monotonic() > self.deadline):
             return
         try:
-            outcomes = in_transaction(self.resources, lambda connection: self._write(connection, works))
+            outcomes, released = in_transaction(self.resources, lambda connection: self._write(connection, works))
         except Refused as refused:
             self.splitting = True
             if len(works) == 1:
@@ -115,28 +118,38 @@ class BatchWriter:
             return
         for work, outcome in zip(works, outcomes, strict=True):
             work.outcome = outcome
+        self.released += released
 
-    def _write(self, connection: Connection, works: Sequence[Work]) -> list[Outcome]:
+    def _write(self, connection: Connection, works: Sequence[Work]) -> tuple[list[Outcome | None], list[Retried]]:
         service = self.resources.service(connection)
-        outcomes = write(connection, self.resources.shape(connection), service, works)
-        failed: list[Failed] = []
-        for index, outcome in enumerate(outcomes):
-            if outcome.code is not None:
-                failure = first_failure(works[index], outcome, self.resources.settings.user_wait)
-                outcomes[index] = failure.outcome
-                failed.append(failure)
-        if failed:
-            record(connection, service, failed)
-        return outcomes
+        mine = self._still_as_taken(connection, works)
+        written = write(connection, self.resources.shape(connection), service, mine)
+        decided = list(zip(mine, written.outcomes, strict=True))
+        kept = keep(connection, service, decided, self.resources.settings.user_wait)
+        if len(mine) == len(works):
+            return [*kept], written.released
+        outcome_of = {id(work): outcome for work, outcome in zip(mine, kept, strict=True)}
+        return [outcome_of.get(id(work)) for work in works], written.released
+
+    def _still_as_taken(self, connection: Connection, works: Sequence[Work]) -> Sequence[Work]:
+        """Those works that are first attempts, or whose record nobody has changed meanwhile; records are locked."""
+        records = [work.record for work in works if work.record is not None]
+        if not records:
+            return works
+        locked = lock(connection, records)
+        return [work for work in works if work.record is None or work.record.id in locked]
 
     def fail(self, work: Work, outcome: Outcome) -> None:
         """Record a work that cannot be stored. Raises DatabaseUnavailableError."""
-        failure = first_failure(work, outcome, self.resources.settings.user_wait)
         try:
-            in_transaction(
-                self.resources, lambda connection: record(connection, self.resources.service(connection), [failure])
-            )
+            work.outcome = in_transaction(self.resources, lambda connection: self._keep(connection, work, outcome))
         except Refused as refused:
             # What cannot even be recorded has to stay pending, whatever the reason.
             raise DatabaseUnavailableError(f"A failure could not be recorded. {refused.outcome.message}") from refused
-        work.outcome = failure.outcome
+
+    def _keep(self, connection: Connection, work: Work, outcome: Outcome) -> Outcome | None:
+        if not self._still_as_taken(connection, [work]):
+            return None
+        service = self.resources.service(connection)
+        [kept] = keep(connection, service, [(work, outcome)], self.resources.settings.user_wait)
+        return kept

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from dbstorage.commands.users import CreateUser
 from dbstorage.errors import DBStorageError
 from dbstorage.storage.outcome import Status
+from dbstorage.storage.records import follow_moves
 from dbstorage.storage.service import Service
 from dbstorage.wire.entry_id import entry_id_at, position_of
 
@@ -101,7 +102,8 @@ def store_users(connection: Connection, service: Service, writes: Sequence[UserW
     decisions = [known.decide(write) for write in writes]
     _write(connection, writes, decisions)
     _remember(connection, service, writes, decisions)
-    _wake_waiting_orders(connection, service, writes, decisions)
+    if moves := _moves(writes, decisions):
+        follow_moves(connection, service, moves)
     return decisions
 
 
@@ -198,15 +200,17 @@ def _remember(
         )
 
 
-def _wake_waiting_orders(
-    connection: Connection, service: Service, writes: Sequence[UserWrite], decisions: Sequence[Decision]
-) -> None:
-    """Put orders that wait for one of these users, or gave up waiting, back to work (SPEC 2.1)."""
-    user_ids = sorted({write.command.user_id for write in _applied(writes, decisions)})
-    if user_ids:
-        connection.exec_driver_sql(
-            "UPDATE dbstorage.failed_tasks SET state = 'retrying', retry_at = now() "
-            "WHERE stream = %s AND consumer_group = %s AND user_id = ANY(%s) "
-            "AND code = 'user_not_found' AND state IN ('failed', 'retrying')",
-            (service.stream, service.group, user_ids),
-        )
+def arrived(writes: Sequence[UserWrite], decisions: Sequence[Decision]) -> list[str]:
+    """The userIDs that surely belong to somebody now, because one of these commands said so."""
+    return sorted({write.command.user_id for write in _applied(writes, decisions)})
+
+
+def _moves(writes: Sequence[UserWrite], decisions: Sequence[Decision]) -> list[tuple[str, str]]:
+    """Who moves from which userID to which, a person that moves several times only once."""
+    now: dict[str, str] = {}
+    for write, decision in zip(writes, decisions, strict=True):
+        old, new = decision.moves_from, write.command.user_id
+        if old is not None:
+            now = {first: new if last == old else last for first, last in now.items()}
+            now.setdefault(old, new)
+    return list(now.items())

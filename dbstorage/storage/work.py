@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from dbstorage.commands.interpret import Identity, identify, identify_undecodable, interpret
 from dbstorage.commands.orders import CloseOrder
@@ -12,11 +13,23 @@ from dbstorage.storage.outcome import Outcome
 from dbstorage.wire.entry import Request, StreamEntry, decode
 
 
+class Record(NamedTuple):
+    """The row of a failed task that is run again; `version` tells whether anybody has changed it since it was read."""
+
+    id: int
+    version: str
+    task_id: str
+    #: Made so far, the first one `waited` seconds ago.
+    attempts: int
+    waited: float
+
+
 @dataclass(slots=True)
 class Work:
     """An entry with what was understood of it and, once decided, its outcome.
 
-    `entry` is None for a task that was called through the broker; `task_id` is then the id it was called by.
+    `entry` is None for a task that was called through the broker; `task_id` is then the id it was called by. `record`
+    is None at a first attempt.
     """
 
     entry: StreamEntry | None
@@ -24,6 +37,7 @@ class Work:
     command: CloseOrder | CreateUser | HistoryQuestion | RejectedEntry
     outcome: Outcome | None = field(default=None)
     task_id: str | None = None
+    record: Record | None = None
 
     @property
     def identity(self) -> Identity:

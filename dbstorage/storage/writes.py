@@ -1,6 +1,7 @@
 """What createUser and createCloseOrder do inside a transaction: users first, then orders, each as a set."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -8,11 +9,12 @@ from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.users import CreateUser
 from dbstorage.database.shape import TableShape
 from dbstorage.errors import RejectedEntry
-from dbstorage.storage.failures import ORDER_CONFLICT, USER_NOT_FOUND
-from dbstorage.storage.orders import Verdict, store_orders
-from dbstorage.storage.outcome import DUPLICATE, STORED, Outcome, Status
+from dbstorage.storage.order_outcomes import order_outcome
+from dbstorage.storage.orders import store_orders
+from dbstorage.storage.outcome import Outcome, Retried, Status
 from dbstorage.storage.service import Service
-from dbstorage.storage.users import UserWrite, store_users
+from dbstorage.storage.users import UserWrite, arrived, store_users
+from dbstorage.storage.waiting import store_waiting_orders
 from dbstorage.storage.work import Work
 from dbstorage.wire.entry_id import position_of
 
@@ -23,14 +25,25 @@ USER_CONFLICT = Outcome(
     "Correct one of the two users, then retry.",
 )
 
+TOO_LATE = Outcome(
+    Status.FAILED, "expired_question", "It is a question, and nobody waits for its answer any more: discard it."
+)
 
-def write(
-    connection: Connection, shape: TableShape, service: Service, works: Sequence[Work], *, retry: bool = False
-) -> list[Outcome]:
-    """Apply orders, users and rejections; the outcomes hold once the caller's transaction has committed.
 
-    A createUser that is recorded as a conflict is decided anew only in a `retry`.
+class Written(NamedTuple):
+    """What became of each work, and of the orders that waited for one of their users."""
+
+    outcomes: list[Outcome]
+    released: list[Retried]
+
+
+def write(connection: Connection, shape: TableShape, service: Service, works: Sequence[Work]) -> Written:
+    """Apply users, the orders that waited for them, orders and rejections.
+
+    The outcomes hold once the caller's transaction has committed. A createUser that is recorded as a conflict is
+    decided anew only where it is its record that is run again.
     """
+    released: list[Retried] = []
     outcomes: dict[int, Outcome] = {}
     users: list[UserWrite] = []
     users_at: list[int] = []
@@ -42,36 +55,25 @@ def write(
             orders.append(command)
             orders_at.append(index)
         elif isinstance(command, CreateUser):
-            users.append(user_write(work, command, retry=retry))
+            users.append(user_write(work, command))
             users_at.append(index)
         elif isinstance(command, RejectedEntry):
             outcomes[index] = Outcome(Status.FAILED, command.code, str(command))
+        else:
+            outcomes[index] = TOO_LATE
     if users:
-        for index, decision in zip(users_at, store_users(connection, service, users), strict=True):
+        decisions = store_users(connection, service, users)
+        for index, decision in zip(users_at, decisions, strict=True):
             outcomes[index] = Outcome(decision.status) if decision.status else USER_CONFLICT
+        if user_ids := arrived(users, decisions):
+            released = store_waiting_orders(connection, shape, service, user_ids)
     if orders:
         verdicts = store_orders(connection, shape, orders)
         for index, order, verdict in zip(orders_at, orders, verdicts, strict=True):
-            outcomes[index] = STORED if verdict is Verdict.STORED else _not_stored(order, verdict)
-    return [outcomes[index] for index in range(len(works))]
+            outcomes[index] = order_outcome(order, verdict)
+    return Written([outcomes[index] for index in range(len(works))], released)
 
 
-def user_write(work: Work, command: CreateUser, *, retry: bool = False) -> UserWrite:
+def user_write(work: Work, command: CreateUser) -> UserWrite:
     """A createUser with its place in the stream."""
-    return UserWrite(command, position_of(work.entry.id) if work.entry else None, retry)
-
-
-def _not_stored(order: CloseOrder, verdict: Verdict) -> Outcome:
-    if verdict is Verdict.DUPLICATE:
-        return DUPLICATE
-    if verdict is Verdict.CONFLICT:
-        return Outcome(
-            Status.FAILED,
-            ORDER_CONFLICT,
-            f"An order with the orderId {order.order_id!r} and other content is stored already; it stays as it is.",
-        )
-    return Outcome(
-        Status.FAILED,
-        USER_NOT_FOUND,
-        f"There is no user with the userId {order.user_id!r}; a createUser for it puts this order back to work.",
-    )
+    return UserWrite(command, position_of(work.entry.id) if work.entry else None, work.record is not None)

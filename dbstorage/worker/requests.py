@@ -78,31 +78,12 @@ class BrokerRequest(Request):  # type: ignore[misc]  # Celery has no types
         shown["args"], shown["kwargs"] = self.argsrepr, self.kwargsrepr
         return shown
 
-    def revoked(self) -> bool:
-        """Whether Flower's Revoke ended it; never for a retry, which would be sent again for hours and never run.
-
-        Discarding the failed task is what ends its retries.
-        """
-        return not self._is_retry and bool(super().revoked())
-
-    def terminate(self, pool: Any, signal: Any = None) -> None:
-        """Flower's Terminate; refused for a retry, which would only run again."""
-        if self._is_retry:
-            logger.warning("Not terminated: %s is the retry of a failed task; discarding that ends it.", self.id)
-        else:
-            super().terminate(pool, signal)
-
-    @property
-    def _is_retry(self) -> bool:
-        return "failed_task_id" in self.kwargs
-
     def send_event(self, type: str, **fields: Any) -> None:
         """Send a task event; those of an end are counted here, in the main process, whatever process ran the task."""
         super().send_event(type, **fields)
         status = status_at_end(type, fields.get("result"))
         if status is not None:
-            retry = "failed_task_id" in (self.kwargs or {})
-            self.app.metrics.task_finished(self.name, status, retry=retry)
+            self.app.metrics.call_finished(self.name, status)
 
 
 def status_at_end(event_type: str, result: str | None) -> Status | None:
@@ -113,8 +94,4 @@ def status_at_end(event_type: str, result: str | None) -> Status | None:
         return Status.RETRYING
     if event_type != "task-succeeded":
         return None
-    try:
-        return Status((result or "").strip("'"))
-    except ValueError:
-        # A sentence: there was nothing to do.
-        return Status.UNCHANGED
+    return Status((result or "").strip("'"))

@@ -19,6 +19,8 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+#: Failed tasks that somebody, or something, is still to see to.
+OPEN = "state IN ('failed', 'retrying')"
 #: In the order in which they can be dropped.
 OWN_TABLES = (
     *("created_objects", "positions", "services", "this_database", "applied_users", "operations", "attempts"),
@@ -203,6 +205,7 @@ def _create_own_tables() -> None:
         sa.Column("payload", sa.LargeBinary, nullable=False),
         sa.Column("user_id", sa.Text),
         sa.Column("order_id", sa.Text),
+        sa.Column("belongs_to", sa.Text),
         sa.Column("code", sa.Text, nullable=False),
         sa.Column("message", sa.Text, nullable=False),
         sa.Column("attempts", sa.Integer, nullable=False, server_default=sa.text("1")),
@@ -220,7 +223,8 @@ def _create_own_tables() -> None:
     _index_failed_tasks("last_failed_at_idx", [sa.text("last_failed_at DESC"), sa.text("id DESC")])
     _index_failed_tasks("state_code_idx", ["state", "code"])
     _index_failed_tasks("retry_at_idx", ["retry_at", "id"], where="state = 'retrying'")
-    _index_failed_tasks("user_id_idx", ["user_id"], where="state IN ('failed', 'retrying') AND code = 'user_not_found'")
+    _index_failed_tasks("user_id_idx", ["user_id"], where=f"{OPEN} AND function = 'createCloseOrder'")
+    _index_failed_tasks("belongs_to_idx", ["belongs_to"], where=f"{OPEN} AND belongs_to IS NOT NULL")
     _create_history()
     op.create_table(
         "applied_users",

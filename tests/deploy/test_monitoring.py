@@ -10,7 +10,7 @@ import yaml
 
 from dbstorage.metrics.figures import Figures, StreamFigures
 from dbstorage.metrics.service_metrics import ServiceMetrics
-from dbstorage.storage.outcome import ANSWERED, Report, Status
+from dbstorage.storage.outcome import ANSWERED, Outcome, Report, Retried, Status
 from tests.deploy.checkers import ROOT, check
 from tests.metrics.scraping import samples_of
 
@@ -30,8 +30,8 @@ def samples() -> list[str]:
     metrics.worker_started(node="worker@test", version="1", ordering="strict")
     metrics.batch_finished([("getCloseOrders", ANSWERED._replace(code="unavailable"))], Report([], []))
     for status in (Status.STORED, Status.FAILED):
-        metrics.task_finished("createCloseOrder", status, retry=True)
-        metrics.task_finished("createCloseOrder", status, retry=False)
+        metrics.tasks_retried([Retried("createCloseOrder", "t", "", None, 2, Outcome(status))])
+        metrics.call_finished("createCloseOrder", status)
     stream = StreamFigures(entries=1, lag=1, pending=1, oldest_pending_age=1, oldest_unread_age=1)
     failed = {("poison", "failed"): 1, ("user_not_found", "retrying"): 1}
     metrics.figures_gathered(Figures(redis_up=True, database_up=True, stream=stream, failed_tasks=failed))

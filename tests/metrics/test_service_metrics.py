@@ -3,7 +3,7 @@ import pytest
 from dbstorage.metrics.figures import Figures, StreamFigures
 from dbstorage.metrics.health import ReaderState
 from dbstorage.metrics.service_metrics import ServiceMetrics, Totals
-from dbstorage.storage.outcome import ANSWERED, DUPLICATE, EXPIRED, STORED, Outcome, Report, Status
+from dbstorage.storage.outcome import ANSWERED, DUPLICATE, EXPIRED, STORED, Outcome, Report, Retried, Status
 from tests.metrics.scraping import samples_of
 
 CONFLICT = Outcome(Status.FAILED, "order_conflict", "Another order has this id.")
@@ -64,9 +64,9 @@ def test_answers_are_timed_and_never_below_zero_when_clocks_differ(metrics: Serv
 
 
 def test_retries_and_calls_are_counted_apart(metrics: ServiceMetrics) -> None:
-    metrics.task_finished("createCloseOrder", Status.STORED, retry=True)
-    metrics.task_finished("createCloseOrder", Status.STORED, retry=False)
-    metrics.task_finished("getCloseOrders", Status.FAILED, retry=False)
+    metrics.tasks_retried([Retried("createCloseOrder", "t", "", None, 2, Outcome(Status.STORED))])
+    metrics.call_finished("createCloseOrder", Status.STORED)
+    metrics.call_finished("getCloseOrders", Status.FAILED)
     samples = samples_of(metrics.registry)
     assert samples['dbstorage_retries_total{function="createCloseOrder",outcome="stored"}'] == 1
     assert samples['dbstorage_calls_total{function="createCloseOrder",outcome="stored"}'] == 1

@@ -7,7 +7,7 @@ from dbstorage.storage.failures import (
     ORDER_CONFLICT,
     USER_NOT_FOUND,
     Failed,
-    first_failure,
+    failure_of,
     next_attempt,
     task_id_of,
 )
@@ -56,13 +56,13 @@ def test_anything_else_is_left_to_the_operators(code: str | None):
     assert next_attempt(code, 1, 0.0, 30.0) is None
 
 
-def test_a_first_failure_is_retrying_where_another_attempt_follows():
+def test_a_failure_of_is_retrying_where_another_attempt_follows():
     waiting = Outcome(Status.FAILED, USER_NOT_FOUND, "There is no such user.")
 
-    assert first_failure(WORK, waiting, 30.0) == Failed(WORK, waiting._replace(status=Status.RETRYING), 1.0)
-    assert first_failure(WORK, waiting, 0.5) == Failed(WORK, waiting._replace(status=Status.RETRYING), 0.5)
-    assert first_failure(WORK, waiting, 0.0) == Failed(WORK, waiting, None)
-    assert first_failure(WORK, CONFLICT, 30.0) == Failed(WORK, CONFLICT, None)
+    assert failure_of(WORK, waiting, 30.0) == Failed(WORK, waiting._replace(status=Status.RETRYING), 1.0)
+    assert failure_of(WORK, waiting, 0.5) == Failed(WORK, waiting._replace(status=Status.RETRYING), 0.5)
+    assert failure_of(WORK, waiting, 0.0) == Failed(WORK, waiting, None)
+    assert failure_of(WORK, CONFLICT, 30.0) == Failed(WORK, CONFLICT, None)
 
 
 def test_a_conflict_has_the_entry_id_in_its_task_id_so_that_it_shows_beside_the_stored_order():

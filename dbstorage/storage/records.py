@@ -1,0 +1,146 @@
+"""Failed tasks on their way through a batch: taken from their records, locked, and noted in them again."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from dbstorage.commands.orders import CloseOrder
+from dbstorage.errors import RejectedEntry
+from dbstorage.storage.service import Service
+from dbstorage.storage.work import Record, Work, understand, understand_request
+from dbstorage.wire.entry import Layout, StreamEntry, decode
+from dbstorage.wire.payload import unpack
+
+#: Attempts of a task that are kept.
+KEPT_ATTEMPTS = 20
+
+_COLUMNS = """id, xmin::text AS version, task_id, entry_id, layout, payload, user_id, belongs_to, attempts,
+    extract(epoch FROM now() - first_failed_at)::double precision AS waited"""
+#: The place of a record's entry in the stream; calls, which have none, come last.
+_STREAM_ORDER = "split_part(entry_id, '-', 1)::numeric NULLS LAST, split_part(entry_id, '-', 2)::numeric, id"
+
+TAKE_DUE = f"""
+SELECT {_COLUMNS} FROM dbstorage.failed_tasks
+WHERE stream = %s AND consumer_group = %s AND state = 'retrying' AND retry_at <= now() AND function = ANY(%s)
+ORDER BY retry_at, id LIMIT %s
+"""
+#: Orders that wait for one of these users, or gave up waiting.
+TAKE_WAITING = f"""
+SELECT {_COLUMNS} FROM dbstorage.failed_tasks
+WHERE stream = %s AND consumer_group = %s AND user_id = ANY(%s) AND function = 'createCloseOrder'
+    AND code = 'user_not_found' AND belongs_to IS NULL AND state IN ('failed', 'retrying')
+ORDER BY {_STREAM_ORDER} LIMIT %s FOR UPDATE
+"""
+#: What is left of those: theirs from now on, wherever the person moves, and due at once.
+BIND_WAITING = """
+UPDATE dbstorage.failed_tasks SET belongs_to = user_id, state = 'retrying', retry_at = now()
+WHERE stream = %s AND consumer_group = %s AND user_id = ANY(%s) AND function = 'createCloseOrder'
+    AND code = 'user_not_found' AND belongs_to IS NULL AND state IN ('failed', 'retrying')
+"""
+#: Orders of a person that moves, if they failed while the person was there.
+FOLLOW_MOVES = """
+UPDATE dbstorage.failed_tasks AS task SET belongs_to = moved.new
+FROM unnest(%s::text[], %s::text[]) AS moved(old, new)
+WHERE stream = %s AND consumer_group = %s AND function = 'createCloseOrder' AND state IN ('failed', 'retrying')
+    AND (belongs_to = moved.old OR (user_id = moved.old AND belongs_to IS NULL AND code <> 'user_not_found'))
+"""
+#: The records that are still as they were taken, and nobody else's at this moment.
+LOCK = """
+SELECT id FROM dbstorage.failed_tasks
+JOIN unnest(%s::bigint[], %s::text[]) AS taken(id, version) USING (id)
+WHERE state IN ('failed', 'retrying') AND failed_tasks.xmin::text = taken.version
+ORDER BY id FOR UPDATE OF failed_tasks SKIP LOCKED
+"""
+NOTE = f"""
+WITH given AS (
+    SELECT * FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::double precision[])
+        AS given(id, task_id, outcome, code, message, retry_after)
+), noted AS (
+    UPDATE dbstorage.failed_tasks AS task SET
+        task_id = given.task_id, state = given.outcome, attempts = attempts + 1,
+        code = coalesce(given.code, task.code), message = coalesce(given.message, task.message),
+        last_failed_at = CASE WHEN given.code IS NULL THEN last_failed_at ELSE now() END,
+        retry_at = now() + make_interval(secs => given.retry_after)
+    FROM given WHERE task.id = given.id
+    RETURNING task.id, task.attempts, stream, consumer_group, given.outcome, given.code, given.message
+), forgotten AS (
+    DELETE FROM dbstorage.attempts USING noted
+    WHERE failed_task_id = noted.id AND number <= noted.attempts - {KEPT_ATTEMPTS}
+)
+INSERT INTO dbstorage.attempts (failed_task_id, number, stream, consumer_group, outcome, code, message)
+SELECT * FROM noted
+"""
+
+
+class Noted(NamedTuple):
+    """What becomes of a record; `outcome` is its new state, `retry_after` the seconds until its next attempt."""
+
+    record_id: int
+    task_id: str
+    outcome: str
+    code: str | None
+    message: str | None
+    retry_after: float | None
+
+
+def due(
+    connection: Connection, service: Service, functions: Sequence[str], most: int, history_limit: int
+) -> list[Work]:
+    """The tasks of these functions whose next attempt is due, the longest due first; nothing is locked yet."""
+    rows = connection.exec_driver_sql(TAKE_DUE, (service.stream, service.group, list(functions), most))
+    return [_work(row, history_limit) for row in rows]
+
+
+def waiting_orders(
+    connection: Connection, service: Service, user_ids: Sequence[str], most: int, history_limit: int
+) -> list[Work]:
+    """The first orders, in stream order, that wait for one of these users; locked."""
+    rows = connection.exec_driver_sql(TAKE_WAITING, (service.stream, service.group, list(user_ids), most))
+    return [_work(row, history_limit) for row in rows]
+
+
+def bind_waiting_orders(connection: Connection, service: Service, user_ids: Sequence[str]) -> None:
+    """Let orders that wait for these users be theirs for good, and due."""
+    connection.exec_driver_sql(BIND_WAITING, (service.stream, service.group, list(user_ids)))
+
+
+def follow_moves(connection: Connection, service: Service, moves: Sequence[tuple[str, str]]) -> None:
+    """Let failed orders follow the people who move, each from one userID to another, as stored ones do."""
+    old, new = zip(*moves, strict=True)
+    connection.exec_driver_sql(FOLLOW_MOVES, (list(old), list(new), service.stream, service.group))
+
+
+def lock(connection: Connection, records: Sequence[Record]) -> set[int]:
+    """The ids of those records that nobody has changed since they were taken; they are locked now."""
+    taken = ([record.id for record in records], [record.version for record in records])
+    return set(connection.exec_driver_sql(LOCK, taken).scalars())
+
+
+def note(connection: Connection, noted: Sequence[Noted]) -> None:
+    """Write what became of records, and one more attempt of each."""
+    connection.exec_driver_sql(NOTE, tuple(list(column) for column in zip(*noted, strict=True)))
+
+
+def _work(row: Any, history_limit: int) -> Work:
+    work = _understood(row, history_limit)
+    if row.entry_id is None:
+        work.task_id = row.task_id
+    work.record = Record(row.id, row.version, row.task_id, row.attempts, row.waited)
+    if row.belongs_to is not None and isinstance(work.command, CloseOrder) and work.command.user_id == row.user_id:
+        work.command = work.command._replace(user_id=row.belongs_to)
+    return work
+
+
+def _understood(row: Any, history_limit: int) -> Work:
+    try:
+        entry = unpack(Layout(row.layout), bytes(row.payload), row.entry_id or "")
+        if row.entry_id is not None:
+            return understand(entry, history_limit)
+        request = decode(StreamEntry("0-0", entry.fields))._replace(entry_id=None)
+        return understand_request(request, history_limit)
+    except ValueError as error:
+        unreadable = RejectedEntry("invalid_entry", f"The payload of its record cannot be read: {error}.")
+    except RejectedEntry as rejection:
+        unreadable = rejection
+    return Work(None if row.entry_id is None else StreamEntry(row.entry_id, []), None, unreadable)

@@ -1,0 +1,62 @@
+"""Orders that wait for their user: stored in the transaction of the createUser that they waited for (SPEC 3).
+
+So they come into the table in stream order, and to the person who came, whoever has that userID later.
+"""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+from dbstorage.commands.orders import CloseOrder
+from dbstorage.database.shape import TableShape
+from dbstorage.database.sqlstate import Verdict as ErrorVerdict
+from dbstorage.database.sqlstate import classify
+from dbstorage.errors import RejectedEntry
+from dbstorage.storage.failures import keep, retried
+from dbstorage.storage.order_outcomes import order_outcome
+from dbstorage.storage.orders import store_orders
+from dbstorage.storage.outcome import Outcome, Retried, Status
+from dbstorage.storage.records import bind_waiting_orders, waiting_orders
+from dbstorage.storage.service import Service
+from dbstorage.storage.work import Work
+
+#: Orders that one transaction stores; the sweep stores the rest at once.
+MOST_AT_ONCE = 1_000
+
+
+def store_waiting_orders(
+    connection: Connection, shape: TableShape, service: Service, user_ids: Sequence[str]
+) -> list[Retried]:
+    """Store the orders that waited for these users, who are there now; returns what became of them.
+
+    What the database refuses, and what is too much for one transaction, is left to the sweep, and stays these users'.
+    """
+    # No question is among them, so that the number of its orders does not matter.
+    works = waiting_orders(connection, service, user_ids, MOST_AT_ONCE + 1, history_limit=1)
+    if not works:
+        return []
+    try:
+        with connection.begin_nested():
+            decided = _store(connection, shape, works[:MOST_AT_ONCE])
+            kept = keep(connection, service, decided, user_wait=0)
+    except DBAPIError as error:
+        if classify(error) in (ErrorVerdict.OUTAGE, ErrorVerdict.AGAIN):
+            raise
+        bind_waiting_orders(connection, service, user_ids)
+        return []
+    if len(works) > MOST_AT_ONCE:
+        bind_waiting_orders(connection, service, user_ids)
+    return [retried(work, outcome) for (work, _), outcome in zip(decided, kept, strict=True)]
+
+
+def _store(connection: Connection, shape: TableShape, works: Sequence[Work]) -> list[tuple[Work, Outcome]]:
+    orders = [(work, work.command) for work in works if isinstance(work.command, CloseOrder)]
+    verdicts = store_orders(connection, shape, [order for _, order in orders])
+    decided = [(work, order_outcome(order, verdict)) for (work, order), verdict in zip(orders, verdicts, strict=True)]
+    decided += [
+        (work, Outcome(Status.FAILED, work.command.code, str(work.command)))
+        for work in works
+        if isinstance(work.command, RejectedEntry)
+    ]
+    return decided
