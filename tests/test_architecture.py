@@ -12,7 +12,7 @@ OURS = ("dbstorage", "tasks", "migrations")
 
 #: From the ground up: a room imports only from those in the lines above its own.
 STOREYS = (
-    {"errors"},
+    {"errors", "printable"},
     {"wire", "database", "embedded", "redis_url", "redis_connection", "redis_errors", "owner"},
     {"commands", "settings"},
     {"keys", "logs"},

@@ -18,7 +18,7 @@ from dbstorage.errors import DBStorageError, SettingsError
 from dbstorage.failed_tasks.access import connected
 from dbstorage.failed_tasks.advice import advice
 from dbstorage.failed_tasks.filters import FUNCTIONS, OPEN_STATES, Filter, State, parse_ids
-from dbstorage.failed_tasks.readable import payload_for_json, printable, readable_payload
+from dbstorage.failed_tasks.readable import MOST_SHOWN, payload_for_json, printable, readable_payload
 from dbstorage.failed_tasks.store import (
     Change,
     FailedTask,
@@ -154,8 +154,11 @@ def show(id: str, as_json: bool) -> None:
         if name == "message" and task.state in OPEN_STATES:
             click.echo(f"{'what to do:':17}{advice(task.code)}")
     click.echo(f"{'layout:':17}{payload.layout}\npayload:")
-    for line in readable_payload(payload).split("\n"):
+    shown = readable_payload(payload, MOST_SHOWN)
+    for line in shown.text.split("\n"):
         click.echo(f"  {line}")
+    if shown.cut:
+        click.echo("This is the payload's beginning; --json has all of it.", err=True)
 
 
 def change_options(command: Command) -> Command:

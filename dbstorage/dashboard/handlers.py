@@ -11,12 +11,13 @@ from flower.views import BaseHandler
 from sqlalchemy import Connection
 from tornado.web import HTTPError, authenticated, url
 
+from dbstorage.dashboard.access import shows_payloads
 from dbstorage.dashboard.database import Database
 from dbstorage.dashboard.view import SIZES, STATES, View, read_filter, read_view
 from dbstorage.errors import DBStorageError
 from dbstorage.failed_tasks.advice import advice
 from dbstorage.failed_tasks.filters import FUNCTIONS, LARGEST_ID, OPEN_STATES, Filter, State
-from dbstorage.failed_tasks.readable import printable, readable_payload
+from dbstorage.failed_tasks.readable import MOST_SHOWN, Readable, printable, readable_payload
 from dbstorage.failed_tasks.store import (
     Change,
     FailedTask,
@@ -31,9 +32,8 @@ from dbstorage.failed_tasks.store import (
 )
 from dbstorage.settings import Settings
 
+HIDDEN = "Without a login, payloads are shown on this machine only: start Flower with FLOWER_BASIC_AUTH=user:password."
 SCRIPT = Path(__file__).parent / "templates" / "failed.js"
-#: Characters of a payload on the page; all of it can be downloaded.
-MOST_SHOWN = 100_000
 #: Tasks whose state the page asks for at once: those on the largest page.
 MOST_POLLED = max(SIZES)
 
@@ -61,9 +61,8 @@ class _Handler(BaseHandler):  # type: ignore[misc]  # Flower has no types
         self.database = database
 
     def set_default_headers(self) -> None:
-        """Payloads are for nobody's pages but Flower's, not even where its API is open to all."""
+        """Payloads stay in no cache."""
         super().set_default_headers()
-        self.clear_header("Access-Control-Allow-Origin")
         self.set_header("Cache-Control", "no-store")
 
     @property
@@ -79,18 +78,27 @@ class _Handler(BaseHandler):  # type: ignore[misc]  # Flower has no types
             )
         return None
 
-    async def loaded(self, failed_task_id: str) -> tuple[FailedTask, Payload]:
-        """A task and its payload; raises HTTPError 404 where there is none, and DBStorageError."""
+    async def loaded(self, failed_task_id: str) -> tuple[FailedTask, Payload, Readable]:
+        """A task, its payload and what a person reads of it.
+
+        Raises HTTPError 404 where there is none, and DBStorageError.
+        """
         # An id of more digits than any task has is the id of none.
         number = min(int(failed_task_id[:20]), LARGEST_ID)
-        found = await self.database.run(lambda connection: load(connection, self.database.scope, number))
+
+        def look_up(connection: Connection) -> tuple[FailedTask, Payload, Readable] | None:
+            found = load(connection, self.database.scope, number)
+            # Here and not where Flower waits for it: a payload may be large.
+            return found and (*found, readable_payload(found[1], MOST_SHOWN))
+
+        found = await self.database.run(look_up)
         if found is None:
             raise HTTPError(404, f"There is no failed task {failed_task_id}.")
         return found
 
     def render_page(self, template: str, **values: Any) -> None:
         """Render with what every template of ours uses."""
-        self.render(template, refusal=self.refusal, moment=_moment, printable=printable, **values)
+        self.render(template, refusal=self.refusal, hidden=HIDDEN, moment=_moment, printable=printable, **values)
 
     def fail(self, error: DBStorageError) -> None:
         """Answer a script: 503 and the sentence."""
@@ -146,7 +154,7 @@ class FailedTaskPage(_Handler):
     async def get(self, failed_task_id: str) -> None:
         """Show it; 404 where there is no such task."""
         try:
-            task, payload = await self.loaded(failed_task_id)
+            task, payload, shown = await self.loaded(failed_task_id)
         except HTTPError as error:
             self.set_status(error.status_code)
             self.render_page("failed_task.html", problem=error.log_message, task=None)
@@ -155,16 +163,15 @@ class FailedTaskPage(_Handler):
             self.set_status(503)
             self.render_page("failed_task.html", problem=str(error), task=None)
             return
-        shown = readable_payload(payload)
         self.render_page(
             "failed_task.html",
             problem=None,
             task=task,
             advice=advice(task.code) if task.state in OPEN_STATES else None,
             layout=payload.layout,
-            payload=shown[:MOST_SHOWN],
+            payload=shown.text if shows_payloads() else None,
             length=len(payload.content),
-            cut=len(shown) > MOST_SHOWN,
+            cut=shown.cut,
         )
 
 
@@ -174,8 +181,10 @@ class PayloadBytes(_Handler):
     @authenticated
     async def get(self, failed_task_id: str) -> None:
         """Send the bytes as they came."""
+        if not shows_payloads():
+            raise HTTPError(403, "%s", HIDDEN)
         try:
-            task, payload = await self.loaded(failed_task_id)
+            task, payload, _ = await self.loaded(failed_task_id)
         except DBStorageError as error:
             self.fail(error)
             return

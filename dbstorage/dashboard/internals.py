@@ -3,6 +3,7 @@
 - `flower.urls.handlers` and `settings`: Flower builds its application from them.
 - `navbar.html` and `task.html`: the texts that our entry and our link stand beside.
 - `BaseHandler.check_xsrf_cookie`: called before every request that may change something.
+- `BaseHandler.get_current_user`, `Flower.find_handler` (Tornado's) and `Flower.start_http_server` (access.py).
 """
 
 import sys
@@ -20,6 +21,8 @@ from flower.views.error import NotFoundErrorHandler
 from flower.views.monitor import Metrics
 from tornado.httputil import HTTPServerRequest
 from tornado.template import Loader, Template
+
+from dbstorage.dashboard.access import protect
 
 OWN_TEMPLATES = Path(__file__).parent / "templates"
 #: Tasks that Flower remembers unless told otherwise, at 7 KB each; its own default would be 700 MB.
@@ -119,6 +122,7 @@ def install(routes: Sequence[Any]) -> None:
     for name in ADDITIONS:
         loader.load(name)
     urls.settings["template_loader"] = loader
+    protect(urls.settings)
     BaseHandler.check_xsrf_cookie = check_origin
     # Flower's command line, environment and configuration file are read later, and win.
     options.max_tasks = MAX_TASKS

@@ -2,37 +2,63 @@
 
 import json
 import re
-from typing import Any
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, NamedTuple
 
 from dbstorage.failed_tasks.store import Payload
+from dbstorage.printable import printable as printable
 from dbstorage.wire.entry import Layout
 from dbstorage.wire.payload import unpack
 
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _INDENT = "  "
+#: Levels beyond which lines begin no further to the right.
+DEEPEST_INDENT = 50
+#: Bytes of JSON that are parsed; what is larger is shown as it stands.
+MOST_PARSED = 2**21
+#: Characters of a payload that are shown; all of it can be had elsewhere.
+MOST_SHOWN = 100_000
 
 
-def printable(text: str) -> str:
-    r"""The text with line ends, control and other invisible characters written as `\n`, `\x1b` or `\u202e`."""
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else ascii(character)[1:-1] for character in text)
+class Readable(NamedTuple):
+    """Text for a person; `cut` says whether there is more."""
+
+    text: str
+    cut: bool
 
 
-def readable_payload(payload: Payload) -> str:
+def readable_payload(payload: Payload, most: int) -> Readable:
     """The payload in lines: JSON indented, a flat entry's fields one below the other, broken bytes as `\\xff`.
 
-    Numbers, names and their order are as they came.
+    Numbers, names and their order are as they came. It ends after `most` characters, however much there is and however
+    it is nested, and costs no more than that.
     """
+    parts: list[str] = []
+    length = 0
+    for part in _parts(payload, most):
+        parts.append(part)
+        length += len(part)
+        if length > most:
+            return Readable("".join(parts)[:most], cut=True)
+    return Readable("".join(parts), cut=False)
+
+
+def _parts(payload: Payload, most: int) -> Iterator[str]:
     fields = fields_of(payload)
     if fields is None:
-        return _readable(payload.content)
-    lines = []
-    for name, value in fields:
-        shown = _readable(value)
-        shown_name = printable(name.decode(errors="backslashreplace"))
-        lines.append(f"{shown_name}:" + ("\n" + _indented(shown) if "\n" in shown else f" {shown}"))
-    return "\n".join(lines)
+        yield from _readable(payload.content, most, "")
+        return
+    for index, (name, value) in enumerate(fields):
+        if index:
+            yield "\n"
+        yield f"{printable(name[: most + 1].decode(errors='backslashreplace'))}:"
+        shown = _readable(value, most, _INDENT)
+        beginning = "".join(islice(shown, 2))
+        # Several lines stand below the name.
+        yield f"\n{_INDENT}" if "\n" in beginning else " "
+        yield beginning
+        yield from shown
 
 
 def payload_for_json(payload: Payload) -> Any:
@@ -54,38 +80,42 @@ def fields_of(payload: Payload) -> list[tuple[bytes, bytes]] | None:
     return list(zip(fields[::2], fields[1::2], strict=True))
 
 
-def _readable(value: bytes) -> str:
+def _readable(value: bytes, most: int, margin: str) -> Iterator[str]:
+    """The parts of a value; each line behind the first begins with `margin`."""
+    text = _json_text(value)
+    if text is not None:
+        yield from _indented_json(text, margin)
+        return
+    # Each byte becomes one character at least.
+    lines = value[: most + 1].decode(errors="backslashreplace").split("\n")
+    yield f"\n{margin}".join(map(printable, lines))
+
+
+def _json_text(value: bytes) -> str | None:
+    """The text where it is JSON; None where it is something else, or more than is worth reading."""
+    if len(value) > MOST_PARSED:
+        return None
     try:
         text = value.decode()
         json.loads(text)
     except (ValueError, RecursionError):
-        return _text(value)
-    return _indent_json(text)
+        return None
+    return text
 
 
-def _text(value: bytes) -> str:
-    lines = value.decode(errors="backslashreplace").split("\n")
-    return "\n".join(printable(line) for line in lines)
-
-
-def _indented(text: str) -> str:
-    return "\n".join(_INDENT + line for line in text.split("\n"))
-
-
-def _indent_json(text: str) -> str:
+def _indented_json(text: str, margin: str) -> Iterator[str]:
     """Valid JSON with an item a line; its parts stay as they were written, which parsing would not do."""
-    parts: list[str] = []
     depth = 0
     before = ""
-    for part in _JSON_TOKEN.findall(text):
+    for token in _JSON_TOKEN.finditer(text):
+        part = token[0]
         if part in ("]", "}"):
             depth -= 1
             if before not in ("[", "{"):
-                parts.append("\n" + _INDENT * depth)
+                yield f"\n{margin}{_INDENT * min(depth, DEEPEST_INDENT)}"
         elif before in ("[", "{", ","):
-            parts.append("\n" + _INDENT * depth)
+            yield f"\n{margin}{_INDENT * min(depth, DEEPEST_INDENT)}"
         if part in ("[", "{"):
             depth += 1
-        parts.append(": " if part == ":" else printable(part))
+        yield ": " if part == ":" else printable(part)
         before = part
-    return "".join(parts)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from http.cookies import SimpleCookie
 
+import psutil
 import pytest
 import tornado.web
 from flower import urls
@@ -12,8 +13,14 @@ from sqlalchemy import Connection
 from tests.dashboard.conftest import StartFlower
 from tests.dashboard.flower_process import Flower
 from tests.failed_tasks.records import add, record
+from tests.waiting import wait_until
 
-LOGIN = "Basic " + base64.b64encode(b"joe:secret").decode()
+
+def basic(credentials: str) -> str:
+    return "Basic " + base64.b64encode(credentials.encode()).decode()
+
+
+LOGIN = basic("joe:secret")
 SECRET = "a cookie secret for the tests only"
 OURS = ["/failed", "/failed/1", "/failed/1/payload", "/failed/failed.js", "/failed/states?ids=1", "/failed/count/retry"]
 #: What Flower leaves open on purpose, and how one logs in.
@@ -80,10 +87,97 @@ def test_a_page_of_another_origin_is_refused_even_where_the_api_is_open(
     assert open_flower.post("/failed/discard", {"up_to": task}, Origin=open_flower.origin).json == {"changed": 1}
 
 
-def test_pages_with_payloads_are_not_opened_to_other_origins(open_flower: Flower):
-    assert open_flower.get("/tasks").headers["Access-Control-Allow-Origin"] == "*", "so Flower does with an open API"
-    for path in OURS:
-        assert "Access-Control-Allow-Origin" not in open_flower.get(path, Origin="http://evil.example").headers
+@pytest.mark.parametrize("path", [*every_path(), "/static/favicon.ico", "/static/no-such-file"])
+def test_nothing_is_opened_to_other_origins_or_shown_in_their_frames(open_flower: Flower, path: str):
+    headers = open_flower.get(path, Origin="http://evil.example").headers
+    assert [name for name in headers if name.startswith("Access-Control-")] == []
+    assert headers["Content-Security-Policy"] == "frame-ancestors 'none'"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("path", every_path())
+def test_without_a_login_nothing_is_answered_under_the_name_of_a_stranger(open_flower: Flower, path: str):
+    """Its owner may have pointed it at this machine: then a browser takes their page and Flower for one site."""
+    refused = open_flower.get(path, Host=f"evil.example:{open_flower.port}")
+    assert (refused.status, refused.text) == (
+        403,
+        "This Flower has no login, so it answers only under localhost, a numeric address or a name in "
+        "FLOWER_ALLOWED_HOSTS.\n",
+    )
+    assert open_flower.post(path, Host="evil.example").status == 403
+
+
+def test_names_that_flower_without_a_login_answers_under_can_be_added(start_flower: StartFlower):
+    flower = start_flower(FLOWER_ALLOWED_HOSTS="flower.internal,Tools.example")
+    for host in ("flower.internal", "tools.example:8080", "localhost", "127.0.0.1"):
+        assert flower.get("/failed", Host=host).status == 200
+    assert flower.get("/failed", Host="evil.example").status == 403
+
+
+def test_with_a_login_any_name_will_do(guarded: Flower):
+    assert guarded.get("/failed", Host="flower.example", Authorization=LOGIN).status == 200
+
+
+@pytest.mark.parametrize("password", ["wrong", "s\u00e9cret", "\U0001f511"])
+def test_a_wrong_password_of_any_letters_is_401(guarded: Flower, password: str):
+    assert guarded.get("/failed", Authorization=basic(f"joe:{password}")).status == 401
+    assert guarded.get("/failed", Authorization=LOGIN).status == 200
+
+
+@pytest.mark.parametrize("header", ["Basic", "Basic !", "Basic /w==", "Bearer x", "x y z"])
+def test_what_is_no_login_is_401(guarded: Flower, header: str):
+    assert guarded.get("/failed", Authorization=header).status == 401
+    assert guarded.get("/failed", Authorization=LOGIN).status == 200
+
+
+def test_a_password_beyond_ascii_lets_in(start_flower: StartFlower):
+    flower = start_flower(FLOWER_BASIC_AUTH="jo\u00e9:s\u00e9cret")
+    assert flower.get("/failed", Authorization=basic("jo\u00e9:s\u00e9cret")).status == 200
+    assert flower.get("/failed").headers["WWW-Authenticate"] == 'Basic realm="flower", charset="UTF-8"'
+
+
+def test_whoever_tries_passwords_is_slowed_down(start_flower: StartFlower):
+    flower = start_flower(FLOWER_BASIC_AUTH="joe:secret")
+    replies = [flower.get("/failed", Authorization=basic(f"joe:{number}")) for number in range(8)]
+    assert [reply.status for reply in replies[:5]] == [401] * 5
+    assert 429 in {reply.status for reply in replies}
+    # Not even the right one is looked at meanwhile.
+    refused = flower.get("/failed", Authorization=LOGIN)
+    assert refused.status == 429
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert refused.text.startswith("Too many wrong logins from 127.0.0.1: try again in ")
+    assert flower.get("/healthcheck").status == 200
+    wait_until(lambda: flower.get("/failed", Authorization=LOGIN).status == 200, "the end of the pause")
+
+
+def test_without_a_login_other_machines_see_no_payload(
+    start_flower: StartFlower, open_flower: Flower, connection: Connection
+):
+    [task] = add(connection, record(payload=b'{"userEmail": "joe@private.example"}'))
+    flower = start_flower("--address=0.0.0.0", FLOWER_UNAUTHENTICATED_API="true")
+    page = flower.get(f"/failed/{task}")
+    assert page.status == 200
+    assert "joe@private.example" not in page.text
+    assert "Without a login, payloads are shown on this machine only" in page.text
+    refused = flower.get(f"/failed/{task}/payload")
+    assert refused.status == 403
+    assert "joe@private.example" not in refused.text
+    assert "joe@private.example" in open_flower.get(f"/failed/{task}").text
+
+
+def test_without_a_login_and_an_address_it_listens_on_this_machine_only(start_flower: StartFlower):
+    assert list(listening(start_flower("--address="))) == ["127.0.0.1"]
+
+
+def test_with_a_login_it_listens_to_all(start_flower: StartFlower):
+    assert "127.0.0.1" not in listening(start_flower("--address=", FLOWER_BASIC_AUTH="joe:secret"))
+
+
+def listening(flower: Flower) -> set[str]:
+    assert flower.process
+    connections = psutil.Process(flower.process.pid).net_connections(kind="inet")
+    return {connection.laddr.ip for connection in connections if connection.status == psutil.CONN_LISTEN}
 
 
 @pytest.mark.parametrize("path", every_path())
@@ -99,8 +193,7 @@ def test_with_authentication_everything_is_401_without_a_login(guarded: Flower, 
 def test_with_authentication_a_login_opens_everything(guarded: Flower, connection: Connection):
     [task] = add(connection, record())
     assert guarded.post("/failed/discard", {"up_to": task}).status == 401
-    wrong = "Basic " + base64.b64encode(b"joe:wrong").decode()
-    assert guarded.post("/failed/discard", {"up_to": task}, Authorization=wrong).status == 401
+    assert guarded.post("/failed/discard", {"up_to": task}, Authorization=basic("joe:wrong")).status == 401
     assert guarded.get("/metrics", Authorization=LOGIN).text.startswith("# HELP")
     assert guarded.get("/no-such-page", Authorization=LOGIN).status == 404
     for headers in ({"Origin": "http://evil.example"}, {"Sec_Fetch_Site": "cross-site"}):

@@ -1,0 +1,147 @@
+"""Who may use Flower: its login, the names it answers under, and what browsers may do with its pages."""
+
+import hmac
+import math
+from base64 import b64decode
+from typing import Any
+
+import tornado.web
+from flower.app import Flower
+from flower.options import options
+from flower.utils.authentication import authenticate
+from flower.views import BaseHandler
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.options import define
+from tornado.web import OutputTransform, RequestHandler
+
+from dbstorage.dashboard.hosts import is_expected, is_loopback
+from dbstorage.dashboard.throttle import Throttle
+from dbstorage.embedded.ports import LOOPBACK
+
+#: What every answer carries: no page of another site may show ours in a frame, and none learns our addresses.
+PROTECTION = {
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+    # Not no-referrer: forms would then be sent with the origin `null`, which is refused.
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+}
+BASIC = 'Basic realm="flower"'
+
+throttle = Throttle()
+
+
+class Protection(OutputTransform):
+    """Puts PROTECTION on every answer, and takes away what lets pages of other sites read it."""
+
+    def __init__(self, request: HTTPServerRequest) -> None:
+        super().__init__(request)
+
+    def transform_first_chunk(
+        self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
+    ) -> tuple[int, HTTPHeaders, bytes]:
+        """Change the headers; the rest stays."""
+        for name in [name for name in headers if name.startswith("Access-Control-")]:
+            del headers[name]
+        headers.update(PROTECTION)
+        if headers.get("WWW-Authenticate") == BASIC:
+            headers["WWW-Authenticate"] = f'{BASIC}, charset="UTF-8"'
+        return status_code, headers, chunk
+
+
+class Refusal(RequestHandler):
+    """Answers with a sentence, whatever is asked."""
+
+    def initialize(self, status: int, sentence: str, retry_after: int | None = None) -> None:
+        """Take the status and the sentence; seconds where it is for a while only."""
+        self._status, self._sentence, self._retry_after = status, sentence, retry_after
+
+    def prepare(self) -> None:
+        """Answer before any method is called."""
+        self.set_status(self._status)
+        self.set_header("Content-Type", "text/plain; charset=UTF-8")
+        if self._retry_after is not None:
+            self.set_header("Retry-After", str(self._retry_after))
+        self.finish(f"{self._sentence}\n")
+
+
+def has_login() -> bool:
+    """Whether Flower asks who somebody is."""
+    return bool(options.basic_auth or options.auth)
+
+
+def shows_payloads() -> bool:
+    """Payloads hold people's addresses: without a login, only this machine sees them."""
+    return has_login() or is_loopback(options.address)
+
+
+def protect(settings: dict[str, Any]) -> None:
+    """Change Flower before it starts; `settings` are those that it makes its application with."""
+    define(
+        "allowed_hosts",
+        default=[],
+        type=str,
+        multiple=True,
+        help="names under which Flower without a login answers beside localhost and numeric addresses; * for all",
+    )
+    settings["transforms"] = [Protection]
+    # As methods of Flower's classes: they get the instance first.
+    Flower.find_handler = find_handler
+    Flower.start_http_server = start_http_server
+    BaseHandler.get_current_user = get_current_user
+
+
+_find_handler = Flower.find_handler
+_start_http_server = Flower.start_http_server
+
+
+def find_handler(application: Any, request: HTTPServerRequest, **arguments: Any) -> Any:
+    """What answers a request: Flower, or a refusal."""
+    if not has_login() and not is_expected(request.host, {*options.allowed_hosts, options.address}):
+        refusal = {
+            "status": 403,
+            "sentence": "This Flower has no login, so it answers only under localhost, a numeric address or a name in "
+            "FLOWER_ALLOWED_HOSTS.",
+        }
+    elif "Authorization" in request.headers and (wait := throttle.wait(str(request.remote_ip))):
+        seconds = math.ceil(wait)
+        sentence = f"Too many wrong logins from {request.remote_ip}: try again in {seconds} s."
+        refusal = {"status": 429, "sentence": sentence, "retry_after": seconds}
+    else:
+        return _find_handler(application, request, **arguments)
+    return application.get_handler_delegate(request, Refusal, refusal)
+
+
+def start_http_server(application: Any) -> int | None:
+    """Listen; without a login on loopback, unless an address was given."""
+    if not options.address and not options.unix_socket and not has_login():
+        options.address = LOOPBACK
+    port: int | None = _start_http_server(application)
+    return port
+
+
+def get_current_user(handler: Any) -> Any:
+    """Who asks: True where anybody may, None where nobody is known; raises HTTPError 401 for a wrong login."""
+    address = handler.request.remote_ip
+    if options.basic_auth:
+        given = handler.request.headers.get("Authorization", "")
+        if not any([_matches(given, login) for login in options.basic_auth]):
+            if given:
+                throttle.failed(address)
+            raise tornado.web.HTTPError(401)
+        throttle.succeeded(address)
+    if not options.auth:
+        return True
+    user = handler.get_secure_cookie("user")
+    name = user.decode(errors="replace") if user else ""
+    return name if name and authenticate(options.auth, name) else None
+
+
+def _matches(given: str, login: str) -> bool:
+    scheme, _, encoded = given.partition(" ")
+    try:
+        credentials = b64decode(encoded.strip(), validate=True)
+    except ValueError:
+        return False
+    # Bytes: compare_digest takes no text beyond ASCII.
+    return scheme.lower() == "basic" and hmac.compare_digest(credentials, login.encode())
