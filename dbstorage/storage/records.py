@@ -1,6 +1,6 @@
 """Failed tasks on their way through a batch: taken from their records, locked, and noted in them again."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -34,8 +34,9 @@ ORDER BY {_STREAM_ORDER} LIMIT %s FOR UPDATE
 """
 #: What is left of those: theirs from now on, wherever the person moves, and due at once.
 BIND_WAITING = """
-UPDATE dbstorage.failed_tasks SET belongs_to = user_id, state = 'retrying', retry_at = now()
-WHERE stream = %s AND consumer_group = %s AND user_id = ANY(%s) AND function = 'createCloseOrder'
+UPDATE dbstorage.failed_tasks SET belongs_to = person.now, state = 'retrying', retry_at = now()
+FROM unnest(%s::text[], %s::text[]) AS person(waited_for, now)
+WHERE stream = %s AND consumer_group = %s AND user_id = person.waited_for AND function = 'createCloseOrder'
     AND code = 'user_not_found' AND belongs_to IS NULL AND state IN ('failed', 'retrying')
 """
 #: Orders of a person that moves, if they failed while the person was there.
@@ -93,22 +94,23 @@ def due(
 
 
 def waiting_orders(
-    connection: Connection, service: Service, user_ids: Sequence[str], most: int, history_limit: int
+    connection: Connection, service: Service, user_ids: Collection[str], most: int, history_limit: int
 ) -> list[Work]:
-    """The first orders, in stream order, that wait for one of these users; locked."""
+    """The first orders, in stream order, that wait for one of these userIDs; locked."""
     rows = connection.exec_driver_sql(TAKE_WAITING, (service.stream, service.group, list(user_ids), most))
     return [_work(row, history_limit) for row in rows]
 
 
-def bind_waiting_orders(connection: Connection, service: Service, user_ids: Sequence[str]) -> None:
-    """Let orders that wait for these users be theirs for good, and due."""
-    connection.exec_driver_sql(BIND_WAITING, (service.stream, service.group, list(user_ids)))
+def bind_waiting_orders(connection: Connection, service: Service, people: Mapping[str, str]) -> None:
+    """Let orders that wait for these userIDs belong for good to the people under the others, and be due."""
+    parameters = (list(people), list(people.values()), service.stream, service.group)
+    connection.exec_driver_sql(BIND_WAITING, parameters)
 
 
-def follow_moves(connection: Connection, service: Service, moves: Sequence[tuple[str, str]]) -> None:
+def follow_moves(connection: Connection, service: Service, moved: Mapping[str, str]) -> None:
     """Let failed orders follow the people who move, each from one userID to another, as stored ones do."""
-    old, new = zip(*moves, strict=True)
-    connection.exec_driver_sql(FOLLOW_MOVES, (list(old), list(new), service.stream, service.group))
+    parameters = (list(moved), list(moved.values()), service.stream, service.group)
+    connection.exec_driver_sql(FOLLOW_MOVES, parameters)
 
 
 def lock(connection: Connection, records: Sequence[Record]) -> set[int]:

@@ -1,6 +1,7 @@
 """Creating users: what each command does is decided over plain data, then written in as few statements as it takes."""
 
 from collections.abc import Sequence, Set
+from itertools import count
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -8,7 +9,6 @@ from sqlalchemy import Connection
 from dbstorage.commands.users import CreateUser
 from dbstorage.errors import DBStorageError
 from dbstorage.storage.outcome import Status
-from dbstorage.storage.records import follow_moves
 from dbstorage.storage.service import Service
 from dbstorage.wire.entry_id import entry_id_at, position_of
 
@@ -102,8 +102,6 @@ def store_users(connection: Connection, service: Service, writes: Sequence[UserW
     decisions = [known.decide(write) for write in writes]
     _write(connection, writes, decisions)
     _remember(connection, service, writes, decisions)
-    if moves := _moves(writes, decisions):
-        follow_moves(connection, service, moves)
     return decisions
 
 
@@ -200,17 +198,35 @@ def _remember(
         )
 
 
-def arrived(writes: Sequence[UserWrite], decisions: Sequence[Decision]) -> list[str]:
-    """The userIDs that surely belong to somebody now, because one of these commands said so."""
-    return sorted({write.command.user_id for write in _applied(writes, decisions)})
+class Journeys(NamedTuple):
+    """Where people are at the end of a batch, by the userID that they had on the way."""
+
+    #: For each userID that somebody has by one of these commands, the first who had it.
+    arrived: dict[str, str]
+    #: For each userID that somebody gave up, the one who had it before the batch.
+    moved: dict[str, str]
 
 
-def _moves(writes: Sequence[UserWrite], decisions: Sequence[Decision]) -> list[tuple[str, str]]:
-    """Who moves from which userID to which, a person that moves several times only once."""
-    now: dict[str, str] = {}
+def journeys(writes: Sequence[UserWrite], decisions: Sequence[Decision]) -> Journeys:
+    """Follow the people through a batch: several may have the same userID one after the other."""
+    people = count()
+    person_of: dict[str, int] = {}  # userID -> who has it now
+    first_with: dict[str, int] = {}
+    left: dict[str, int] = {}
     for write, decision in zip(writes, decisions, strict=True):
-        old, new = decision.moves_from, write.command.user_id
+        if decision.status in (None, Status.SUPERSEDED):
+            continue
+        user_id, old = write.command.user_id, decision.moves_from
         if old is not None:
-            now = {first: new if last == old else last for first, last in now.items()}
-            now.setdefault(old, new)
-    return list(now.items())
+            person = person_of.pop(old, None)
+            if person is None:
+                person = next(people)
+                left.setdefault(old, person)
+            person_of[user_id] = person
+        person = person_of.setdefault(user_id, next(people))
+        first_with.setdefault(user_id, person)
+    at_last = {person: user_id for user_id, person in person_of.items()}
+    return Journeys(
+        {user_id: at_last[person] for user_id, person in first_with.items()},
+        {user_id: at_last[person] for user_id, person in left.items()},
+    )

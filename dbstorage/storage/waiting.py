@@ -3,7 +3,7 @@
 So they come into the table in stream order, and to the person who came, whoever has that userID later.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
@@ -26,32 +26,39 @@ MOST_AT_ONCE = 1_000
 
 
 def store_waiting_orders(
-    connection: Connection, shape: TableShape, service: Service, user_ids: Sequence[str]
+    connection: Connection, shape: TableShape, service: Service, people: Mapping[str, str]
 ) -> list[Retried]:
-    """Store the orders that waited for these users, who are there now; returns what became of them.
+    """Store the orders that waited for these userIDs; returns what became of them.
 
-    What the database refuses, and what is too much for one transaction, is left to the sweep, and stays these users'.
+    `people` has for each the userID under which the person who came is now. What the database refuses, and what is too
+    much for one transaction, is left to the sweep, and stays these people's.
     """
     # No question is among them, so that the number of its orders does not matter.
-    works = waiting_orders(connection, service, user_ids, MOST_AT_ONCE + 1, history_limit=1)
+    works = waiting_orders(connection, service, people.keys(), MOST_AT_ONCE + 1, history_limit=1)
     if not works:
         return []
     try:
         with connection.begin_nested():
-            decided = _store(connection, shape, works[:MOST_AT_ONCE])
+            decided = _store(connection, shape, works[:MOST_AT_ONCE], people)
             kept = keep(connection, service, decided, user_wait=0)
     except DBAPIError as error:
         if classify(error) in (ErrorVerdict.OUTAGE, ErrorVerdict.AGAIN):
             raise
-        bind_waiting_orders(connection, service, user_ids)
+        bind_waiting_orders(connection, service, people)
         return []
     if len(works) > MOST_AT_ONCE:
-        bind_waiting_orders(connection, service, user_ids)
+        bind_waiting_orders(connection, service, people)
     return [retried(work, outcome) for (work, _), outcome in zip(decided, kept, strict=True)]
 
 
-def _store(connection: Connection, shape: TableShape, works: Sequence[Work]) -> list[tuple[Work, Outcome]]:
-    orders = [(work, work.command) for work in works if isinstance(work.command, CloseOrder)]
+def _store(
+    connection: Connection, shape: TableShape, works: Sequence[Work], people: Mapping[str, str]
+) -> list[tuple[Work, Outcome]]:
+    orders = [
+        (work, work.command._replace(user_id=people.get(work.command.user_id, work.command.user_id)))
+        for work in works
+        if isinstance(work.command, CloseOrder)
+    ]
     verdicts = store_orders(connection, shape, [order for _, order in orders])
     decided = [(work, order_outcome(order, verdict)) for (work, order), verdict in zip(orders, verdicts, strict=True)]
     decided += [

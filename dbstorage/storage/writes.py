@@ -12,8 +12,9 @@ from dbstorage.errors import RejectedEntry
 from dbstorage.storage.order_outcomes import order_outcome
 from dbstorage.storage.orders import store_orders
 from dbstorage.storage.outcome import Outcome, Retried, Status
+from dbstorage.storage.records import follow_moves
 from dbstorage.storage.service import Service
-from dbstorage.storage.users import UserWrite, arrived, store_users
+from dbstorage.storage.users import UserWrite, journeys, store_users
 from dbstorage.storage.waiting import store_waiting_orders
 from dbstorage.storage.work import Work
 from dbstorage.wire.entry_id import position_of
@@ -65,8 +66,11 @@ def write(connection: Connection, shape: TableShape, service: Service, works: Se
         decisions = store_users(connection, service, users)
         for index, decision in zip(users_at, decisions, strict=True):
             outcomes[index] = Outcome(decision.status) if decision.status else USER_CONFLICT
-        if user_ids := arrived(users, decisions):
-            released = store_waiting_orders(connection, shape, service, user_ids)
+        people = journeys(users, decisions)
+        if people.moved:
+            follow_moves(connection, service, people.moved)
+        if people.arrived:
+            released = store_waiting_orders(connection, shape, service, people.arrived)
     if orders:
         verdicts = store_orders(connection, shape, orders)
         for index, order, verdict in zip(orders_at, orders, verdicts, strict=True):

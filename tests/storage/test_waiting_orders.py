@@ -1,0 +1,87 @@
+"""Orders that come before their user: stored with the createUser they wait for, in stream order, to that person."""
+
+import pytest
+
+from dbstorage.storage import waiting
+from dbstorage.storage.outcome import STORED, Status
+from tests.service.platform import order, user
+from tests.storage.service import Service
+
+
+def test_an_order_is_stored_in_the_transaction_of_the_createuser_it_waits_for(storing: Service):
+    storing.outcomes(order("o-1", "ann"), order("o-2", "ann"))
+    storing.send(user("ann"))
+    report = storing.store()
+    assert storing.owners() == {"o-1": "ann", "o-2": "ann"}
+    assert storing.failed("state", "attempts") == [("resolved", 2), ("resolved", 2)]
+    assert [(each.task_id, each.attempts, each.outcome) for each in report.retried] == [
+        ("createCloseOrder:o-1", 2, STORED),
+        ("createCloseOrder:o-2", 2, STORED),
+    ]
+
+
+def test_one_that_gave_up_waiting_is_stored_as_well_and_a_discarded_one_is_not(storing: Service):
+    storing.outcomes(order("late", "ann"), order("given up", "ann"))
+    storing.query("UPDATE dbstorage.failed_tasks SET state = 'failed', retry_at = NULL WHERE order_id = 'late'")
+    storing.query("UPDATE dbstorage.failed_tasks SET state = 'discarded', retry_at = NULL WHERE order_id = 'given up'")
+    storing.outcomes(user("ann"))
+    assert storing.owners() == {"late": "ann"}
+
+
+def test_it_goes_to_the_person_who_came_whoever_has_the_id_later(storing: Service):
+    storing.outcomes(order("early", "u"))
+    storing.outcomes(user("u", "ann@example.com"))
+    storing.outcomes(user("ann-2", "ann@example.com"), user("u", "bob@example.com"))
+    storing.make_due()
+    storing.sweep()
+    assert storing.owners() == {"early": "ann-2"}
+
+
+def test_they_come_into_the_table_in_stream_order_and_before_the_orders_of_the_batch(storing: Service):
+    # The ids sort otherwise as text, and the records were written in another order.
+    storing.send(order("second", "ann"), order("third", "ann"), ids=["10-0", "10-2"])
+    storing.store()
+    storing.query("UPDATE dbstorage.failed_tasks SET entry_id = '9-5' WHERE order_id = 'third'")
+    storing.send(order("last", "ann"), user("ann"), ids=["11-0", "11-1"])
+    storing.store()
+    assert list(storing.owners()) == ["third", "second", "last"]
+
+
+def test_one_that_is_refused_never_fails_the_createuser(storing: Service):
+    storing.outcomes(order("refused", "ann"), order("welcome", "ann"))
+    storing.query(
+        """
+        ALTER TABLE "Orders" ADD CONSTRAINT no_refused CHECK ("orderId" <> 'refused')
+        """
+    )
+    assert [outcome and outcome.status for outcome in storing.outcomes(user("ann"))] == [Status.CREATED]
+    assert storing.owners() == {}
+    # The rest is the sweep's, at once.
+    report = storing.sweep()
+    assert {each.task_id: each.outcome.status for each in report.retried}["createCloseOrder:welcome"] is Status.STORED
+    assert storing.owners() == {"welcome": "ann"}
+
+
+def test_those_beyond_a_thousand_are_the_sweeps_at_once_and_still_their_persons(
+    storing: Service, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(waiting, "MOST_AT_ONCE", 2)
+    storing.outcomes(*(order(f"o-{number}", "u") for number in range(5)))
+    storing.outcomes(user("u", "ann@example.com"))
+    assert list(storing.owners()) == ["o-0", "o-1"]
+    # Before the sweep comes to them the person has another id, and somebody else has hers.
+    storing.outcomes(user("ann-2", "ann@example.com"), user("u", "bob@example.com"))
+    storing.outcomes(user("ann-3", "ann@example.com"))
+    storing.sweep()
+    assert storing.owners() == {f"o-{number}": "ann-3" for number in range(5)}
+
+
+def test_an_order_that_failed_otherwise_follows_its_persons_moves(storing: Service):
+    storing.outcomes(user("u", "ann@example.com"))
+    storing.query("""ALTER TABLE "Orders" ADD CONSTRAINT none CHECK ("orderId" <> 'held up')""")
+    storing.outcomes(order("held up", "u"))
+    storing.query('ALTER TABLE "Orders" DROP CONSTRAINT none')
+    storing.outcomes(user("ann-2", "ann@example.com"), user("u", "bob@example.com"))
+    storing.query("UPDATE dbstorage.failed_tasks SET state = 'retrying', retry_at = now()")
+    storing.sweep()
+    assert storing.owners() == {"held up": "ann-2"}
