@@ -1,4 +1,4 @@
-"""The command line: `python -m bench ingest|quick|latency|long|growth|all`."""
+"""The command line: `python -m bench ingest|quick|latency|long|growth|retries|all`."""
 
 import signal
 import sys
@@ -25,6 +25,7 @@ from bench.report.document import Report
 from bench.report.files import write_report
 from bench.report.machine import this_machine
 from bench.report.terminal import print_report
+from bench.retries import measure_retries, retries_report
 from bench.servers import running_servers
 from bench.traffic import USERS, closed_orders
 from bench.verification import WrongRowsError
@@ -160,6 +161,18 @@ def growth(
         _publish(growth_report({key: own for key, own in steps.items() if own}, machine), output)
 
 
+@main.command()
+@click.option("--tasks", type=positive, default=100_000, show_default=True, help="Failed tasks.")
+@click.option("--rounds", type=positive, default=3, show_default=True, help="Runs, of which the median counts.")
+@output_option
+def retries(tasks: int, rounds: int, output: Path) -> None:
+    """Retry failed orders that can be stored now, all at once."""
+    with running_servers() as servers, _one_sentence():
+        machine = this_machine(servers)
+        runs = [measure_retries(servers, tasks, click.echo) for _ in range(rounds)]
+        _publish(retries_report(runs, machine), output)
+
+
 @main.command(name="all")
 @click.option("--full", is_flag=True, help="Longer, with more batch sizes.")
 @output_option
@@ -173,6 +186,7 @@ def everything(context: click.Context, full: bool, output: Path) -> None:
     context.invoke(ingest, output=output)
     context.invoke(latency, output=output, **({"seconds": 60.0} if full else {}))
     context.invoke(long, output=output, **({} if full else {"rounds": 1}))
+    context.invoke(retries, output=output, **({} if full else {"rounds": 1}))
     context.invoke(growth, output=output, **(more if full else {"rounds": 1}))
 
 

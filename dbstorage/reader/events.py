@@ -6,6 +6,7 @@ from typing import Any
 
 from dbstorage.reader.sampling import Sampler
 from dbstorage.settings import TaskEvents
+from dbstorage.storage.failures import told_id
 from dbstorage.storage.outcome import Outcome, Retried, Status
 from dbstorage.worker.requests import StreamRequest
 
@@ -26,9 +27,9 @@ class TaskEventSender:
         successes = []
         for request, outcome in finished:
             if outcome.status is Status.FAILED:
-                dispatcher.send("task-failed", exception=described(outcome), traceback=None, **fields(request))
+                dispatcher.send("task-failed", exception=described(outcome), traceback=None, **fields(request, outcome))
             elif outcome.status is Status.RETRYING:
-                dispatcher.send("task-retried", exception=described(outcome), traceback=None, **fields(request))
+                dispatcher.send("task-retried", exception=described(outcome), traceback=None, **fields(request, outcome))
             else:
                 successes.append((request, outcome))
         told = self._chosen(successes)
@@ -36,7 +37,7 @@ class TaskEventSender:
             dispatcher.send_all(
                 "task-succeeded",
                 (
-                    {"result": f"'{outcome.code or outcome.status}'", "runtime": runtime, **fields(request)}
+                    {"result": f"'{outcome.code or outcome.status}'", "runtime": runtime, **fields(request, outcome)}
                     for request, outcome in told
                 ),
             )
@@ -73,15 +74,16 @@ def described(outcome: Outcome) -> str:
     return f"{outcome.code}: {outcome.message}"
 
 
-def fields(request: StreamRequest) -> dict[str, Any]:
+def fields(request: StreamRequest, outcome: Outcome) -> dict[str, Any]:
     """What makes one event a complete task in Flower; times in seconds since 1970."""
+    task_id = told_id(request.id, request.entry_id, outcome)
     return {
-        "uuid": request.id,
+        "uuid": task_id,
         "name": request.name,
         "args": f"({request.summary})",
         "kwargs": f"{{'entry_id': '{request.entry_id}'}}",
         "retries": 0,
-        "root_id": request.id,
+        "root_id": task_id,
         "received": request.received,
         "started": request.started,
     }

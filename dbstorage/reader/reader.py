@@ -19,6 +19,7 @@ from dbstorage.reader.link import LATE_SECONDS
 from dbstorage.reader.session import Session, State
 from dbstorage.redis_connection import connect_redis, redis_error
 from dbstorage.settings import Ordering, Settings
+from dbstorage.storage.failures import told_id
 from dbstorage.storage.outcome import Outcome, Report, Status
 from dbstorage.storage.turn import Turns
 from dbstorage.wire.entry import StreamEntry
@@ -153,9 +154,10 @@ class StreamReader:
             if outcome.code is not None:
                 # What is tried again by itself, or was answered with an error, is nobody's business yet.
                 level = logging.WARNING if outcome.status is Status.FAILED else logging.DEBUG
+                task_id = told_id(request.id, request.entry_id, outcome)
                 logger.log(
-                    level, "%s %s: %s", request.id, outcome.status, outcome.message or outcome.code,
-                    extra={"task_id": request.id, "entry_id": request.entry_id, "code": outcome.code},
+                    level, "%s %s: %s", task_id, outcome.status, outcome.message or outcome.code,
+                    extra={"task_id": task_id, "entry_id": request.entry_id, "code": outcome.code},
                 )  # fmt: skip
         self._metrics.batch_finished(((request.name, outcome) for request, outcome in done), report)
         self._events.send(self._consumer.event_dispatcher, done, runtime)

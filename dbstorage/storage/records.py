@@ -46,12 +46,10 @@ FROM unnest(%s::text[], %s::text[]) AS moved(old, new)
 WHERE stream = %s AND consumer_group = %s AND function = 'createCloseOrder' AND state IN ('failed', 'retrying')
     AND (belongs_to = moved.old OR (user_id = moved.old AND belongs_to IS NULL AND code <> 'user_not_found'))
 """
-#: The records that are still as they were taken, and nobody else's at this moment.
+#: Those of the records that are nobody else's at this moment.
 LOCK = """
-SELECT id FROM dbstorage.failed_tasks
-JOIN unnest(%s::bigint[], %s::text[]) AS taken(id, version) USING (id)
-WHERE state IN ('failed', 'retrying') AND failed_tasks.xmin::text = taken.version
-ORDER BY id FOR UPDATE OF failed_tasks SKIP LOCKED
+SELECT id, xmin::text FROM dbstorage.failed_tasks
+WHERE id = ANY(%s) AND state IN ('failed', 'retrying') FOR UPDATE SKIP LOCKED
 """
 NOTE = f"""
 WITH given AS (
@@ -115,8 +113,8 @@ def follow_moves(connection: Connection, service: Service, moved: Mapping[str, s
 
 def lock(connection: Connection, records: Sequence[Record]) -> set[int]:
     """The ids of those records that nobody has changed since they were taken; they are locked now."""
-    taken = ([record.id for record in records], [record.version for record in records])
-    return set(connection.exec_driver_sql(LOCK, taken).scalars())
+    as_now = {row[0]: row[1] for row in connection.exec_driver_sql(LOCK, ([record.id for record in records],))}
+    return {record.id for record in records if as_now.get(record.id) == record.version}
 
 
 def note(connection: Connection, noted: Sequence[Noted]) -> None:
