@@ -39,6 +39,12 @@ class DatabaseUnavailableError(DBStorageError):
     code = "database_unavailable"
 
 
+class DatabaseFaultError(DatabaseUnavailableError):
+    """Raised when PostgreSQL refuses what it should take; the sentence says what mends it, and until then all waits."""
+
+    code = "database_fault"
+
+
 class RedisUnavailableError(DBStorageError):
     """Raised when Redis cannot be used at the moment; the work stays pending and is tried again."""
 

@@ -66,6 +66,7 @@ class Settings:
     history_limit: int = 100
     response_maxlen: int = 1000
     stream_keep: int = 100_000
+    fault_wait: float = 60.0
     task_events: TaskEvents = TaskEvents.THIN
     metrics_port: int | None = None
     log_level: str = "INFO"
@@ -98,6 +99,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         "history_limit": read.optional("HISTORY_LIMIT", _whole(1, 1_000), Settings.history_limit),
         "response_maxlen": read.optional("RESPONSE_MAXLEN", _whole(1, 1_000_000), Settings.response_maxlen),
         "stream_keep": read.optional("STREAM_KEEP", _whole(0, 1_000_000_000), Settings.stream_keep),
+        "fault_wait": read.optional("FAULT_WAIT", _seconds(0, 86_400), Settings.fault_wait),
         "task_events": read.optional("TASK_EVENTS", _choice(TaskEvents), Settings.task_events),
         "metrics_port": read.optional("METRICS_PORT", _port_or_off, Settings.metrics_port),
         "log_level": read.optional("LOG_LEVEL", _log_level, Settings.log_level),

@@ -10,7 +10,7 @@ from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.users import CreateUser
 from dbstorage.database.engine import create_engine
 from dbstorage.database.shape import TableShape, inspect_shape
-from dbstorage.database.sqlstate import Verdict, classify
+from dbstorage.database.sqlstate import is_data_exception
 from dbstorage.failed_tasks.access import connected
 from dbstorage.failed_tasks.filters import State
 from dbstorage.settings import Settings
@@ -73,7 +73,7 @@ def _stored_orders(
         with connection.begin_nested():
             compared = compare_orders(connection, shape, orders)
     except DBAPIError as error:
-        if classify(error) is not Verdict.WRONG_ENTRY:
+        if not is_data_exception(error):
             raise
         if len(works) == 1:
             yield entry_id_of(works[0]), StoredOrder.IMPOSSIBLE

@@ -87,9 +87,9 @@ def _in_words(shape: TableShape) -> str:
     parts = [
         f'In schema "{shape.schema}"',
         'Orders with the key "id"' if shape.has_order_row_id else 'Orders with the key "orderId"',
-        f"symbol as {shape.symbol_type or 'text'}",
-        f"type as {shape.side_type or 'text'}",
-        "closeReason kept" if shape.has_close_reason else "no closeReason",
+        f"symbol as {shape.symbol.type if shape.symbol else 'text'}",
+        f"type as {shape.side.type if shape.side else 'text'}",
+        "closeReason kept" if shape.close_reason else "no closeReason",
         "User with balance" if shape.has_balance else "User without balance",
     ]
     return f"{parts[0]}: {', '.join(parts[1:])}."

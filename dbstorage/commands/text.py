@@ -13,7 +13,8 @@ def required_id(field: str, value: Any) -> str:
     """The text of an orderId or userId; raises RejectedEntry."""
     text = usable_id(value)
     if text is None:
-        raise rejected(field, value, f"text of 1 to {ID_CHARACTERS} characters{_reason(value)}")
+        number = ", or a number that 64 bits hold exactly" if type(value) in (int, float) else ""
+        raise rejected(field, value, f"text of 1 to {ID_CHARACTERS} characters{number or _reason(value)}")
     return text
 
 
@@ -30,11 +31,18 @@ def usable_id(value: Any) -> str | None:
         if value.isascii() and 0 < len(value) <= ID_CHARACTERS and "\0" not in value:
             return value
         text: str | None = value
-    elif type(value) is int or type(value) is float:
+    elif is_exact(value):
         text = number_text(value)
     else:
         return None
     return text if text is not None and is_storable(text, ID_CHARACTERS) else None
+
+
+def is_exact(value: Any) -> bool:
+    """Whether this is a number that surely came through JSON as it was written: two ids must not become one."""
+    if type(value) is int:
+        return -(2**63) <= value < 2**64
+    return type(value) is float and abs(value) < 2**53
 
 
 def is_storable(text: str, longest: int) -> bool:

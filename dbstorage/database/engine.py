@@ -8,6 +8,7 @@ import sqlalchemy
 from sqlalchemy import Connection, CursorResult, Engine, event
 
 from dbstorage.database.deadline import connect, limited
+from dbstorage.database.shape import SESSION_SETTINGS
 from dbstorage.database.url import DatabaseAddress
 
 #: A dead peer is noticed within about 7 s, inside the 10 s a shutdown may take; a URL that names them wins. They do not
@@ -21,11 +22,29 @@ LIMITS: dict[str, int] = {
     "tcp_user_timeout": 7_000,  # milliseconds
 }
 
+#: What our sessions are called in pg_stat_activity.
+APPLICATION = "dbstorage"
+
 #: Seconds that a thread waits while other threads of its process have all connections.
 POOL_TIMEOUT = 5.0
 
 #: Statements that a session keeps planned. Clients choose a limit of a thousand, and each is a statement of its own.
 KEPT_PLANS = 8
+
+#: What a role's, a database's or a server's own settings must not change: numbers are read exactly as they are stored,
+#: NULL in an array is NULL, and each statement sees what was committed before it.
+EXACTNESS = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, MDY",
+    "extra_float_digits": "1",
+    "array_nulls": "on",
+    "bytea_output": "hex",
+    "quote_all_identifiers": "off",
+    "standard_conforming_strings": "on",
+    "transform_null_equals": "off",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_deferrable": "off",
+}
 
 #: The execution option of engines whose sessions belong to others between two transactions.
 SHARED_SESSIONS = "shared_sessions"
@@ -34,7 +53,7 @@ SHARED_SESSIONS = "shared_sessions"
 def create_engine(
     address: DatabaseAddress,
     *,
-    application_name: str = "dbstorage",
+    application_name: str = APPLICATION,
     statement_timeout: float | None = 5.0,
     idle_in_transaction_timeout: float = 10.0,
     pool_size: int = 1,
@@ -54,7 +73,7 @@ def create_engine(
         "idle_in_transaction_session_timeout": str(round(idle_in_transaction_timeout * 1000)),
         # The server ends a long statement whose client died, instead of keeping its locks until the end.
         "client_connection_check_interval": "500",
-        "TimeZone": "UTC",
+        **EXACTNESS,
         **(session_settings or {}),
     }
     # Never left to the server: its default begins with the schema named like the user, and ours is named dbstorage.
@@ -76,6 +95,11 @@ def create_engine(
         max_overflow=0,
         pool_timeout=POOL_TIMEOUT,
         pool_pre_ping=ping,
+        execution_options={
+            SESSION_SETTINGS: {
+                name: settings[name] for name in ("search_path", "extra_float_digits") if name in settings
+            }
+        },
     )
     if "," in str(arguments.get("host", "")):
         event.listen(engine, "do_connect", lambda _dialect, _record, _arguments, parameters: connect(**parameters))

@@ -1,6 +1,7 @@
 """The shape in which the tables are found: what the statements of DBStorage have to adapt to."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Row, text
@@ -9,10 +10,14 @@ from dbstorage.database.catalog import Column, FoundTable, read_tables
 from dbstorage.database.tables import OWN_SCHEMA
 from dbstorage.errors import DatabaseNotReadyError
 
+#: The execution option of an engine that says which settings its sessions should have.
+SESSION_SETTINGS = "session_settings"
 #: The revision of `migrations/` this version of DBStorage needs; a later one serves too.
 NEEDED_REVISION = "0001"
 
 TEXT = ("text", "character varying")
+#: A remark may be of further types.
+REMARKS = (*TEXT, "character", "citext")
 DOUBLE = ("double precision",)
 # Fewer digits would round the milliseconds away, and a redelivered order would no longer equal the stored one.
 TIMESTAMP = tuple(f"timestamp{precision} without time zone" for precision in ("(3)", "(4)", "(5)", "(6)", ""))
@@ -23,16 +28,17 @@ class Need(NamedTuple):
     """What a column that we write must be like."""
 
     types: tuple[str, ...]
-    may_be_enum: bool = False
     takes_null: bool = False
+    #: What an enum has to have labels for, in whatever case.
+    values: tuple[str, ...] = ()
 
 
 USER_NEEDS = {"userID": Need(TEXT), "email": Need(TEXT)}
 ORDER_NEEDS = {
     "orderId": Need(TEXT),
     "userId": Need(TEXT),
-    "symbol": Need(TEXT, may_be_enum=True),
-    "type": Need(TEXT, may_be_enum=True),
+    "symbol": Need(TEXT, values=("btc", "sol", "eth")),
+    "type": Need(TEXT, values=("buy", "sell")),
     "quantity": Need(DOUBLE),
     "leverage": Need(WHOLE),
     "takeProfit": Need(DOUBLE, takes_null=True),
@@ -44,35 +50,80 @@ ORDER_NEEDS = {
     "closeTime": Need(TIMESTAMP),
     "profitLoss": Need(DOUBLE),
 }
-CLOSE_REASON = Need(TEXT, may_be_enum=True)
+#: Columns that are filled with one of a few values of our own making.
+MADE_COLUMNS = frozenset(name for name, need in ORDER_NEEDS.items() if need.values)
+CLOSE_REASON = "closeReason"
+#: Where nothing else is known of why an order was closed.
+MANUAL = "manual"
+
+
+@dataclass(frozen=True)
+class EnumColumn:
+    """A column of an enum's type."""
+
+    #: As SQL writes it, to cast to.
+    type: str
+    #: Lower-case text -> the label that means it.
+    labels: Mapping[str, str] = field(hash=False)
+
+
+@dataclass(frozen=True)
+class CloseReasonColumn:
+    """What "Orders"."closeReason" takes."""
+
+    #: As SQL writes it, to cast to.
+    type: str = "text"
+    enum: EnumColumn | None = None
+    #: The most characters; None without a limit.
+    length: int | None = None
+    #: What stands there where an order tells nothing usable, as SQL.
+    otherwise: str = "NULL"
 
 
 @dataclass(frozen=True)
 class TableShape:
-    """Where the platform's tables differ from database to database.
-
-    The types are None where plain text is stored, else the enum's name as SQL writes it, to cast to.
-    """
+    """Where the platform's tables differ from database to database."""
 
     #: The schema that holds "User" and "Orders", unquoted.
     schema: str
     #: "Orders" has a growing number "id"; without it "orderId" is the primary key.
     has_order_row_id: bool
-    #: "Orders" keeps why an order was closed.
-    has_close_reason: bool
-    #: "closeReason" takes no NULL: an order without one is stored with an empty text.
-    close_reason_required: bool
     #: "User" has a balance.
     has_balance: bool
-    symbol_type: str | None = None
-    side_type: str | None = None
-    close_reason_type: str | None = None
+    #: Set where the column is an enum's, else it takes plain text.
+    symbol: EnumColumn | None = None
+    side: EnumColumn | None = None
+    #: "Orders" keeps why an order was closed.
+    close_reason: CloseReasonColumn | None = None
+    #: "closeTime" holds finer times than milliseconds.
+    fine_times: bool = False
+    #: Something may keep an order's, or a user's, row away without an error.
+    may_keep_orders_away: bool = False
+
+    @property
+    def enums(self) -> dict[str, EnumColumn]:
+        """The columns of "Orders" that are enums and filled with values of our own making."""
+        found = {"symbol": self.symbol, "type": self.side}
+        return {name: column for name, column in found.items() if column is not None}
+
+
+def without_remark(shape: TableShape) -> TableShape:
+    """The same, where "closeReason" takes nothing that an order says."""
+    column = shape.close_reason
+    return shape if column is None else replace(shape, close_reason=replace(column, enum=None, length=0))
+
+
+def with_null_for_remark(shape: TableShape) -> TableShape:
+    """The same, where "closeReason" takes nothing but NULL."""
+    column = shape.close_reason
+    return shape if column is None else replace(shape, close_reason=CloseReasonColumn(column.type, length=0))
 
 
 _STATE = text(
     """
     SELECT current_database() AS database, current_schema() AS schema, current_setting('search_path') AS search_path,
-           to_regclass('dbstorage.alembic_version') IS NOT NULL AS has_version
+           to_regclass('dbstorage.alembic_version') IS NOT NULL AS has_version,
+           current_setting('extra_float_digits') AS float_digits
     """
 )
 
@@ -116,26 +167,38 @@ def require_schema(connection: Connection) -> Row[Any]:
         raise DatabaseNotReadyError(
             f'The schema "{OWN_SCHEMA}" is kept for our own tables: name another one with schema= in DATABASE_URL.'
         )
+    expected = connection.get_execution_options().get(SESSION_SETTINGS, {})
+    if any(expected.get(name, found) != found for name, found in _session(state).items()):
+        raise DatabaseNotReadyError(
+            f"The settings of our session do not reach PostgreSQL, its search path is {state.search_path}: behind a "
+            "pooler such as PgBouncer, DATABASE_URL needs the parameter pgbouncer=true."
+        )
     return state
 
 
+def _session(state: Row[Any]) -> dict[str, str]:
+    return {"search_path": state.search_path, "extra_float_digits": state.float_digits}
+
+
 def refuse_columns(tables: dict[str, FoundTable]) -> str | None:
-    """Return one sentence that names everything about the columns that keeps us from writing, or None."""
+    """Return one sentence that names everything about the tables that keeps us from writing, or None."""
     for name, needs in (("User", USER_NEEDS), ("Orders", ORDER_NEEDS)):
         table = tables.get(name)
         if table is None:
             continue
         if not table.is_table:
             return f"{table.title} is not an ordinary table, so DBStorage cannot write to it."
+        if table.hides_rows:
+            return (
+                f"Row security is on for {table.title} and hides rows from the role in DATABASE_URL: give the role "
+                "policies that let it see, insert and update every row, or ALTER ROLE … BYPASSRLS."
+            )
         faults = [fault for column, need in needs.items() if (fault := _fault(table.columns.get(column), column, need))]
-        close_reason = table.columns.get("closeReason")
-        if name == "Orders" and close_reason is not None:
-            needs = {**needs, "closeReason": CLOSE_REASON}
-            faults += filter(None, [_fault(close_reason, "closeReason", CLOSE_REASON)])
+        written = {*needs, *([CLOSE_REASON] if name == "Orders" and close_reason_of(table) is not None else [])}
         faults += [
             f'the column "{column.name}" needs a value that DBStorage does not know'
             for column in table.columns.values()
-            if column.name not in needs and column.required and not column.has_default
+            if column.name not in written and column.required and not column.has_default
         ]
         if faults:
             return f"DBStorage cannot write to {table.title}: {'; '.join(faults)}."
@@ -145,17 +208,51 @@ def refuse_columns(tables: dict[str, FoundTable]) -> str | None:
 def shape_of(users: FoundTable, orders: FoundTable) -> TableShape:
     """Return the shape of two tables whose columns `refuse_columns` did not refuse."""
     row_id = orders.columns.get("id")
-    close_reason = orders.columns.get("closeReason")
     return TableShape(
         schema=orders.schema,
         has_order_row_id=row_id is not None and row_id.type in WHOLE,
-        has_close_reason=close_reason is not None,
-        close_reason_required=close_reason is not None and close_reason.required,
         has_balance="balance" in users.columns,
-        symbol_type=_enum_type(orders.columns["symbol"]),
-        side_type=_enum_type(orders.columns["type"]),
-        close_reason_type=_enum_type(close_reason),
+        symbol=enum_of(orders.columns["symbol"]),
+        side=enum_of(orders.columns["type"]),
+        close_reason=close_reason_of(orders),
+        fine_times=orders.columns["closeTime"].type != TIMESTAMP[0],
+        may_keep_orders_away=orders.may_keep_rows_away,
     )
+
+
+def enum_of(column: Column) -> EnumColumn | None:
+    """Return what the column's labels mean, the one in lower case first; None for a column of another type."""
+    if not column.is_enum:
+        return None
+    labels: dict[str, str] = {}
+    for label in column.labels:
+        if label.lower() not in labels or label == label.lower():
+            labels[label.lower()] = label
+    return EnumColumn(column.type, labels)
+
+
+def close_reason_of(orders: FoundTable) -> CloseReasonColumn | None:
+    """Return what "closeReason" takes; None where there is none, or one that takes no text and can do without."""
+    column = orders.columns.get(CLOSE_REASON)
+    if column is None or column.generated:
+        return None
+    enum = enum_of(column)
+    if enum is None and _base(column.type) not in REMARKS:
+        return None
+    return CloseReasonColumn(column.type, enum, column.length, _otherwise(column, enum))
+
+
+def _otherwise(column: Column, enum: EnumColumn | None) -> str:
+    """SQL for an order that tells nothing: the column's default, else `manual` where that fits, else NULL."""
+    if column.default is not None:
+        return f"({column.default})"
+    manual: str | None = MANUAL
+    if enum is not None:
+        # Where NULL is not taken either, any label is better than an order without its row.
+        manual = enum.labels.get(MANUAL) or (column.labels[0] if column.required and column.labels else None)
+    elif column.length is not None and column.length < len(MANUAL):
+        manual = MANUAL[: column.length] if column.required else None
+    return "NULL" if manual is None else "'" + manual.replace("'", "''") + "'"
 
 
 def _fault(column: Column | None, name: str, need: Need) -> str | None:
@@ -163,15 +260,19 @@ def _fault(column: Column | None, name: str, need: Need) -> str | None:
         return f'the column "{name}" is missing'
     if column.generated:
         return f'the column "{name}" is computed by PostgreSQL'
-    if column.is_enum and need.may_be_enum:
+    enum = enum_of(column) if need.values else None
+    if enum is not None:
+        missing = [value for value in need.values if value not in enum.labels]
+        if missing:
+            return f'the enum {enum.type} of the column "{name}" lacks a label for {", ".join(missing)}'
         return None
-    base = column.type.partition("(")[0] if need.types == TEXT else column.type
-    if base not in need.types:
+    if (_base(column.type) if need.types == TEXT else column.type) not in need.types:
         return f'the column "{name}" is of type {column.type} instead of {need.types[0]}'
     if need.takes_null and column.required:
         return f'the column "{name}" takes no NULL'
     return None
 
 
-def _enum_type(column: Column | None) -> str | None:
-    return column.type if column is not None and column.is_enum else None
+def _base(type_name: str) -> str:
+    """The type without its length."""
+    return type_name.partition("(")[0]

@@ -1,6 +1,7 @@
 """What happens next after a database error, told by its SQLSTATE."""
 
 from enum import StrEnum
+from typing import NamedTuple
 
 import psycopg2
 import psycopg2.errors
@@ -8,37 +9,56 @@ from sqlalchemy.exc import DBAPIError, TimeoutError
 
 
 class Verdict(StrEnum):
-    """How an error is answered."""
+    """How an error is answered, as far as its SQLSTATE alone tells."""
 
-    #: The data of this entry is refused and always will be: it fails at once.
-    WRONG_ENTRY = "wrong_entry"
     #: Another transaction was in the way: the same again at once.
     AGAIN = "again"
     #: The database cannot be used at the moment: wait and try again, no attempt is counted.
     OUTAGE = "outage"
-    #: Anything else: a few attempts, then failed.
-    OTHER = "other"
+    #: Somebody else holds a lock for longer than we wait for it.
+    LOCKED = "locked"
+    #: PostgreSQL refuses; whose fault that is, `dbstorage.database.refusal` tells.
+    REFUSED = "refused"
 
 
-#: The longest prefix that matches decides. Sources: PostgreSQL manual, appendix A.
+#: The longest prefix that matches decides, everything else is REFUSED. Sources: PostgreSQL manual, appendix A.
 VERDICTS: dict[str, Verdict] = {
-    "22": Verdict.WRONG_ENTRY,  # data exception
-    "23": Verdict.WRONG_ENTRY,  # integrity constraint violation
-    "40001": Verdict.AGAIN,  # serialization failure
-    "40P01": Verdict.AGAIN,  # deadlock detected
+    "40": Verdict.AGAIN,  # serialization failure, deadlock detected, completion unknown
+    "40002": Verdict.REFUSED,  # a constraint refuses the transaction
     "0A000": Verdict.AGAIN,  # of what can happen here: a statement was prepared before its table was altered
+    "55P03": Verdict.LOCKED,  # the lock timeout
     "08": Verdict.OUTAGE,  # connection exception
     "25006": Verdict.OUTAGE,  # read-only transaction: a standby, or a server in read-only mode
     "25P03": Verdict.OUTAGE,  # the server ended the session, idle in its transaction for too long
+    "25P04": Verdict.OUTAGE,  # the server ended the session, its transaction took too long
     "28": Verdict.OUTAGE,  # invalid authorization: somebody changes passwords or pg_hba.conf
     "3D000": Verdict.OUTAGE,  # the database is not there: being restored or renamed
     "53": Verdict.OUTAGE,  # insufficient resources: disk full, out of memory, too many connections
-    "57P": Verdict.OUTAGE,  # shutdown, crash of another session, starting up, database dropped
+    "57": Verdict.OUTAGE,  # shutdown, crash of another session, starting up, database dropped
+    "57014": Verdict.REFUSED,  # the statement timeout: the statement may be what takes so long
 }
+
+#: What a pooler says that takes no settings at connect, and what helps.
+_STARTUP_PARAMETER = "unsupported startup parameter"
+_BEHIND_PGBOUNCER = "behind PgBouncer, DATABASE_URL needs the parameter pgbouncer=true"
+
+
+class Diagnostics(NamedTuple):
+    """What PostgreSQL says of an error; empty texts where it does not say."""
+
+    sqlstate: str = ""
+    message: str = ""
+    #: Set where the error was raised within a function or a trigger: what they do is not ours.
+    context: str = ""
+    schema: str = ""
+    table: str = ""
+    column: str = ""
+    #: A constraint, or a unique index.
+    constraint: str = ""
 
 
 def classify(error: BaseException) -> Verdict:
-    """Sort an error of SQLAlchemy or psycopg2; an error of anything else is OTHER."""
+    """Sort an error of SQLAlchemy or psycopg2; an error of anything else is REFUSED."""
     connection_lost = False
     if isinstance(error, DBAPIError):
         connection_lost = error.connection_invalidated
@@ -47,16 +67,38 @@ def classify(error: BaseException) -> Verdict:
         # Other threads held all connections for too long: what they wait for is what is wrong.
         return Verdict.OUTAGE
     if not isinstance(error, psycopg2.Error):
-        return Verdict.OTHER
+        return Verdict.REFUSED
     if error.pgcode:
         verdict = _by_sqlstate(error.pgcode)
-        return Verdict.OUTAGE if connection_lost and verdict is Verdict.OTHER else verdict
+        return Verdict.OUTAGE if connection_lost and verdict is Verdict.REFUSED else verdict
     # No SQLSTATE: the driver speaks, not the server, and mostly about the connection.
     if isinstance(error, psycopg2.DataError | psycopg2.IntegrityError):
-        return Verdict.WRONG_ENTRY
+        return Verdict.REFUSED
     if isinstance(error, psycopg2.ProgrammingError | psycopg2.NotSupportedError) and not connection_lost:
-        return Verdict.OTHER
+        return Verdict.REFUSED
     return Verdict.OUTAGE
+
+
+def diagnostics_of(error: BaseException) -> Diagnostics:
+    """What PostgreSQL says of an error of SQLAlchemy or psycopg2."""
+    cause = getattr(error, "orig", None) or error
+    if not isinstance(cause, psycopg2.Error):
+        return Diagnostics(message=str(cause))
+    said = cause.diag
+    return Diagnostics(
+        cause.pgcode or "",
+        said.message_primary or str(cause).strip(),
+        said.context or "",
+        said.schema_name or "",
+        said.table_name or "",
+        said.column_name or "",
+        said.constraint_name or "",
+    )
+
+
+def is_data_exception(error: BaseException) -> bool:
+    """Whether a value cannot be what the database wants it to be."""
+    return diagnostics_of(error).sqlstate.startswith("22")
 
 
 def lost_reference(error: BaseException) -> bool:
@@ -72,7 +114,8 @@ def describe(error: BaseException) -> str:
     primary = cause.diag.message_primary if isinstance(cause, psycopg2.Error) else None
     lines = (primary or str(cause)).strip().splitlines()
     sqlstate = getattr(cause, "pgcode", None)
-    return f"{lines[0] if lines else type(cause).__name__}{f' (SQLSTATE {sqlstate})' if sqlstate else ''}"
+    hint = f"; {_BEHIND_PGBOUNCER}" if _STARTUP_PARAMETER in str(cause) else ""
+    return f"{lines[0] if lines else type(cause).__name__}{f' (SQLSTATE {sqlstate})' if sqlstate else ''}{hint}"
 
 
 def _by_sqlstate(sqlstate: str) -> Verdict:
@@ -80,4 +123,4 @@ def _by_sqlstate(sqlstate: str) -> Verdict:
         verdict = VERDICTS.get(sqlstate[:length])
         if verdict is not None:
             return verdict
-    return Verdict.OTHER
+    return Verdict.REFUSED

@@ -6,17 +6,19 @@ The table alone knows of them: the broker is not needed, and two workers that sw
 import traceback
 from contextlib import suppress
 
-from dbstorage.errors import DatabaseUnavailableError, DBStorageError, RedisUnavailableError
+from dbstorage.errors import DatabaseFaultError, DatabaseUnavailableError, DBStorageError, RedisUnavailableError
 from dbstorage.failed_tasks.filters import FUNCTIONS
 from dbstorage.settings import Settings
 from dbstorage.storage.alone import ALLOWED_DEATHS, POISON, begin_alone, end_alone
 from dbstorage.storage.batch import bug
+from dbstorage.storage.batch_writer import BatchWriter
 from dbstorage.storage.failures import retried
 from dbstorage.storage.outcome import Outage, Outcome, Report, Status
 from dbstorage.storage.records import due
+from dbstorage.storage.refused import Refused
 from dbstorage.storage.resources import Resources, resources_of
 from dbstorage.storage.segments import segments
-from dbstorage.storage.transaction import BatchWriter, Refused, without_transaction
+from dbstorage.storage.transaction import without_transaction
 from dbstorage.storage.work import Work
 
 #: Tasks that one job runs.
@@ -42,6 +44,8 @@ def run_due(settings: Settings) -> Report:
     reason = crash = ""
     try:
         sweep.run()
+    except DatabaseFaultError as error:
+        outage, reason = Outage.FAULT, str(error)
     except DatabaseUnavailableError as error:
         outage, reason = Outage.DATABASE, str(error)
     except RedisUnavailableError as error:
@@ -105,7 +109,7 @@ class Sweep:
                 ),
             )
         except Refused as refused:
-            raise DatabaseUnavailableError(refused.outcome.message) from refused
+            raise DatabaseFaultError(refused.sentence) from refused
 
     def _run_alone(self, work: Work, name: str) -> None:
         if not begin_alone(self.resources.redis, self.settings, name):

@@ -91,7 +91,7 @@ class Execution:
             self.waiting.extend(self._with_suspects_alone(whole, deliveries))
         else:
             self.waiting.append(whole)
-        if self.outage is Outage.DATABASE:
+        if self.outage in (Outage.DATABASE, Outage.FAULT):
             self._answer_unavailable()
         self.pump()
 
@@ -207,7 +207,7 @@ class Execution:
             self.waiting.appendleft(left)
         if report.outage is not None:
             self._pauses.begin(report.outage, report.reason)
-            if report.outage is Outage.DATABASE:
+            if report.outage in (Outage.DATABASE, Outage.FAULT):
                 self._answer_unavailable()
 
     def _tell(self, submission: Submission, report: Report) -> None:

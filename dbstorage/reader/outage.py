@@ -31,9 +31,11 @@ class OutagePauses:
         """A batch met an outage, perhaps not the first one to do so."""
         if self.away is None:
             self._since = time.monotonic()
-            logger.log(
-                _level(outage), "%s is away: %s. Storing goes on when it is back.", outage.title(), reason.rstrip(".")
-            )
+            if outage is Outage.FAULT:
+                logger.warning("Nothing can be stored until this is mended: %s", reason)
+            else:
+                what = outage.title()
+                logger.log(_level(outage), "%s is away: %s. Storing goes on when it is back.", what, reason.rstrip("."))
         self.away = outage
         if not self.pausing:
             self.pausing = True

@@ -87,7 +87,7 @@ class PoolJobs:
             frozenset(batch.settled),
             batch.alone,
             unavailable,
-            submission.turn,
+            turn=submission.turn,
         )
         if not ahead:
             self.begin(submission)

@@ -6,15 +6,23 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from dbstorage.commands.questions import HistoryQuestion
-from dbstorage.errors import DatabaseUnavailableError, DBStorageError, RedisUnavailableError, RejectedEntry
+from dbstorage.errors import (
+    DatabaseFaultError,
+    DatabaseUnavailableError,
+    DBStorageError,
+    RedisUnavailableError,
+    RejectedEntry,
+)
 from dbstorage.settings import Ordering
 from dbstorage.storage import history
 from dbstorage.storage.alone import ALLOWED_DEATHS, POISON, begin_alone, end_alone
 from dbstorage.storage.answers import Answered, Told, acknowledge_and_answer, older_pending_elsewhere, oldest_answerable
+from dbstorage.storage.batch_writer import BatchWriter
 from dbstorage.storage.outcome import ANSWERED, EXPIRED, Outage, Outcome, Report, Retried, Status
+from dbstorage.storage.refused import Refused
 from dbstorage.storage.resources import Resources
 from dbstorage.storage.segments import segments
-from dbstorage.storage.transaction import BatchWriter, Refused, without_transaction
+from dbstorage.storage.transaction import without_transaction
 from dbstorage.storage.turn import Turn
 from dbstorage.storage.work import Work, not_interpreted, understand
 from dbstorage.wire.entry import GET_CLOSE_ORDERS, StreamEntry
@@ -39,8 +47,8 @@ class Job(NamedTuple):
 
     The entries are told as two plain lists, which travel faster than 500 named tuples. `settled` names entries whose
     outcome is safe already and only has to be acknowledged. `alone` marks a suspect's job. `unavailable` asks for
-    nothing but to answer the questions with that error, because the database is away. A job with a `turn` is decoded
-    and then waits for it.
+    nothing but to answer the questions with that error, because the database is away. `held_seconds`: for how long a
+    fault of the database has kept these entries from being stored. A job with a `turn` is decoded, then waits for it.
     """
 
     entry_ids: list[str]
@@ -49,6 +57,7 @@ class Job(NamedTuple):
     settled: frozenset[str] = frozenset()
     alone: bool = False
     unavailable: bool = False
+    held_seconds: float = 0.0
     turn: Turn | None = None
 
 
@@ -64,6 +73,8 @@ def run_job(resources: Resources, job: Job) -> Report:
             batch.understand()
             if job.turn is None or job.turn.wait():
                 batch.run_together()
+    except DatabaseFaultError as error:
+        outage, reason = Outage.FAULT, str(error)
     except DatabaseUnavailableError as error:
         outage, reason = Outage.DATABASE, str(error)
     except RedisUnavailableError as error:
@@ -114,7 +125,7 @@ class Batch:
     def run(self) -> None:
         """Segment by segment: writes in one transaction, then its questions, then the acknowledgement."""
         # The time that splitting may take counts from now.
-        writer = BatchWriter(self.resources)
+        writer = BatchWriter(self.resources, self.job.held_seconds)
         self._acknowledge([work for work in self.works if _id(work) in self.job.settled])
         for segment in segments(self.resources, [work for work in self.works if _id(work) not in self.job.settled]):
             writes = [work for work in segment if not isinstance(work.command, HistoryQuestion)]

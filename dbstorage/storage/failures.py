@@ -18,11 +18,21 @@ DATABASE_ERROR = "database_error"
 ORDER_CONFLICT = "order_conflict"
 #: The state of a record whose task came to a good end.
 RESOLVED = "resolved"
+USER_CONFLICT_CODE = "user_conflict"
+#: Somebody else holds the lock of the user's row.
+USER_LOCKED = "user_locked"
+#: An earlier command of the same user waits for its row.
+USER_QUEUED = "user_queued"
+#: Nothing was refused, and yet there is no row.
+NOT_STORED = "not_stored"
 
 #: Seconds until the next attempt, by the number of attempts made; the last one repeats.
 USER_PAUSES = (1.0, 2.0, 4.0, 8.0)
-#: Seconds until the next attempt after an error that is neither the entry's fault nor an outage.
-ERROR_PAUSES = (1.0, 4.0, 15.0)
+#: Seconds until the next attempt of what the database refuses and others of its kind pass; the last one repeats, so
+#: that it is stored by itself when the database is mended.
+ERROR_PAUSES = (1.0, 4.0, 15.0, 60.0, 300.0)
+#: Seconds until the next attempt of what waits for a user's row, and of what is queued behind it, which is woken.
+LOCK_PAUSES = {USER_LOCKED: 2.0, USER_QUEUED: 60.0}
 
 
 class Failed(NamedTuple):
@@ -41,9 +51,9 @@ def next_attempt(code: str | None, attempts: int, waited: float, user_wait: floa
     """
     if code == USER_NOT_FOUND and waited < user_wait:
         return min(USER_PAUSES[min(attempts, len(USER_PAUSES)) - 1], user_wait - waited)
-    if code == DATABASE_ERROR and attempts <= len(ERROR_PAUSES):
-        return ERROR_PAUSES[attempts - 1]
-    return None
+    if code == DATABASE_ERROR:
+        return ERROR_PAUSES[min(attempts, len(ERROR_PAUSES)) - 1]
+    return LOCK_PAUSES.get(code or "")
 
 
 def failure_of(work: Work, outcome: Outcome, user_wait: float) -> Failed:
@@ -55,11 +65,17 @@ def failure_of(work: Work, outcome: Outcome, user_wait: float) -> Failed:
 
 
 def keep(
-    connection: Connection, service: Service, decided: Sequence[tuple[Work, Outcome]], user_wait: float
+    connection: Connection,
+    service: Service,
+    decided: Sequence[tuple[Work, Outcome]],
+    user_wait: float,
+    *,
+    plain: bool = False,
 ) -> list[Outcome]:
     """Write what has to be kept of these outcomes: new failures, and what became of tasks that failed before.
 
-    Returns the outcomes, their status RETRYING where another attempt follows.
+    A `plain` record holds nothing that a database could refuse. Returns the outcomes, their status RETRYING where
+    another attempt follows.
     """
     outcomes: list[Outcome] = []
     failed: list[Failed] = []
@@ -77,24 +93,25 @@ def keep(
             task_id = task_id_of(work, outcome)
             noted.append(Noted(work.record.id, task_id, state, outcome.code, outcome.message, retry_after))
     if failed:
-        record(connection, service, failed)
+        record(connection, service, failed, plain=plain)
     if noted:
-        note(connection, noted)
+        note(connection, [_plainly_noted(each) for each in noted] if plain else noted)
     return outcomes
 
 
-def record(connection: Connection, service: Service, failed: Sequence[Failed]) -> None:
-    """Write a record for each failure.
+def record(connection: Connection, service: Service, failed: Sequence[Failed], *, plain: bool = False) -> None:
+    """Write a record for each failure; a `plain` one holds nothing that a database could refuse.
 
     An entry that is delivered again keeps the record it has: what retries and operators did to it counts.
     """
-    of_entries = [_row(failure) for failure in failed if failure.work.entry is not None]
+    row = plain_row if plain else _row
+    of_entries = [row(failure) for failure in failed if failure.work.entry is not None]
     if of_entries:
         connection.exec_driver_sql(
             recording("ON CONFLICT (stream, consumer_group, life, entry_id) DO NOTHING"),
             (*service, *_columns(of_entries)),
         )
-    of_calls = {row.task_id: row for row in (_row(failure) for failure in failed if failure.work.entry is None)}
+    of_calls = {called.task_id: called for called in (row(each) for each in failed if each.work.entry is None)}
     if of_calls:
         # A task called through the broker has no entry: its task id stands for it.
         connection.exec_driver_sql(
@@ -118,6 +135,10 @@ class _Row(NamedTuple):
     code: str | None
     message: str | None
     retry_after: float | None
+
+
+#: Of a plain record: the most characters of an id and of the message, and the most bytes of the payload.
+PLAIN_ID, PLAIN_MESSAGE, PLAIN_PAYLOAD = 512, 1000, 2**20
 
 
 def recording(on_conflict: str) -> str:
@@ -165,6 +186,27 @@ def _row(failure: Failed) -> _Row:
         outcome.message,
         retry_after,
     )
+
+
+def plain_row(failure: Failed) -> _Row:
+    """A record in ASCII, short: for a database whose encoding lacks a character, or that has no room for the whole."""
+    row = _row(failure)
+    return row._replace(
+        task_id=_ascii(row.task_id, PLAIN_ID),
+        user_id=row.user_id and _ascii(row.user_id, PLAIN_ID),
+        order_id=row.order_id and _ascii(row.order_id, PLAIN_ID),
+        message=_ascii(row.message or "", PLAIN_MESSAGE),
+        payload=row.payload[:PLAIN_PAYLOAD],
+    )
+
+
+def _plainly_noted(noted: Noted) -> Noted:
+    message = _ascii(noted.message or "", PLAIN_MESSAGE) or None
+    return noted._replace(task_id=_ascii(noted.task_id, PLAIN_ID), message=message)
+
+
+def _ascii(text: str, longest: int) -> str:
+    return text.encode("ascii", "backslashreplace").decode()[:longest]
 
 
 def task_id_of(work: Work, outcome: Outcome) -> str:

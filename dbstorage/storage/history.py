@@ -11,20 +11,21 @@ from sqlalchemy import Connection
 from dbstorage.commands.cursor import Cursor, encode_cursor
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.database.engine import execute_prepared
-from dbstorage.database.shape import TableShape
-from dbstorage.wire.response import ANSWERED_COLUMNS, DETAIL_COLUMNS, order_as_answered
+from dbstorage.database.shape import CLOSE_REASON, TableShape
+from dbstorage.wire.response import ANSWERED_COLUMNS, DETAIL_COLUMNS, REASON_COLUMNS, order_as_answered
 
 #: Rows of one statement at most, so that a batch of long questions does not fill the process's memory.
 ROWS_AT_ONCE = 10_000
 #: Newer than every stored order: where a question without a cursor begins.
 NEWEST_ROW = Cursor("infinity", 2**63 - 1)
-NEWEST_ORDER = Cursor("infinity", "")
 #: How a time is answered, in the words of PostgreSQL's to_char: 2025-01-31T12:00:00.007Z.
 TIME = 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'
+#: The years that have four digits.
+ORDINARY = "BETWEEN '0001-01-01' AND '9999-12-31 23:59:59.999999'"
 
 TIMES = ("openTime", "closeTime")
-#: Rows begin with the question's number and the order's key.
-KEY, ORDER = 1, 2
+#: Rows begin with the question's number, the order's key and, where it is not as answered, its closeTime.
+KEY, EXACT_TIME, ORDER = 1, 2, 3
 CLOSE_TIME = ORDER + ANSWERED_COLUMNS.index("closeTime")
 
 
@@ -52,6 +53,7 @@ def read_pages(connection: Connection, shape: TableShape, questions: Sequence[Hi
         elif question.user_id is not None:
             alike[question.limit, question.detail].append(index)
     for (limit, detail), indexes in alike.items():
+        further = further_columns(shape, detail)
         asked = [_asked(questions[index], shape, position) for position, index in enumerate(indexes)]
         statement = history_statement(shape, limit, detail)
         rows: list[list[Any]] = [[] for _ in indexes]
@@ -59,28 +61,34 @@ def read_pages(connection: Connection, shape: TableShape, questions: Sequence[Hi
         for row in execute_prepared(connection, statement, orjson.dumps(asked).decode()).fetchall():
             rows[row[0]].append(row)
         for index, of_question in zip(indexes, rows, strict=True):
-            pages[index] = _page(of_question, limit)
+            pages[index] = _page(of_question, limit, further)
     return pages
 
 
 def _asked(question: HistoryQuestion, shape: TableShape, position: int) -> dict[str, Any]:
-    cursor = question.cursor or (NEWEST_ROW if shape.has_order_row_id else NEWEST_ORDER)
-    return {"n": position, "user_id": question.user_id, "close_time": cursor.close_time, "key": cursor.key}
+    asked: dict[str, Any] = {"n": position, "user_id": question.user_id}
+    if question.cursor is not None:
+        return {**asked, "close_time": question.cursor.close_time, "key": question.cursor.key}
+    # No text is the last of all, so that of an orderId is left out.
+    newest = {"close_time": NEWEST_ROW.close_time, "key": NEWEST_ROW.key if shape.has_order_row_id else None}
+    return {**asked, **newest}
 
 
-def _page(rows: list[Any], limit: int) -> Page:
+def _page(rows: list[Any], limit: int, further: tuple[str, ...]) -> Page:
     shown = rows[:limit]
-    orders = [order_as_answered(row[ORDER:]) for row in shown]
+    orders = [order_as_answered(row[ORDER:], further) for row in shown]
     if len(rows) <= limit:
         return Page(orders, None)
     last = shown[-1]
-    return Page(orders, encode_cursor(Cursor(last[CLOSE_TIME].removesuffix("Z"), last[KEY])))
+    close_time = last[EXACT_TIME] or last[CLOSE_TIME].removesuffix("Z")
+    return Page(orders, encode_cursor(Cursor(close_time, last[KEY])))
 
 
-def _columns(shape: TableShape, detail: bool) -> tuple[str, ...]:
-    if not detail:
-        return ANSWERED_COLUMNS
-    return ANSWERED_COLUMNS + (DETAIL_COLUMNS if shape.has_close_reason else DETAIL_COLUMNS[:-1])
+def further_columns(shape: TableShape, detail: bool) -> tuple[str, ...]:
+    """The columns that are answered behind ANSWERED_COLUMNS."""
+    if shape.close_reason is None:
+        return DETAIL_COLUMNS if detail else ()
+    return (*DETAIL_COLUMNS, CLOSE_REASON) if detail else REASON_COLUMNS
 
 
 @lru_cache(maxsize=64)
@@ -88,20 +96,42 @@ def history_statement(shape: TableShape, limit: int, detail: bool) -> str:
     """The statement for questions with the same limit; ties are broken by "id", else by "orderId" descending."""
     key = "id" if shape.has_order_row_id else "orderId"
     key_type = "bigint" if shape.has_order_row_id else "text"
-    columns = _columns(shape, detail)
-    # Times become text here: psycopg2 and datetime take three times as long for it.
-    shown = ", ".join(
-        f"to_char(closed.\"{name}\", '{TIME}')" if name in TIMES else f'closed."{name}"' for name in columns
-    )
+    columns = ANSWERED_COLUMNS + further_columns(shape, detail)
+    shown = ", ".join(_shown(shape, name) for name in columns)
     selected = ", ".join(f'stored."{name}"' for name in columns)
+    behind = f'(stored."closeTime", stored."{key}") < (asked.close_time, asked.key)'
+    if not shape.has_order_row_id:
+        behind = f"(asked.key IS NULL OR {behind})"
     return (
-        f"SELECT asked.n, closed.key, {shown} "  # names of our own
+        f"SELECT asked.n, closed.key, {_exact(shape)}, {shown} "  # names of our own
         "FROM jsonb_to_recordset(%s::jsonb) "
         f"AS asked(n integer, user_id text, close_time timestamp, key {key_type}) "
         f'CROSS JOIN LATERAL (SELECT stored."{key}" AS key, {selected} '
         'FROM "Orders" AS stored '
         'WHERE stored."userId" = asked.user_id AND stored."closeTime" <= asked.close_time '
-        f'AND (stored."closeTime", stored."{key}") < (asked.close_time, asked.key) '
+        f"AND {behind} "
         f'ORDER BY stored."closeTime" DESC, stored."{key}" DESC LIMIT {limit + 1}) AS closed '
         'ORDER BY asked.n, closed."closeTime" DESC, closed.key DESC'
     )
+
+
+def _shown(shape: TableShape, name: str) -> str:
+    column = f'closed."{name}"'
+    if name in shape.enums:
+        return f"lower({column}::text)"
+    if name not in TIMES:
+        return column
+    # Times become text here: psycopg2 and datetime take three times as long for it. Years of more than four digits and
+    # those before Christ are written as JavaScript does: +012025-01-01T…, -000043-03-15T….
+    year = f"(extract(year FROM {column})::integer + CASE WHEN {column} < '0001-01-01' THEN 1 ELSE 0 END)"
+    far = f"CASE WHEN isfinite({column}) THEN to_char({year}, 'FMSG000000') || to_char({column}, '-{TIME[5:]}') END"
+    return f"CASE WHEN {column} {ORDINARY} THEN to_char({column}, '{TIME}') ELSE {far} END"
+
+
+def _exact(shape: TableShape) -> str:
+    """The closeTime as PostgreSQL writes it, where what is answered does not tell it exactly; else NULL."""
+    column = 'closed."closeTime"'
+    odd = f"{column} NOT {ORDINARY}"
+    if shape.fine_times:
+        odd += f" OR {column} <> date_trunc('milliseconds', {column})"
+    return f"CASE WHEN {odd} THEN {column}::text END"

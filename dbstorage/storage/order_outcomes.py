@@ -1,9 +1,10 @@
 """What the database says of an order, as an outcome with a sentence."""
 
 from dbstorage.commands.orders import CloseOrder
-from dbstorage.storage.failures import ORDER_CONFLICT, USER_NOT_FOUND
+from dbstorage.storage.failures import NOT_STORED, ORDER_CONFLICT, USER_NOT_FOUND
 from dbstorage.storage.orders import Verdict
 from dbstorage.storage.outcome import DUPLICATE, STORED, Outcome, Status
+from dbstorage.storage.refused import kept_away
 
 
 def order_outcome(order: CloseOrder, verdict: Verdict) -> Outcome:
@@ -12,6 +13,8 @@ def order_outcome(order: CloseOrder, verdict: Verdict) -> Outcome:
         return STORED
     if verdict is Verdict.DUPLICATE:
         return DUPLICATE
+    if verdict is Verdict.KEPT_AWAY:
+        return Outcome(Status.FAILED, NOT_STORED, kept_away("Orders"))
     if verdict is Verdict.CONFLICT:
         return Outcome(
             Status.FAILED,

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from enum import StrEnum
 from functools import lru_cache
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
 from dbstorage.commands.orders import CloseOrder
-from dbstorage.database.shape import TableShape
+from dbstorage.database.shape import CLOSE_REASON, CloseReasonColumn, TableShape
 from dbstorage.storage.array_text import number_array, text_array
 
 #: Column of "Orders" -> its SQL type, in the order of CloseOrder's fields.
@@ -45,6 +46,18 @@ class Verdict(StrEnum):
     DUPLICATE = "duplicate"
     CONFLICT = "conflict"
     USER_UNKNOWN = "user_unknown"
+    #: Its user is there, nothing was refused, and yet there is no row: a trigger or a rule kept it away.
+    KEPT_AWAY = "kept_away"
+
+
+class Inserted(NamedTuple):
+    """What came of an insert: orderIds that were written, and those whose user was there at that moment.
+
+    The second is None where nobody could have kept a row away, so that it need not be asked.
+    """
+
+    written: set[str]
+    tried: set[str] | None
 
 
 def store_orders(connection: Connection, shape: TableShape, orders: Sequence[CloseOrder]) -> list[Verdict]:
@@ -55,7 +68,7 @@ def store_orders(connection: Connection, shape: TableShape, orders: Sequence[Clo
         # Of several orders with one id the first, so that the others draw no number from the table's sequence.
         first_of = {orders[index].order_id: index for index in reversed(undecided)}
         firsts = sorted(first_of.values())
-        new = _insert(connection, shape, [orders[index] for index in firsts])
+        new, tried = _insert(connection, shape, [orders[index] for index in firsts])
         for index in firsts:
             if orders[index].order_id in new:
                 verdicts[index] = Verdict.STORED
@@ -73,30 +86,49 @@ def store_orders(connection: Connection, shape: TableShape, orders: Sequence[Clo
                 verdicts[index] = Verdict.DUPLICATE if same else Verdict.CONFLICT
             elif not user_exists:
                 verdicts[index] = Verdict.USER_UNKNOWN
+            elif tried is not None and orders[index].order_id in tried:
+                verdicts[index] = Verdict.KEPT_AWAY
         undecided = [index for index in undecided if verdicts[index] is None]
         if not undecided:
             break
     return [verdict or Verdict.USER_UNKNOWN for verdict in verdicts]
 
 
-def _insert(connection: Connection, shape: TableShape, orders: Sequence[CloseOrder]) -> set[str]:
-    """The orderIds that were written."""
-    arrays = _as_arrays(_insert_columns(shape), orders)
-    return set(connection.exec_driver_sql(insert_statement(shape), arrays).scalars())
+def _insert(connection: Connection, shape: TableShape, orders: Sequence[CloseOrder]) -> Inserted:
+    arrays = _as_arrays(_insert_columns(shape), orders, shape)
+    rows = connection.exec_driver_sql(insert_statement(shape), arrays)
+    if not shape.may_keep_orders_away:
+        return Inserted(set(rows.scalars()), None)
+    found = rows.all()
+    return Inserted({order_id for order_id, written in found if written}, {order_id for order_id, _ in found})
 
 
 def compare_orders(
     connection: Connection, shape: TableShape, orders: Sequence[CloseOrder]
 ) -> list[tuple[bool, bool, bool]]:
     """For each order: whether its id is stored, whether with the same content, and whether its user exists."""
-    arrays = _as_arrays(_COMPARED, orders)
+    arrays = _as_arrays(_COMPARED, orders, None)
     return [(row[0], row[1], row[2]) for row in connection.exec_driver_sql(compare_statement(shape), arrays)]
 
 
-def _as_arrays(columns: Sequence[str], orders: Sequence[CloseOrder]) -> tuple[str, ...]:
-    """The parameters for `_input`."""
-    values = dict(zip(COLUMNS, zip(*orders, strict=True), strict=True))
+def _as_arrays(columns: Sequence[str], orders: Sequence[CloseOrder], shape: TableShape | None) -> tuple[str, ...]:
+    """The parameters for `_input`; with a shape, as the columns take them."""
+    values: dict[str, Sequence[Any]] = dict(zip(COLUMNS, zip(*orders, strict=True), strict=True))
+    if shape is not None:
+        for name, column in shape.enums.items():
+            values[name] = [column.labels[value] for value in values[name]]
+        if shape.close_reason is not None:
+            values[CLOSE_REASON] = [fitting_reason(shape.close_reason, value) for value in values[CLOSE_REASON]]
     return tuple((number_array if COLUMNS[name] in _NUMBERS else text_array)(values[name]) for name in columns)
+
+
+def fitting_reason(column: CloseReasonColumn, reason: str | None) -> str | None:
+    """A close reason as the column takes it; None where the column has to do with what it has itself."""
+    if not reason:
+        return None
+    if column.enum is not None:
+        return column.enum.labels.get(reason.lower())
+    return reason if column.length is None else reason[: column.length] or None
 
 
 def _input(columns: Sequence[str]) -> str:
@@ -108,39 +140,56 @@ def _input(columns: Sequence[str]) -> str:
 
 def _value(shape: TableShape, name: str) -> str:
     value = f'input."{name}"'
-    if name == "closeReason" and shape.close_reason_required:
-        value = f"coalesce({value}, '')"
-    cast = {"symbol": shape.symbol_type, "type": shape.side_type, "closeReason": shape.close_reason_type}.get(name)
-    return f"{value}::{cast}" if cast else value
+    if name in shape.enums:
+        return f"{value}::{shape.enums[name].type}"
+    if name == CLOSE_REASON and shape.close_reason is not None:
+        column = shape.close_reason
+        return f"coalesce({value}::{column.type}, {column.otherwise})"
+    return value
 
 
 def _insert_columns(shape: TableShape) -> list[str]:
-    return [name for name in COLUMNS if name != "closeReason" or shape.has_close_reason]
+    return [name for name in COLUMNS if name != CLOSE_REASON or shape.close_reason is not None]
 
 
 @lru_cache
-def insert_statement(shape: TableShape) -> str:
-    """The statement that writes a batch; rows get their "id" in stream order."""
+def insert_statement(shape: TableShape, numbers: tuple[tuple[str, int], ...] = ()) -> str:
+    """The statement that writes a batch; rows get their "id" in stream order.
+
+    It returns the orderIds that were written; where rows may be kept away, those whose user is there, each with whether
+    it was written. `numbers` are columns with a value that they are given instead of their sequence's.
+    """
     columns = _insert_columns(shape)
-    names = ", ".join(f'"{name}"' for name in columns)
-    values = ", ".join(_value(shape, name) for name in columns)
-    return (
-        f'INSERT INTO "Orders" ({names}) SELECT {values} FROM {_input(columns)} '
-        'JOIN "User" AS person ON person."userID" = input."userId" '
+    names = ", ".join(f'"{name}"' for name in [*(name for name, _ in numbers), *columns])
+    values = ", ".join([*(str(number) for _, number in numbers), *(_value(shape, name) for name in columns)])
+    orders = (
+        f'{_input(columns)} JOIN "User" AS person ON person."userID" = input."userId" '
         # What is there already draws no number from the sequence of "id".
-        'WHERE NOT EXISTS (SELECT FROM "Orders" AS stored WHERE stored."orderId" = input."orderId") '
-        'ORDER BY input.n ON CONFLICT ("orderId") DO NOTHING RETURNING "orderId"'
+        'WHERE NOT EXISTS (SELECT FROM "Orders" AS stored WHERE stored."orderId" = input."orderId")'
+    )
+    insert = f'INSERT INTO "Orders" ({names}) {"OVERRIDING SYSTEM VALUE " if numbers else ""}SELECT {values} FROM '
+    ending = ' ORDER BY input.n ON CONFLICT ("orderId") DO NOTHING RETURNING "orderId"'
+    if not shape.may_keep_orders_away:
+        return insert + orders + ending
+    return (
+        f"WITH input AS MATERIALIZED (SELECT input.* FROM {orders}), written AS ({insert}input{ending}) "
+        'SELECT input."orderId", input."orderId" IN (SELECT "orderId" FROM written) FROM input'
     )
 
 
 @lru_cache
 def compare_statement(shape: TableShape) -> str:
     """The statement that says why orders were not written."""
-    stored = ", ".join(f'stored."{name}"' for name in _CONTENT)
-    given = ", ".join(_value(shape, name) for name in _CONTENT)
+    stored = ", ".join(_stored(shape, name) for name in _CONTENT)
+    given = ", ".join(f'input."{name}"' for name in _CONTENT)
     return (
         f'SELECT stored."orderId" IS NOT NULL, ({stored}) IS NOT DISTINCT FROM ({given}), '
         'EXISTS (SELECT FROM "User" AS person WHERE person."userID" = input."userId") '
         f"FROM {_input(_COMPARED)} "
         'LEFT JOIN "Orders" AS stored ON stored."orderId" = input."orderId" ORDER BY input.n'
     )
+
+
+def _stored(shape: TableShape, name: str) -> str:
+    # Labels are compared as what they mean.
+    return f'lower(stored."{name}"::text)' if name in shape.enums else f'stored."{name}"'

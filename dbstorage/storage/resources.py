@@ -12,10 +12,17 @@ from dbstorage.redis_connection import connect_redis
 from dbstorage.settings import Settings
 from dbstorage.storage.service import Service, find_service
 
+#: Milliseconds that a statement waits for a lock, before we look who holds it.
+LOCK_TIMEOUT = 200
 #: PostgreSQL plans for the average user: of one who has ten thousand orders it would gather and sort them all, instead
 #: of reading the first through the index. And it expects a hundred questions where there is one, which would make
 #: compiling the statement seem worth its time.
-SESSION_SETTINGS = {"enable_bitmapscan": "off", "enable_sort": "off", "jit": "off"}
+SESSION_SETTINGS = {
+    "enable_bitmapscan": "off",
+    "enable_sort": "off",
+    "jit": "off",
+    "lock_timeout": str(LOCK_TIMEOUT),
+}
 
 
 @dataclass
@@ -40,9 +47,10 @@ class Resources:
             self._service = find_service(connection, self.settings.scope)
         return self._service
 
-    def forget_shape(self) -> None:
-        """After an unexpected error: the tables may have changed under us."""
-        self._shape = None
+    def forget_shape(self) -> TableShape | None:
+        """After an unexpected error: the tables may have changed under us. Returns what was known of them."""
+        shape, self._shape = self._shape, None
+        return shape
 
     def forget_database(self) -> None:
         """After an outage: another server may answer."""

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from dbstorage.commands.users import CreateUser
-from dbstorage.errors import DatabaseUnavailableError
+from dbstorage.errors import DatabaseFaultError
+from dbstorage.storage.refused import Refused
 from dbstorage.storage.resources import Resources
-from dbstorage.storage.transaction import Refused, without_transaction
+from dbstorage.storage.transaction import without_transaction
 from dbstorage.storage.users import KnownUsers, UserWrite, read_known_users
 from dbstorage.storage.work import Work
 from dbstorage.storage.writes import user_write
@@ -21,7 +22,7 @@ def segments(resources: Resources, works: list[Work]) -> list[list[Work]]:
             resources, lambda connection: read_known_users(connection, resources.service(connection), users)
         )
     except Refused as refused:
-        raise DatabaseUnavailableError(refused.outcome.message) from refused
+        raise DatabaseFaultError(refused.sentence) from refused
     return split_at_moves(works, known)
 
 

@@ -1,7 +1,6 @@
-"""Running writes so that one bad entry never fails its neighbours, and an outage fails nobody (SPEC 3)."""
+"""Running transactions: what another transaction was in the way of runs again, an outage or a fault waits (SPEC 3)."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
@@ -10,41 +9,26 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dbstorage.database.deadline import NoReplyError
 from dbstorage.database.engine import reading
+from dbstorage.database.refusal import Blame
 from dbstorage.database.sqlstate import Verdict, classify, describe, lost_reference
-from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError
-from dbstorage.storage.failures import DATABASE_ERROR, keep
-from dbstorage.storage.outcome import Outcome, Retried, Status
-from dbstorage.storage.records import lock
+from dbstorage.errors import DatabaseFaultError, DatabaseNotReadyError, DatabaseUnavailableError
+from dbstorage.storage.refused import Refused, examine
 from dbstorage.storage.resources import Resources
-from dbstorage.storage.users import ConcurrentChangeError
-from dbstorage.storage.work import Work
-from dbstorage.storage.writes import write
+from dbstorage.storage.users import ConcurrentChangeError, KeptAwayError
 
 Result = TypeVar("Result")
 
 #: Runs of one transaction that met a deadlock or another program's change, before it counts as an error.
 MAXIMUM_RUNS = 10
-#: Seconds after which splitting a refused batch pauses; the rest is handed back, so that the worker can stop in time.
-SPLITTING_SECONDS = 1.5
-
-
-class Refused(Exception):
-    """Raised when the database refuses a transaction for a reason that repeating it at once does not mend."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__(str(error))
-        wrong = classify(error) is Verdict.WRONG_ENTRY
-        self.outcome = Outcome(
-            Status.FAILED,
-            "invalid_value" if wrong else DATABASE_ERROR,
-            f"The database refused it: {describe(error)}",
-        )
+#: Runs of one transaction that met a unique index of "User": a program that was faster is seen in the second.
+MAXIMUM_RACES = 3
 
 
 def in_transaction(resources: Resources, run: Callable[[Connection], Result]) -> Result:
     """Run in one transaction; deadlocks and other programs' changes are met by running it again at once.
 
-    Raises Refused, or DatabaseUnavailableError in an outage, which includes a database that is not migrated.
+    Raises Refused where an entry may be to blame, DatabaseFaultError where the database is, DatabaseUnavailableError in
+    an outage.
     """
     return _run(resources, resources.engine.begin, run)
 
@@ -59,7 +43,7 @@ def _run(
     connect: Callable[[], AbstractContextManager[Connection]],
     run: Callable[[Connection], Result],
 ) -> Result:
-    reconnected = False
+    reconnected = examined = False
     for attempt in range(1, MAXIMUM_RUNS + 1):
         last = attempt == MAXIMUM_RUNS
         try:
@@ -67,7 +51,9 @@ def _run(
                 return run(connection)
         except DatabaseNotReadyError as error:
             resources.forget_database()
-            raise DatabaseUnavailableError(str(error)) from error
+            raise DatabaseFaultError(str(error)) from error
+        except KeptAwayError as error:
+            raise Refused(error, Blame.ENTRY) from error
         except ConcurrentChangeError as error:
             if last:
                 raise Refused(error) from error
@@ -80,76 +66,34 @@ def _run(
                 if reconnected or isinstance(getattr(error, "orig", None), NoReplyError):
                     raise DatabaseUnavailableError(describe(error)) from error
                 reconnected = True
-            elif last or not (verdict is Verdict.AGAIN or lost_reference(error)):
-                if verdict is Verdict.OTHER:
-                    resources.forget_shape()
+            elif verdict is Verdict.LOCKED:
                 raise Refused(error) from error
+            elif last or not (verdict is Verdict.AGAIN or lost_reference(error)):
+                # The tables may have changed under us: then it runs again, as they are now.
+                if _changed(resources) and not examined:
+                    examined = True
+                    continue
+                refused = _examine(resources, error)
+                if not (refused.may_be_a_race and attempt < MAXIMUM_RACES):
+                    raise refused from error
     raise AssertionError("every run ends in a result or an error")
 
 
-class BatchWriter:
-    """Runs the writes of one pool job."""
+def _changed(resources: Resources) -> bool:
+    """Read the shape of the tables anew; tell whether it is another one."""
+    before = resources.forget_shape()
+    return before is not None and in_transaction(resources, resources.shape) != before
 
-    def __init__(self, resources: Resources) -> None:
-        self.resources = resources
-        self.deadline = time.monotonic() + SPLITTING_SECONDS
-        self.splitting = False
-        #: Orders that waited for a user of these batches, and what became of them.
-        self.released: list[Retried] = []
 
-    def run(self, works: Sequence[Work]) -> None:
-        """Decide every work: its outcome is set once the transaction that holds it has committed.
-
-        A batch that the database refuses is split until the culprit is alone. Works are left undecided when that takes
-        too long. Raises DatabaseUnavailableError; what was decided by then stays decided.
-        """
-        if not works or (self.splitting and time.monotonic() > self.deadline):
-            return
-        try:
-            outcomes, released = in_transaction(self.resources, lambda connection: self._write(connection, works))
-        except Refused as refused:
-            self.splitting = True
-            if len(works) == 1:
-                self.fail(works[0], refused.outcome)
-                return
-            middle = len(works) // 2
-            self.run(works[:middle])
-            self.run(works[middle:])
-            return
-        for work, outcome in zip(works, outcomes, strict=True):
-            work.outcome = outcome
-        self.released += released
-
-    def _write(self, connection: Connection, works: Sequence[Work]) -> tuple[list[Outcome | None], list[Retried]]:
-        service = self.resources.service(connection)
-        mine = self._still_as_taken(connection, works)
-        written = write(connection, self.resources.shape(connection), service, mine)
-        decided = list(zip(mine, written.outcomes, strict=True))
-        kept = keep(connection, service, decided, self.resources.settings.user_wait)
-        if len(mine) == len(works):
-            return [*kept], written.released
-        outcome_of = {id(work): outcome for work, outcome in zip(mine, kept, strict=True)}
-        return [outcome_of.get(id(work)) for work in works], written.released
-
-    def _still_as_taken(self, connection: Connection, works: Sequence[Work]) -> Sequence[Work]:
-        """Those works that are first attempts, or whose record nobody has changed meanwhile; records are locked."""
-        records = [work.record for work in works if work.record is not None]
-        if not records:
-            return works
-        locked = lock(connection, records)
-        return [work for work in works if work.record is None or work.record.id in locked]
-
-    def fail(self, work: Work, outcome: Outcome) -> None:
-        """Record a work that cannot be stored. Raises DatabaseUnavailableError."""
-        try:
-            work.outcome = in_transaction(self.resources, lambda connection: self._keep(connection, work, outcome))
-        except Refused as refused:
-            # What cannot even be recorded has to stay pending, whatever the reason.
-            raise DatabaseUnavailableError(f"A failure could not be recorded. {refused.outcome.message}") from refused
-
-    def _keep(self, connection: Connection, work: Work, outcome: Outcome) -> Outcome | None:
-        if not self._still_as_taken(connection, [work]):
-            return None
-        service = self.resources.service(connection)
-        [kept] = keep(connection, service, [(work, outcome)], self.resources.settings.user_wait)
-        return kept
+def _examine(resources: Resources, error: SQLAlchemyError) -> Refused:
+    try:
+        with resources.engine.begin() as connection:
+            refused = examine(connection, resources.shape(connection), error)
+    except DatabaseNotReadyError as not_ready:
+        raise DatabaseFaultError(str(not_ready)) from error
+    except SQLAlchemyError as another:
+        # What cannot even be looked into is nobody's fault.
+        raise DatabaseUnavailableError(describe(another)) from error
+    if refused.blame is Blame.DATABASE:
+        raise DatabaseFaultError(refused.sentence) from error
+    return refused

@@ -19,6 +19,12 @@ class ConcurrentChangeError(DBStorageError):
     code = "concurrent_change"
 
 
+class KeptAwayError(DBStorageError):
+    """Raised when a row of "User" is not written and nobody refused it: a trigger or a rule kept it away."""
+
+    code = "not_stored"
+
+
 class UserWrite(NamedTuple):
     """A createUser and its place in the stream; None where an operator called the task."""
 
@@ -133,41 +139,45 @@ def read_known_users(connection: Connection, service: Service, writes: Sequence[
 
 def _write(connection: Connection, writes: Sequence[UserWrite], decisions: Sequence[Decision]) -> None:
     new: list[CreateUser] = []
-
-    def insert_gathered() -> None:
-        if not new:
-            return
-        inserted = connection.exec_driver_sql(
-            'INSERT INTO "User" ("userID", "email") '
-            "SELECT * FROM unnest(%s::text[], %s::text[]) ON CONFLICT DO NOTHING",
-            ([command.user_id for command in new], [command.email for command in new]),
-        )
-        _expect(inserted.rowcount, len(new))
-        new.clear()
-
     for write, decision in zip(writes, decisions, strict=True):
-        user_id, email = write.command
         if decision.status is Status.CREATED:
             new.append(write.command)
         elif decision.status is Status.UPDATED:
-            insert_gathered()
-            if decision.moves_from is not None:
-                changed = connection.exec_driver_sql(
-                    'UPDATE "User" SET "userID" = %s WHERE "email" = %s AND "userID" = %s',
-                    (user_id, email, decision.moves_from),
-                )
-            else:
-                changed = connection.exec_driver_sql(
-                    'UPDATE "User" SET "email" = %s WHERE "userID" = %s',
-                    (email, user_id),
-                )
-            _expect(changed.rowcount, 1)
-    insert_gathered()
+            _insert(connection, new)
+            new.clear()
+            _update(connection, write.command, decision.moves_from)
+    _insert(connection, new)
 
 
-def _expect(rows: int, expected: int) -> None:
-    if rows != expected:
-        raise ConcurrentChangeError("Another program changed one of these users at the same moment.")
+def _insert(connection: Connection, new: Sequence[CreateUser]) -> None:
+    if not new:
+        return
+    # No ON CONFLICT: an index that we know nothing of may refuse, and then its name is what matters.
+    inserted = connection.exec_driver_sql(
+        'INSERT INTO "User" ("userID", "email") SELECT * FROM unnest(%s::text[], %s::text[])',
+        ([command.user_id for command in new], [command.email for command in new]),
+    )
+    if inserted.rowcount != len(new):
+        raise KeptAwayError("The row of a user was not written, and nothing refused it.")
+
+
+def _update(connection: Connection, command: CreateUser, moves_from: str | None) -> None:
+    user_id, email = command
+    if moves_from is not None:
+        changed = connection.exec_driver_sql(
+            'UPDATE "User" SET "userID" = %s WHERE "email" = %s AND "userID" = %s', (user_id, email, moves_from)
+        )
+    else:
+        changed = connection.exec_driver_sql('UPDATE "User" SET "email" = %s WHERE "userID" = %s', (email, user_id))
+    if changed.rowcount == 1:
+        return
+    still_there = connection.exec_driver_sql(
+        'SELECT count(*) FROM "User" WHERE "userID" = %s AND ("email" = %s) = %s',
+        (user_id if moves_from is None else moves_from, email, moves_from is not None),
+    ).scalar_one()
+    if still_there:
+        raise KeptAwayError("The row of a user was not changed, and nothing refused it.")
+    raise ConcurrentChangeError("Another program changed one of these users at the same moment.")
 
 
 def _applied(writes: Sequence[UserWrite], decisions: Sequence[Decision]) -> list[UserWrite]:

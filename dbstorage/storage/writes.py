@@ -9,6 +9,8 @@ from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.users import CreateUser
 from dbstorage.database.shape import TableShape
 from dbstorage.errors import RejectedEntry
+from dbstorage.storage.failures import USER_CONFLICT_CODE
+from dbstorage.storage.locks import LockedUser, read_queue, wake_queued
 from dbstorage.storage.order_outcomes import order_outcome
 from dbstorage.storage.orders import store_orders
 from dbstorage.storage.outcome import Outcome, Retried, Status
@@ -21,7 +23,7 @@ from dbstorage.wire.entry_id import position_of
 
 USER_CONFLICT = Outcome(
     Status.FAILED,
-    "user_conflict",
+    USER_CONFLICT_CODE,
     "The e-mail address belongs to one user and the userId to another; nothing was changed. "
     "Correct one of the two users, then retry.",
 )
@@ -38,12 +40,22 @@ class Written(NamedTuple):
     released: list[Retried]
 
 
-def write(connection: Connection, shape: TableShape, service: Service, works: Sequence[Work]) -> Written:
+def write(
+    connection: Connection,
+    shape: TableShape,
+    service: Service,
+    works: Sequence[Work],
+    locked: Sequence[LockedUser] = (),
+) -> Written:
     """Apply users, the orders that waited for them, orders and rejections.
 
     The outcomes hold once the caller's transaction has committed. A createUser that is recorded as a conflict is
-    decided anew only where it is its record that is run again.
+    decided anew only where it is its record that is run again. Commands of users that are `locked`, or for whom earlier
+    ones wait, are put aside.
     """
+    queue = read_queue(connection, service, works)
+    for user in locked:
+        queue.lock(user)
     released: list[Retried] = []
     outcomes: dict[int, Outcome] = {}
     users: list[UserWrite] = []
@@ -52,7 +64,10 @@ def write(connection: Connection, shape: TableShape, service: Service, works: Se
     orders_at: list[int] = []
     for index, work in enumerate(works):
         command = work.command
-        if isinstance(command, CloseOrder):
+        waits = queue.outcome_of(work)
+        if waits is not None:
+            outcomes[index] = waits
+        elif isinstance(command, CloseOrder):
             orders.append(command)
             orders_at.append(index)
         elif isinstance(command, CreateUser):
@@ -75,6 +90,7 @@ def write(connection: Connection, shape: TableShape, service: Service, works: Se
         verdicts = store_orders(connection, shape, orders)
         for index, order, verdict in zip(orders_at, orders, verdicts, strict=True):
             outcomes[index] = order_outcome(order, verdict)
+    wake_queued(connection, service, works, outcomes)
     return Written([outcomes[index] for index in range(len(works))], released)
 
 

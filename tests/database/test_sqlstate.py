@@ -7,21 +7,22 @@ from dbstorage.database.engine import create_engine
 from dbstorage.database.sqlstate import Verdict, classify
 from dbstorage.database.url import parse_database_url
 
-WRONG, AGAIN, OUTAGE, OTHER = Verdict.WRONG_ENTRY, Verdict.AGAIN, Verdict.OUTAGE, Verdict.OTHER
+AGAIN, OUTAGE, LOCKED, REFUSED = Verdict.AGAIN, Verdict.OUTAGE, Verdict.LOCKED, Verdict.REFUSED
 
 VERDICTS = {
-    "22003": WRONG,  # numeric value out of range
-    "22021": WRONG,  # character not in repertoire
-    "22P02": WRONG,  # invalid text representation: not a label of the enum
-    "23502": WRONG,  # not null violation
-    "23503": WRONG,  # foreign key violation
-    "23505": WRONG,  # unique violation
-    "23514": WRONG,  # check violation
+    "22003": REFUSED,  # numeric value out of range
+    "22021": REFUSED,  # character not in repertoire
+    "22P02": REFUSED,  # invalid text representation: not a label of the enum
+    "23502": REFUSED,  # not null violation
+    "23503": REFUSED,  # foreign key violation
+    "23505": REFUSED,  # unique violation
+    "23514": REFUSED,  # check violation
     "40001": AGAIN,
     "40P01": AGAIN,
     "08006": OUTAGE,
     "25006": OUTAGE,
     "25P03": OUTAGE,
+    "25P04": OUTAGE,
     "28000": OUTAGE,
     "28P01": OUTAGE,
     "3D000": OUTAGE,
@@ -31,15 +32,19 @@ VERDICTS = {
     "57P01": OUTAGE,
     "57P02": OUTAGE,
     "57P03": OUTAGE,
-    "57014": OTHER,  # query canceled: the statement timeout
-    "40002": OTHER,
-    "25P02": OTHER,
-    "42501": OTHER,
-    "42P01": OTHER,
-    "55P03": OTHER,
-    "58030": OTHER,
-    "P0001": OTHER,
-    "XX000": OTHER,
+    "57P05": OUTAGE,
+    "57000": OUTAGE,
+    "40000": AGAIN,
+    "0A000": AGAIN,
+    "57014": REFUSED,  # query canceled: the statement timeout
+    "40002": REFUSED,
+    "25P02": REFUSED,
+    "42501": REFUSED,
+    "42P01": REFUSED,
+    "55P03": LOCKED,
+    "58030": REFUSED,
+    "P0001": REFUSED,
+    "XX000": REFUSED,
 }
 
 
@@ -76,13 +81,13 @@ def test_errors_are_sorted_by_what_happens_next(raising_table):
 @pytest.mark.parametrize(
     ("statement", "verdict"),
     [
-        ("SELECT 1 / 0", WRONG),
-        ("SELECT 'x'::integer", WRONG),
-        ("SELECT 3000000000::bigint::integer", WRONG),
+        ("SELECT 1 / 0", REFUSED),
+        ("SELECT 'x'::integer", REFUSED),
+        ("SELECT 3000000000::bigint::integer", REFUSED),
         ("SET TRANSACTION READ ONLY; CREATE TABLE x ()", OUTAGE),
-        ("SET LOCAL statement_timeout = 1; SELECT pg_sleep(60)", OTHER),
+        ("SET LOCAL statement_timeout = 1; SELECT pg_sleep(60)", REFUSED),
         ("SELECT pg_terminate_backend(pg_backend_pid())", OUTAGE),
-        ("SELECT * FROM nothing", OTHER),
+        ("SELECT * FROM nothing", REFUSED),
     ],
 )
 def test_real_errors_are_sorted_too(statement, verdict, empty_database):
@@ -142,16 +147,16 @@ def test_a_database_or_login_that_is_refused_is_an_outage(change, empty_database
         (psycopg2.OperationalError("server closed the connection unexpectedly"), OUTAGE),
         (psycopg2.DatabaseError("SSL SYSCALL error: EOF detected"), OUTAGE),
         (psycopg2.InterfaceError("connection already closed"), OUTAGE),
-        (psycopg2.DataError("no code"), WRONG),
-        (psycopg2.ProgrammingError("can't adapt type 'object'"), OTHER),
+        (psycopg2.DataError("no code"), REFUSED),
+        (psycopg2.ProgrammingError("can't adapt type 'object'"), REFUSED),
         (errors.AdminShutdown("no code"), OUTAGE),
         (exc.DBAPIError("SELECT 1", None, psycopg2.OperationalError("gone"), connection_invalidated=True), OUTAGE),
         (exc.DBAPIError("SELECT 1", None, psycopg2.ProgrammingError("gone"), connection_invalidated=True), OUTAGE),
-        (exc.DBAPIError("SELECT 1", None, psycopg2.ProgrammingError("can't adapt type 'object'")), OTHER),
-        (exc.DBAPIError("SELECT 1", None, ValueError("not the driver's")), OTHER),
+        (exc.DBAPIError("SELECT 1", None, psycopg2.ProgrammingError("can't adapt type 'object'")), REFUSED),
+        (exc.DBAPIError("SELECT 1", None, ValueError("not the driver's")), REFUSED),
         (exc.TimeoutError("QueuePool limit"), OUTAGE),
-        (ValueError("no database error at all"), OTHER),
-        (KeyboardInterrupt(), OTHER),
+        (ValueError("no database error at all"), REFUSED),
+        (KeyboardInterrupt(), REFUSED),
     ],
     ids=repr,
 )

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, text
 
-from dbstorage.storage.history import NEWEST_ORDER, NEWEST_ROW, history_statement
+from dbstorage.storage.history import NEWEST_ROW, history_statement
 from dbstorage.storage.resources import SESSION_SETTINGS
 from tests.history.conftest import Stored
 from tests.history.rows import add_orders
@@ -20,7 +20,7 @@ MIDDLE = "2026-01-01T00:00:06.000"
 
 
 def plan_nodes(
-    connection: Connection, stored: Stored, limit: int, close_time: str, key: int | str
+    connection: Connection, stored: Stored, limit: int, close_time: str, key: int | str | None
 ) -> list[dict[str, Any]]:
     """Every node of the plan for a question of the busiest user, as it was executed."""
     statement = history_statement(stored.shape, limit, False)
@@ -49,7 +49,7 @@ def test_a_page_reads_its_own_rows_through_the_index(stored: Stored):
         # As in the pool processes.
         for name, value in SESSION_SETTINGS.items():
             connection.execute(text(f"SET {name} = {value}"))
-        newest = NEWEST_ROW if stored.shape.has_order_row_id else NEWEST_ORDER
+        newest = (NEWEST_ROW.close_time, NEWEST_ROW.key if stored.shape.has_order_row_id else None)
         middle = (MIDDLE, ORDERS if stored.shape.has_order_row_id else "order-5")
         for statistics in ("SELECT 'none yet'", "ANALYZE"):
             connection.execute(text(statistics))

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbstorage.wire.entry import Layout
-from dbstorage.wire.response import ANSWERED_COLUMNS, Answer, encode_answer, order_as_answered
+from dbstorage.wire.response import (
+    ANSWERED_COLUMNS,
+    DETAIL_COLUMNS,
+    REASON_COLUMNS,
+    Answer,
+    encode_answer,
+    order_as_answered,
+)
 from tests.wire.entries import steady
 
 OPEN_TIME = "2025-01-31T12:00:00.000Z"
@@ -34,11 +41,12 @@ def test_an_order_is_answered_with_ten_keys_in_the_order_of_the_contract():
 def test_detail_adds_four_keys():
     detail = {"leverage": 20, "takeProfit": None, "stopLoss": 99.0, "stippage": None}
 
-    assert order_as_answered((*ROW, *detail.values())) == ORDER | detail
+    assert order_as_answered((*ROW, *detail.values()), DETAIL_COLUMNS) == ORDER | detail
 
 
-def test_detail_adds_the_close_reason_where_the_table_has_it():
-    assert order_as_answered((*ROW, 20, None, 99.0, None, "manual"))["closeReason"] == "manual"
+def test_a_table_with_close_reasons_adds_them_and_the_limits_to_every_answer():
+    reason = {"takeProfit": None, "stopLoss": 99.0, "closeReason": "stop_loss"}
+    assert order_as_answered((*ROW, *reason.values()), REASON_COLUMNS) == ORDER | reason
 
 
 def test_an_envelope_answer_is_one_field_with_json_inside_json():

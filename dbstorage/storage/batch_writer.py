@@ -1,0 +1,267 @@
+"""Writing a batch: one bad entry never fails its neighbours, and what is nobody's fault fails nobody (SPEC 3)."""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection
+
+from dbstorage.commands.orders import CloseOrder
+from dbstorage.database.engine import APPLICATION
+from dbstorage.database.refusal import Blame
+from dbstorage.database.shape import TableShape, with_null_for_remark, without_remark
+from dbstorage.errors import DatabaseFaultError
+from dbstorage.storage.failures import keep
+from dbstorage.storage.locks import Holder, LockedUser, find_locked, find_table_holder
+from dbstorage.storage.outcome import Outcome, Retried, Status
+from dbstorage.storage.records import lock
+from dbstorage.storage.refused import Refused
+from dbstorage.storage.resources import Resources
+from dbstorage.storage.transaction import in_transaction
+from dbstorage.storage.work import Work
+from dbstorage.storage.writes import write
+
+logger = logging.getLogger(__name__)
+
+#: Seconds after which splitting a refused batch pauses; the rest is handed back, so that the worker can stop in time.
+SPLITTING_SECONDS = 1.5
+#: While everything waits for the database to be mended, so many commands of a kind are tried before all are.
+SAMPLE = 3
+#: Outcomes that show that the tables take commands of this kind.
+_WRITTEN = (Status.STORED, Status.CREATED, Status.UPDATED)
+#: Milliseconds that a statement waits for a lock, once it is known that it is not another program's on a row of "User":
+#: a table is being altered, or another worker of ours writes the same person.
+PATIENT_LOCK_TIMEOUT = 3_000
+
+
+class _TrialOver(Exception):
+    """Raised to roll a trial back."""
+
+
+class _Refusal(NamedTuple):
+    work: Work
+    refused: Refused
+
+
+class _Result(NamedTuple):
+    """None where the record of a failed task was changed meanwhile; and what became of orders that waited."""
+
+    outcomes: list[Outcome | None]
+    released: list[Retried]
+
+
+class BatchWriter:
+    """Runs the writes of one pool job; `held_seconds` says for how long such writes have waited for the database."""
+
+    def __init__(self, resources: Resources, held_seconds: float = 0.0) -> None:
+        self.resources = resources
+        self.held_seconds = held_seconds
+        self.deadline = time.monotonic() + SPLITTING_SECONDS
+        self.splitting = False
+        #: Orders that waited for a user of these batches, and what became of them.
+        self.released: list[Retried] = []
+        self._locked: list[LockedUser] = []
+        self._patient = self._was_patient = False
+        self._refusals: list[_Refusal] = []
+        #: Kinds of commands of which one was written.
+        self._written: set[type] = set()
+
+    def run(self, works: Sequence[Work]) -> None:
+        """Decide every work: its outcome is set once the transaction that holds it has committed.
+
+        A batch that the database refuses is split until the culprits are alone. Where their own values are the reason,
+        they fail. Else they are put aside if others of the same command pass; if none does, the database is to blame:
+        raises DatabaseFaultError, and what is not decided waits. Works are left undecided, too, when splitting takes
+        too long. Raises DatabaseUnavailableError in an outage; what was decided by then stays decided.
+        """
+        if self.held_seconds and len(works) > SAMPLE:
+            works = self._without_those_that_wait(works)
+        self._run(works)
+        self._decide_refusals()
+
+    def _run(self, works: Sequence[Work]) -> None:
+        if not works or self._out_of_time:
+            return
+        try:
+            result = in_transaction(self.resources, lambda connection: self._write(connection, works))
+        except Refused as refused:
+            if refused.locked and self._find_locks(works):
+                self._run(works)
+            elif len(works) > 1:
+                self.splitting = True
+                middle = len(works) // 2
+                self._run(works[:middle])
+                self._run(works[middle:])
+            else:
+                self._refused(works[0], refused)
+            return
+        self._decided(works, result)
+
+    def _decided(self, works: Sequence[Work], result: _Result) -> None:
+        for work, outcome in zip(works, result.outcomes, strict=True):
+            work.outcome = outcome
+            if outcome is not None and outcome.status in _WRITTEN:
+                self._written.add(type(work.command))
+        self.released += result.released
+
+    def _write(
+        self,
+        connection: Connection,
+        works: Sequence[Work],
+        *,
+        plain: bool = False,
+        adapt: Callable[[TableShape], TableShape] = lambda shape: shape,
+    ) -> _Result:
+        if self._patient:
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {PATIENT_LOCK_TIMEOUT}")
+        shape, service = adapt(self.resources.shape(connection)), self.resources.service(connection)
+        mine = self._still_as_taken(connection, works)
+        written = write(connection, shape, service, mine, self._locked)
+        decided = list(zip(mine, written.outcomes, strict=True))
+        kept = keep(connection, service, decided, self.resources.settings.user_wait, plain=plain)
+        if len(mine) == len(works):
+            return _Result([*kept], written.released)
+        outcome_of = {id(work): outcome for work, outcome in zip(mine, kept, strict=True)}
+        return _Result([outcome_of.get(id(work)) for work in works], written.released)
+
+    def _still_as_taken(self, connection: Connection, works: Sequence[Work]) -> Sequence[Work]:
+        """Those works that are first attempts, or whose record nobody has changed meanwhile; records are locked."""
+        records = [work.record for work in works if work.record is not None]
+        if not records:
+            return works
+        locked = lock(connection, records)
+        return [work for work in works if work.record is None or work.record.id in locked]
+
+    # A single work that is refused
+
+    def _refused(self, work: Work, refused: Refused) -> None:
+        if not self._passes_otherwise(work, refused):
+            self._refusals.append(_Refusal(work, refused))
+
+    def _passes_otherwise(self, work: Work, refused: Refused) -> bool:
+        """Try without the remark, or with a record that no database refuses, where one of them may be the reason."""
+        if isinstance(work.command, CloseOrder) and refused.names_remark:
+            return any(self._passes(work, adapt=adapt) for adapt in (without_remark, with_null_for_remark))
+        return refused.may_be_about_text and self._passes(work, plain=True)
+
+    def _passes(self, work: Work, **otherwise: Any) -> bool:
+        try:
+            result = in_transaction(self.resources, lambda connection: self._write(connection, [work], **otherwise))
+        except Refused:
+            return False
+        self._decided([work], result)
+        return True
+
+    def fail(self, work: Work, outcome: Outcome) -> None:
+        """Record a work that cannot be stored. Raises DatabaseUnavailableError."""
+        try:
+            work.outcome = self._kept(work, outcome)
+        except Refused:
+            try:
+                work.outcome = self._kept(work, outcome, plain=True)
+            except Refused as refused:
+                raise DatabaseFaultError(f"A failure could not be recorded. {refused.sentence}") from refused
+
+    def _kept(self, work: Work, outcome: Outcome, *, plain: bool = False) -> Outcome | None:
+        def run(connection: Connection) -> Outcome | None:
+            if not self._still_as_taken(connection, [work]):
+                return None
+            service, user_wait = self.resources.service(connection), self.resources.settings.user_wait
+            [kept] = keep(connection, service, [(work, outcome)], user_wait, plain=plain)
+            return kept
+
+        return in_transaction(self.resources, run)
+
+    # Whose fault it is, where the diagnostics leave that open
+
+    def _decide_refusals(self) -> None:
+        refusals, self._refusals = self._refusals, []
+        faults: list[str] = []
+        for refusal in refusals:
+            kind = type(refusal.work.command)
+            alone = sum(type(each.work.command) is kind for each in refusals) == 1
+            waited = alone and self.held_seconds >= self.resources.settings.fault_wait
+            if refusal.refused.blame is Blame.ENTRY or kind in self._written or waited:
+                try:
+                    self.fail(refusal.work, refusal.refused.outcome)
+                except DatabaseFaultError as error:
+                    # It holds up nothing that stands behind it in the batch.
+                    faults.append(str(error))
+            elif not self._out_of_time:
+                faults.append(self._sentence(refusal.refused))
+        if faults:
+            raise DatabaseFaultError(faults[0])
+
+    @property
+    def _out_of_time(self) -> bool:
+        return self.splitting and time.monotonic() > self.deadline
+
+    def _sentence(self, refused: Refused) -> str:
+        if not refused.locked:
+            return refused.sentence
+        return f"A row or a table is locked by {self._table_holder()}; storing goes on when its transaction ends."
+
+    def _table_holder(self) -> Holder:
+        return in_transaction(self.resources, find_table_holder)
+
+    def _without_those_that_wait(self, works: Sequence[Work]) -> Sequence[Work]:
+        """Leave out commands of a kind that the database still refuses, told by a few of them, written and rolled back.
+
+        The few are chosen anew each time: should only some be refused, one that passes is found before long.
+        """
+        refused_kinds: dict[type, Refused] = {}
+        for kind in {type(work.command) for work in works}:
+            alike = [work for work in works if type(work.command) is kind]
+            refusals = [self._trial(work) for work in random.sample(alike, min(SAMPLE, len(alike)))]
+            first = refusals[0]
+            if first is not None and len(alike) > SAMPLE and all(refusals):
+                refused_kinds[kind] = first
+        self._refusals = [
+            _Refusal(work, refused_kinds[type(work.command)]) for work in works if type(work.command) in refused_kinds
+        ]
+        return [work for work in works if type(work.command) not in refused_kinds]
+
+    def _trial(self, work: Work) -> Refused | None:
+        def run(connection: Connection) -> None:
+            self._write(connection, [work])
+            raise _TrialOver
+
+        try:
+            in_transaction(self.resources, run)
+        except _TrialOver:
+            pass
+        except Refused as refused:
+            if refused.blame is not Blame.ENTRY and not refused.locked:
+                return refused
+        return None
+
+    # Locks
+
+    def _find_locks(self, works: Sequence[Work]) -> bool:
+        """After a lock timeout: whether the works may run again, now that more is known of who is in the way."""
+        known = {user.user_id for user in self._locked}
+        others = [user for user in self._locked_users(works) if user.user_id not in known]
+        if others:
+            self._locked += others
+            for user in others:
+                logger.warning("%s", user.outcome.message)
+            return True
+        if not self._was_patient:
+            self._patient = self._was_patient = True
+            return True
+        self._patient = False
+        holder = self._table_holder()
+        if holder.process_id is not None:
+            raise DatabaseFaultError(f"A table is locked by {holder}; storing goes on when its transaction ends.")
+        return False
+
+    def _locked_users(self, works: Sequence[Work]) -> list[LockedUser]:
+        """The users whose rows other programs have locked; our own workers are waited for."""
+        try:
+            found = in_transaction(self.resources, lambda connection: find_locked(connection, works))
+        except Refused:
+            # The table as a whole is locked, or the role may not lock rows.
+            return []
+        return [user for user in found if user.holder.application != APPLICATION]

@@ -1,0 +1,216 @@
+"""Rows of "User" that other sessions have locked: whose commands wait, in their order, and for whom (SPEC 3)."""
+
+from collections.abc import Mapping, Sequence, Set
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from dbstorage.commands.orders import CloseOrder
+from dbstorage.commands.users import CreateUser
+from dbstorage.storage.failures import LOCK_PAUSES, USER_LOCKED, USER_QUEUED
+from dbstorage.storage.outcome import Outcome, Status
+from dbstorage.storage.service import Service
+from dbstorage.storage.users import identities
+from dbstorage.storage.work import Work, understand
+from dbstorage.wire.entry import CREATE_USER, Layout
+from dbstorage.wire.entry_id import position_of
+from dbstorage.wire.payload import unpack
+
+BEHIND = Outcome(
+    Status.FAILED, USER_QUEUED, "It waits behind an earlier command of the same user, whose row is locked."
+)
+
+#: Lock modes on the table that a session has which locks or changes rows of it.
+_MODES = "('RowShareLock', 'RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')"
+#: Parameters: userIDs of orders, userIDs and e-mail addresses of createUsers. Storing an order locks its user's key,
+#: changing a user the row. Who holds the lock is told by the row's xmax, but for a row with several lockers: then it is
+#: who has been at the table for longest.
+_LOCKED = f"""
+WITH wanted AS (
+    SELECT "userID", "email", xmax FROM "User" WHERE "userID" = ANY(%s) OR "userID" = ANY(%s) OR "email" = ANY(%s)
+), key_free AS MATERIALIZED (
+    SELECT "userID" FROM "User" WHERE "userID" = ANY(%s) FOR KEY SHARE SKIP LOCKED
+), row_free AS MATERIALIZED (
+    SELECT "userID" FROM "User" WHERE "userID" = ANY(%s) OR "email" = ANY(%s) FOR UPDATE SKIP LOCKED
+)
+SELECT wanted."userID", wanted."email", holder.pid, holder.application_name, holder.state, holder.seconds
+FROM wanted LEFT JOIN LATERAL (
+    SELECT activity.pid, activity.application_name, activity.state,
+           extract(epoch FROM clock_timestamp() - activity.xact_start)::integer AS seconds
+    FROM pg_locks AS held JOIN pg_stat_activity AS activity USING (pid)
+    WHERE held.granted AND held.pid <> pg_backend_pid() AND held.relation = '"User"'::regclass AND held.mode IN {_MODES}
+      AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    ORDER BY EXISTS (
+        SELECT FROM pg_locks AS own
+        WHERE own.pid = held.pid AND own.locktype = 'transactionid' AND own.granted AND own.transactionid = wanted.xmax
+    ) DESC, activity.xact_start LIMIT 1
+) AS holder ON true
+WHERE ("userID" = ANY(%s) AND "userID" NOT IN (SELECT "userID" FROM key_free))
+   OR (("userID" = ANY(%s) OR "email" = ANY(%s)) AND "userID" NOT IN (SELECT "userID" FROM row_free))
+"""
+
+#: Sessions that hold a lock on a whole table of the platform which keeps us from writing.
+_TABLE_HOLDERS = """
+SELECT activity.pid, activity.application_name, activity.state,
+       extract(epoch FROM clock_timestamp() - activity.xact_start)::integer AS seconds
+FROM pg_locks AS held JOIN pg_stat_activity AS activity USING (pid)
+WHERE held.granted AND held.pid <> pg_backend_pid() AND held.relation IN ('"User"'::regclass, '"Orders"'::regclass)
+  AND held.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+ORDER BY activity.xact_start LIMIT 1
+"""
+
+#: Commands that met a locked row, and the users of these works for whom others are queued behind one.
+_WAITING = f"""
+SELECT entry_id, user_id, function, layout, CASE WHEN function = '{CREATE_USER}' THEN payload END
+FROM dbstorage.failed_tasks
+WHERE stream = %s AND consumer_group = %s AND state = 'retrying' AND code = '{USER_LOCKED}'
+UNION ALL
+SELECT NULL, given, NULL, NULL, NULL FROM unnest(%s::text[]) AS given
+WHERE EXISTS (
+    SELECT FROM dbstorage.failed_tasks
+    WHERE stream = %s AND consumer_group = %s AND user_id = given AND state = 'retrying' AND code = '{USER_QUEUED}'
+)
+"""
+#: One that is locked is being retried already.
+_WAKE = f"""
+UPDATE dbstorage.failed_tasks SET retry_at = now() WHERE id IN (
+    SELECT id FROM dbstorage.failed_tasks
+    WHERE stream = %s AND consumer_group = %s AND user_id = ANY(%s) AND state = 'retrying' AND code = '{USER_QUEUED}'
+      AND retry_at > now()
+    FOR UPDATE SKIP LOCKED
+)
+"""
+
+
+class Holder(NamedTuple):
+    """The session that holds a lock, as far as PostgreSQL shows it to us."""
+
+    process_id: int | None = None
+    application: str | None = None
+    state: str | None = None
+    #: How long its transaction has lasted.
+    seconds: int | None = None
+
+    def __str__(self) -> str:
+        """Name it as it stands in a sentence."""
+        if self.process_id is None:
+            return "another session"
+        told = [f'application "{self.application}"'] if self.application else []
+        if self.state:
+            told.append(self.state if self.seconds is None else f"{self.state}, its transaction {self.seconds} s old")
+        return f"session {self.process_id}" + (f" ({', '.join(told)})" if told else "")
+
+
+class LockedUser(NamedTuple):
+    """A row of "User" that is locked, and who holds it."""
+
+    user_id: str
+    email: str
+    holder: Holder
+
+    @property
+    def outcome(self) -> Outcome:
+        """What becomes of a command that needs the row."""
+        return Outcome(
+            Status.FAILED,
+            USER_LOCKED,
+            f"The row of the user {self.user_id!r} is locked by {self.holder}; this user's commands wait, in their "
+            "order, until that transaction ends (pg_terminate_backend ends it).",
+        )
+
+
+def find_locked(connection: Connection, works: Sequence[Work]) -> list[LockedUser]:
+    """The users whose rows these works need and other sessions have locked."""
+    orders = sorted({work.command.user_id for work in works if isinstance(work.command, CloseOrder)})
+    creates = [work.command for work in works if isinstance(work.command, CreateUser)]
+    ids, emails = sorted({each.user_id for each in creates}), sorted({each.email for each in creates})
+    rows = connection.exec_driver_sql(_LOCKED, (orders, ids, emails) * 3)
+    return [LockedUser(row[0], row[1], Holder(*row[2:])) for row in rows]
+
+
+def find_table_holder(connection: Connection) -> Holder:
+    """Who has locked one of the platform's tables as a whole."""
+    row = connection.exec_driver_sql(_TABLE_HOLDERS).first()
+    return Holder(*row) if row else Holder()
+
+
+class Queue:
+    """Whose commands wait, in their order, because an earlier one met a locked row."""
+
+    def __init__(self) -> None:
+        #: Identity -> the position of the first command that waits.
+        self._first: dict[str, int] = {}
+        self._locked: dict[str, LockedUser] = {}
+
+    def add(self, people: Set[str], position: int = -1) -> None:
+        """Commands behind this position have to wait if they are about one of these people."""
+        for each in people:
+            self._first[each] = min(self._first.get(each, _LAST), position)
+
+    def lock(self, user: LockedUser) -> None:
+        """All commands of this user have to wait."""
+        people = {f"id:{user.user_id}", f"email:{user.email}"}
+        self._locked |= dict.fromkeys(people, user)
+        self.add(people)
+
+    def outcome_of(self, work: Work) -> Outcome | None:
+        """What becomes of a work that has to wait, and others of its people behind it; None where it need not."""
+        if not self._first:
+            return None
+        people, position = people_of(work), _position(work)
+        if not any(self._first.get(each, _LAST) < position for each in people):
+            return None
+        self.add(people, position)
+        locked = [self._locked.pop(each) for each in people if each in self._locked]
+        if locked:
+            return locked[0].outcome
+        # A createUser is tried by itself: its place in the stream says whether it is still to be applied.
+        return BEHIND._replace(code=USER_LOCKED) if isinstance(work.command, CreateUser) else BEHIND
+
+
+#: Behind every entry: an operator's call has no place in the stream.
+_LAST = 2**128
+
+
+def _position(work: Work) -> int:
+    return position_of(work.entry.id) if work.entry else _LAST
+
+
+def people_of(work: Work) -> frozenset[str]:
+    """Whom a work is about, by the keys under which users are remembered."""
+    command = work.command
+    if isinstance(command, CreateUser):
+        return frozenset(identities(command))
+    return frozenset({f"id:{command.user_id}"}) if isinstance(command, CloseOrder) else frozenset()
+
+
+def read_queue(connection: Connection, service: Service, works: Sequence[Work]) -> Queue:
+    """Who waits for a locked row at the moment, these works themselves left out.
+
+    For failed tasks that are run again, those who are queued do not count: they are what is run, in their order.
+    """
+    ours = {work.entry.id for work in works if work.entry}
+    first_attempts = [work.command for work in works if work.record is None]
+    user_ids = sorted({command.user_id for command in first_attempts if isinstance(command, CloseOrder)})
+    scope = (service.stream, service.group)
+    queue = Queue()
+    for entry_id, user_id, function, layout, payload in connection.exec_driver_sql(
+        _WAITING, (*scope, user_ids, *scope)
+    ):
+        if entry_id is not None and entry_id in ours:
+            continue
+        people = {f"id:{user_id}"} if user_id else set()
+        if function == CREATE_USER:
+            people |= people_of(understand(unpack(Layout(layout), bytes(payload), entry_id or "0-0"), 1))
+        queue.add(people, -1 if entry_id is None else position_of(entry_id))
+    return queue
+
+
+def wake_queued(
+    connection: Connection, service: Service, works: Sequence[Work], outcomes: Mapping[int, Outcome]
+) -> None:
+    """Let those go on at once who are queued behind a failed task that was run again and need not wait any more."""
+    done = [work for index, work in enumerate(works) if work.record and outcomes[index].code not in LOCK_PAUSES]
+    user_ids = sorted(each.removeprefix("id:") for work in done for each in people_of(work) if each.startswith("id:"))
+    if user_ids:
+        connection.exec_driver_sql(_WAKE, (service.stream, service.group, user_ids))

@@ -1,0 +1,315 @@
+"""What a database refuses, and who is blamed for it: the writer of a batch on real tables."""
+
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import orjson
+import psycopg2
+import pytest
+import redis
+from sqlalchemy import text
+
+from dbstorage.database.engine import create_engine
+from dbstorage.database.migrate import upgrade
+from dbstorage.database.url import parse_database_url
+from dbstorage.errors import DatabaseFaultError
+from dbstorage.settings import Settings
+from dbstorage.storage.batch_writer import BatchWriter
+from dbstorage.storage.outcome import Outcome
+from dbstorage.storage.resources import SESSION_SETTINGS, Resources
+from dbstorage.storage.work import understand
+from dbstorage.wire.entry import StreamEntry
+from tests.service.platform import order, user
+
+
+class Storage:
+    """A database, and batches that are written to it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        address = parse_database_url(url)
+        settings = Settings(redis_url="redis://nowhere", database=address, broker_url="redis://nowhere", user_wait=0)
+        engine = create_engine(address, session_settings=SESSION_SETTINGS)
+        self.resources = Resources(settings, engine, redis.Redis())
+        self._entries = 0
+
+    def change(self, *statements: str) -> None:
+        with self.resources.engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        with self.resources.engine.begin() as connection:
+            return [tuple(row) for row in connection.execute(text(statement))]
+
+    def run(self, *commands: dict[str, Any], held: float = 0.0) -> list[Outcome | None]:
+        works = []
+        for command in commands:
+            self._entries += 1
+            works.append(understand(StreamEntry(f"{self._entries}-0", [b"message", orjson.dumps(command)]), 100))
+        try:
+            BatchWriter(self.resources, held).run(works)
+        except DatabaseFaultError as error:
+            self.fault = str(error)
+        else:
+            self.fault = ""
+        return [work.outcome for work in works]
+
+    def codes(self, *commands: dict[str, Any], held: float = 0.0) -> list[str | None]:
+        """The code, or else the status, of each; None where nothing is decided."""
+        outcomes = self.run(*commands, held=held)
+        return [None if each is None else each.code or each.status.value for each in outcomes]
+
+    def orders(self) -> set[str]:
+        return {row[0] for row in self.rows('SELECT "orderId" FROM "Orders"')}
+
+
+@pytest.fixture
+def storage(database_url: str) -> Iterator[Storage]:
+    found = Storage(database_url)
+    yield found
+    found.resources.engine.dispose()
+
+
+def orders(prefix: str, count: int, **fields: Any) -> list[dict[str, Any]]:
+    return [order(f"{prefix}{number}", "u", **fields) for number in range(count)]
+
+
+OLD = """
+INSERT INTO "User" (id, "userID", email) SELECT i, 'u' || i, 'u' || i || '@e' FROM generate_series(1, 9) i;
+INSERT INTO "Orders" (id, "orderId", "userId", symbol, type, quantity, leverage, "openPrice", "closePrice", "openTime",
+                      "closeTime", "profitLoss")
+SELECT i, 'old' || i, 'u1', 'btc', 'buy', 1, 1, 1, 2, '2025-01-01', '2025-01-02', 1 FROM generate_series(1, 9) i
+"""
+
+
+def test_rows_restored_without_their_sequences_are_nobodys_fault(storage: Storage):
+    storage.change(OLD)
+    assert storage.codes(*(order(f"o{n}", "u1") for n in range(3))) == [None] * 3
+    assert "setval(pg_get_serial_sequence('\"public\".\"Orders\"', 'id')" in storage.fault
+    assert storage.codes(user("new")) == [None]
+    mend = storage.fault.partition("run ")[2].rstrip(".")
+    assert mend.startswith("SELECT setval(pg_get_serial_sequence('\"public\".\"User\"', 'id')")
+    storage.change(mend, mend.replace("User", "Orders"))
+    assert storage.codes(user("new"), order("o1", "u1"), order("o2", "new")) == ["created", "stored", "stored"]
+
+
+@pytest.mark.parametrize("table", ["User", "Orders"])
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_column_of_somebody_else_is_waited_for_while_running(storage: Storage, table: str, count: int):
+    assert storage.codes(user("u"), order("first", "u")) == ["created", "stored"]
+    storage.change(f'ALTER TABLE "{table}" ADD "accountId" text NOT NULL DEFAULT \'x\'')
+    storage.change(f'ALTER TABLE "{table}" ALTER "accountId" DROP DEFAULT')
+    commands = [user(f"v{n}") for n in range(count)] if table == "User" else orders("o", count)
+    # However long it takes.
+    assert storage.codes(*commands, held=999) == [None] * count
+    assert 'the column "accountId" needs a value that DBStorage does not know' in storage.fault
+    storage.change(f'ALTER TABLE "{table}" ALTER "accountId" SET DEFAULT 1')
+    assert set(storage.codes(*commands)) == {"created" if table == "User" else "stored"}
+
+
+def test_enum_labels_are_taken_in_any_case_and_also_when_they_change(storage: Storage):
+    storage.change(
+        "CREATE TYPE s AS ENUM ('btc', 'sol', 'eth')", 'ALTER TABLE "Orders" ALTER symbol TYPE s USING symbol::s'
+    )
+    assert storage.codes(user("u"), order("o1", "u")) == ["created", "stored"]
+    storage.change("ALTER TYPE s RENAME VALUE 'btc' TO 'BTC'")
+    same = order("o1", "u")
+    assert storage.codes(order("o2", "u"), same, order("o1", "u", symbol="eth")) == [
+        "stored",
+        "duplicate",
+        "order_conflict",
+    ]
+    storage.change(
+        "ALTER TYPE s RENAME VALUE 'btc' TO 'bitcoin'" if False else "ALTER TYPE s RENAME VALUE 'BTC' TO 'x'"
+    )
+    assert storage.codes(order("o3", "u")) == [None]
+    assert 'the enum public.s of the column "symbol" lacks a label for btc' in storage.fault
+
+
+def test_what_its_own_values_break_fails_alone(storage: Storage):
+    storage.change('ALTER TABLE "Orders" ADD CONSTRAINT positive CHECK (quantity > 0)')
+    storage.run(user("u"))
+    codes = storage.codes(*orders("a", 5), order("bad", "u", quantity=-1), *orders("b", 5))
+    assert codes == ["stored"] * 5 + ["invalid_value"] + ["stored"] * 5
+    assert storage.codes(order("bad", "u", quantity=-1)) == ["invalid_value"]
+
+
+REFUSE = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW."orderId" LIKE 'bad%' THEN RAISE EXCEPTION 'no' USING ERRCODE = 'STATE'; END IF; RETURN NEW;
+END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON "Orders" FOR EACH ROW EXECUTE FUNCTION refuse()
+"""
+STATES = ["22003", "22P02", "2200H", "23502", "23505", "23514", "42501", "42P01", "55000", "0A000", "P0001", "XX000"]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_a_trigger_refuses_is_put_aside_where_others_pass(storage: Storage, state: str):
+    storage.change(REFUSE.replace("STATE", state))
+    storage.run(user("u"))
+    codes = storage.codes(*orders("a", 5), *orders("bad", 2), *orders("b", 5))
+    assert codes == ["stored"] * 5 + ["database_error"] * 2 + ["stored"] * 5
+    assert set(storage.rows("SELECT state, code, retry_at IS NULL FROM dbstorage.failed_tasks")) == {
+        ("retrying", "database_error", False)
+    }
+
+
+def test_what_is_refused_alone_waits_and_is_put_aside_after_a_while(storage: Storage):
+    storage.change(REFUSE.replace("STATE", "P0001"))
+    storage.run(user("u"))
+    assert storage.codes(order("bad", "u")) == [None]
+    assert storage.fault == "The database refused it: no (SQLSTATE P0001)."
+    assert storage.codes(order("bad", "u"), held=59) == [None]
+    assert storage.codes(order("bad", "u"), held=61) == ["database_error"]
+
+
+def test_while_all_are_refused_everything_of_this_kind_waits(storage: Storage):
+    storage.change(REFUSE.replace("STATE", "P0001"))
+    storage.run(user("u"))
+    codes = storage.codes(*orders("bad", 20), user("v"), held=999)
+    assert codes == [None] * 20 + ["created"]
+    assert storage.rows("SELECT count(*) FROM dbstorage.failed_tasks") == [(0,)]
+    for _ in range(20):
+        codes = storage.codes(*orders("bad", 5), *orders("good", 20), held=999)
+        if codes[0] is not None:
+            break
+    assert codes == ["database_error"] * 5 + ["stored"] * 20
+
+
+def test_duplicates_do_not_show_that_others_pass(storage: Storage):
+    storage.run(user("u"), *orders("bad", 3))
+    storage.change(REFUSE.replace("STATE", "P0001").replace("BEFORE", "AFTER"))
+    assert storage.codes(*orders("bad", 5)) == ["duplicate"] * 3 + [None] * 2
+
+
+KEEP_AWAY = """
+CREATE FUNCTION keep_away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    PERFORM nextval('runs');
+    IF NEW."TABLE" LIKE 'away%' THEN RETURN NULL; END IF; RETURN NEW;
+END $$;
+"""
+
+
+def test_an_order_that_a_trigger_keeps_away_has_an_outcome_of_its_own_after_one_run(storage: Storage):
+    storage.change("CREATE SEQUENCE runs", KEEP_AWAY.replace("TABLE", "orderId"))
+    storage.change('CREATE TRIGGER k BEFORE INSERT ON "Orders" FOR EACH ROW EXECUTE FUNCTION keep_away()')
+    storage.run(user("u"))
+    assert storage.codes(order("away", "u")) == ["not_stored"]
+    assert storage.rows("SELECT last_value FROM runs") == [(1,)]
+    codes = storage.codes(order("a", "u"), order("away2", "u"), order("b", "nobody"), order("c", "u"))
+    assert codes == ["stored", "not_stored", "user_not_found", "stored"]
+
+
+def test_a_user_that_a_trigger_keeps_away_has_the_same_outcome(storage: Storage):
+    storage.change("CREATE SEQUENCE runs", KEEP_AWAY.replace("TABLE", "userID"))
+    storage.change('CREATE TRIGGER k BEFORE INSERT OR UPDATE ON "User" FOR EACH ROW EXECUTE FUNCTION keep_away()')
+    assert storage.codes(user("away")) == ["not_stored"]
+    assert storage.rows("SELECT last_value FROM runs") == [(1,)]
+    assert storage.codes(user("a"), user("away", "x@x"), user("b"), user("away2", "b@example.com")) == [
+        "created",
+        "not_stored",
+        "created",
+        "not_stored",
+    ]
+
+
+def test_an_index_that_we_know_nothing_of_makes_a_user_conflict_that_names_it(storage: Storage):
+    storage.change('CREATE UNIQUE INDEX user_email_ci ON "User" (lower(email))')
+    assert storage.codes(user("a", "A@example.com"), user("b", "b@example.com")) == ["created", "created"]
+    [c, b, d] = storage.run(user("c", "a@example.com"), user("b", "a@EXAMPLE.com"), user("d"))
+    assert c is not None
+    assert b is not None
+    assert d is not None
+    assert (c.code, b.code, d.status.value) == ("user_conflict", "user_conflict", "created")
+    assert '"user_email_ci"' in (c.message or "")
+
+
+def test_the_same_user_from_another_program_at_the_same_moment_is_no_conflict(storage: Storage):
+    # As if it came between our look and our insert: a trigger of ours does it.
+    storage.change(
+        """
+        CREATE FUNCTION other() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF NEW.balance <> 1 AND NOT EXISTS (SELECT FROM "User" WHERE "userID" = NEW."userID") THEN
+                INSERT INTO "User" ("userID", email, balance) VALUES (NEW."userID", NEW.email, 1);
+            END IF; RETURN NEW;
+        END $$
+        """,
+        'CREATE TRIGGER other BEFORE INSERT ON "User" FOR EACH ROW EXECUTE FUNCTION other()',
+    )
+    # Its transaction is ours and is rolled back with it, so that we never see the row: in the end it is the index.
+    assert storage.codes(user("a")) == ["user_conflict"]
+
+
+REMARKS = [
+    ("""CREATE TYPE r AS ENUM ('TAKE_PROFIT', 'STOP_LOSS', 'MANUAL'); ALTER TABLE "Orders" ADD "closeReason" r""",
+     ["MANUAL", "MANUAL", "MANUAL", "MANUAL", "STOP_LOSS"]),
+    ("""CREATE TYPE r AS ENUM ('STOP_LOSS', 'OTHER'); ALTER TABLE "Orders" ADD "closeReason" r""",
+     [None, None, None, None, "STOP_LOSS"]),
+    ("""CREATE TYPE r AS ENUM ('STOP_LOSS', 'OTHER'); ALTER TABLE "Orders" ADD "closeReason" r NOT NULL""",
+     ["STOP_LOSS"] * 5),
+    ("""CREATE TYPE r AS ENUM ('STOP_LOSS', 'OTHER');
+        ALTER TABLE "Orders" ADD "closeReason" r NOT NULL DEFAULT 'OTHER'""",
+     ["OTHER", "OTHER", "OTHER", "OTHER", "STOP_LOSS"]),
+    ('ALTER TABLE "Orders" ADD "closeReason" varchar(10)', ["manual", "manual", "manual", "liquidatio", "stop_loss"]),
+    ('ALTER TABLE "Orders" ADD "closeReason" varchar(3)', ["man", None, None, "liq", "sto"]),
+    ('ALTER TABLE "Orders" ADD "closeReason" text NOT NULL',
+     ["manual", "manual", "manual", "liquidation by margin call", "stop_loss"]),
+    ("""ALTER TABLE "Orders" ADD "closeReason" text NOT NULL DEFAULT 'none'""",
+     ["manual", "none", "none", "liquidation by margin call", "stop_loss"]),
+    ("""ALTER TABLE "Orders" ADD "closeReason" text CHECK ("closeReason" IN ('manual', 'stop_loss'))""",
+     ["manual", "manual", "manual", "manual", "stop_loss"]),
+    ("""ALTER TABLE "Orders" ADD "closeReason" text CHECK ("closeReason" IN ('TP', 'SL'))""", [None] * 5),
+    ('ALTER TABLE "Orders" ADD "closeReason" integer', [None] * 5),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "stored"), REMARKS, ids=range(len(REMARKS)))
+def test_a_remark_never_keeps_an_order_from_its_row(storage: Storage, change: str, stored: list[str | None]):
+    storage.change(change)
+    reasons: list[Any] = ["manual", "", None, "liquidation by margin call", "stop_loss"]
+    commands = [order(f"o{n}", "u", closeReason=reason) for n, reason in enumerate(reasons)]
+    assert storage.codes(user("u"), *commands) == ["created"] + ["stored"] * 5
+    assert [row[0] for row in storage.rows('SELECT "closeReason" FROM "Orders" ORDER BY "orderId"')] == stored
+    assert storage.codes(*commands) == ["duplicate"] * 5
+
+
+def test_a_failure_is_recorded_plainly_where_the_whole_record_is_refused(storage: Storage):
+    storage.change("ALTER TABLE dbstorage.failed_tasks ADD CHECK (order_id ~ '^[ -~]*$')")
+    assert storage.codes(order("ü", "nobody"), order("o", "nobody")) == ["user_not_found", "user_not_found"]
+    rows = storage.rows("SELECT order_id, payload FROM dbstorage.failed_tasks ORDER BY id")
+    assert [row[0] for row in rows] == ["\\xfc", "o"]
+    assert orjson.loads(bytes(rows[0][1]))["message"]["orderId"] == "ü"
+
+
+def test_a_failure_that_cannot_be_recorded_at_all_waits_and_holds_up_nothing_of_its_batch(storage: Storage):
+    storage.change("ALTER TABLE dbstorage.failed_tasks ADD CHECK (order_id <> 'bad')", "SELECT 1")
+    codes = storage.codes(user("u"), order("bad", "nobody"), order("o", "u"))
+    assert codes == ["created", None, "stored"]
+    assert "A failure could not be recorded" in storage.fault
+
+
+def test_another_encoding_than_utf_8_fails_only_what_it_lacks(postgres_server: Any):
+    with closing(psycopg2.connect(postgres_server.url_of("postgres"))) as connection:
+        connection.autocommit = True
+        connection.cursor().execute("DROP DATABASE IF EXISTS latin")
+        connection.cursor().execute("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    url = postgres_server.url_of("latin")
+    upgrade(parse_database_url(url))
+    storage = Storage(url)
+    try:
+        codes = storage.codes(
+            user("ü"), order("漢", "ü"), order("a", "ü"), order("b", "漢"), order("c", "ü", symbol="漢"), user("漢")
+        )
+        assert codes == ["created", "invalid_value", "stored", "invalid_value", "invalid_symbol", "invalid_value"]
+        rows = storage.rows("SELECT order_id, code, payload FROM dbstorage.failed_tasks ORDER BY id")
+        assert {(row[0], row[1]) for row in rows} == {
+            ("c", "invalid_symbol"),
+            ("\\u6f22", "invalid_value"),
+            ("b", "invalid_value"),
+            (None, "invalid_value"),
+        }
+        assert all("漢".encode() in bytes(row[2]) for row in rows)
+    finally:
+        storage.resources.engine.dispose()
