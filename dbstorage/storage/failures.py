@@ -18,6 +18,8 @@ DATABASE_ERROR = "database_error"
 ORDER_CONFLICT = "order_conflict"
 #: The state of a record whose task came to a good end.
 RESOLVED = "resolved"
+#: PostgreSQL refuses a value of the entry.
+INVALID_VALUE = "invalid_value"
 USER_CONFLICT_CODE = "user_conflict"
 #: Somebody else holds the lock of the user's row.
 USER_LOCKED = "user_locked"

@@ -7,7 +7,7 @@ from dbstorage.database.refusal import UNIQUE, Blame, Written, blame, remedy
 from dbstorage.database.shape import CLOSE_REASON, MADE_COLUMNS, ORDER_NEEDS, USER_NEEDS, TableShape
 from dbstorage.database.sqlstate import Diagnostics, Verdict, classify, describe, diagnostics_of
 from dbstorage.database.tables import failed_tasks
-from dbstorage.storage.failures import DATABASE_ERROR, NOT_STORED, USER_CONFLICT_CODE, USER_LOCKED
+from dbstorage.storage.failures import DATABASE_ERROR, INVALID_VALUE, NOT_STORED, USER_CONFLICT_CODE, USER_LOCKED
 from dbstorage.storage.outcome import Outcome, Status
 from dbstorage.storage.users import KeptAwayError
 
@@ -49,7 +49,7 @@ class Refused(Exception):
                 f'The unique index "{self.found.constraint}" takes this user for one that is there already; nothing '
                 "was changed. Correct one of the two users, then retry.",
             )
-        return Outcome(Status.FAILED, "invalid_value", self.sentence)
+        return Outcome(Status.FAILED, INVALID_VALUE, self.sentence)
 
     @property
     def names_remark(self) -> bool:

@@ -11,7 +11,7 @@ import pytest
 
 from dbstorage.database.migrate import upgrade
 from dbstorage.database.url import parse_database_url
-from tests.chaos.conftest import FULL, Servers, full_only, scaled
+from tests.chaos.conftest import Servers, full_only, scaled
 from tests.chaos.traffic import Traffic
 from tests.service.platform import Platform, order, question, user
 from tests.service.worker import StartWorker, Worker
