@@ -5,6 +5,7 @@ import sys
 from dbstorage.application import DBStorage, create_app
 from dbstorage.dashboard import install_failed_page_if_flower
 from dbstorage.errors import SettingsError
+from dbstorage.printable import printable
 from dbstorage.settings import load_settings
 
 
@@ -13,7 +14,7 @@ def _app_or_exit() -> DBStorage:
     try:
         return create_app(load_settings())
     except SettingsError as error:
-        print(error, file=sys.stderr)
+        print(*map(printable, str(error).split("\n")), sep="\n", file=sys.stderr)
         raise SystemExit(2) from None
 
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 import sys
 import threading
 import warnings
@@ -13,14 +12,11 @@ from typing import Any, TextIO
 import click
 from click.core import ParameterSource
 
+from dbstorage.printable import printable, without_addresses
 from dbstorage.settings import LogFormat, Settings
 
 #: Fields that a line may carry beside its sentence.
 EXTRA_FIELDS = ("task_id", "entry_id", "failed_task_id", "code")
-# What would begin a new line somewhere, or confuse a terminal.
-_CONTROL_CHARACTERS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-# Sentences of ours name nobody; what a driver or a bug puts into a traceback may.
-_EMAIL = re.compile(r"[^\s'\"(<=,:]+@[^\s'\")>,]+")
 
 
 class TextFormatter(logging.Formatter):
@@ -28,13 +24,13 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        message = _CONTROL_CHARACTERS.sub(_escaped, record.getMessage())
+        message = printable(record.getMessage())
         # Many sentences begin with the task's id, and some task ids end with the entry's.
         named = {name for name in ("task_id", "entry_id") if str(getattr(record, name, None)) in message}
         extra = ", ".join(f"{name}={value}" for name, value in _extra(record).items() if name not in named)
-        line = f"{_moment(record)} {record.levelname} {record.name}: {message}{extra and f' ({extra})'}"
+        line = f"{_moment(record)} {record.levelname} {record.name}: {message}{extra and f' ({printable(extra)})'}"
         traceback = _traceback(self, record)
-        return f"{line}\n{traceback}" if traceback else line
+        return "\n".join([line, *map(printable, traceback.split("\n"))]) if traceback else line
 
 
 class JsonFormatter(logging.Formatter):
@@ -52,7 +48,7 @@ class JsonFormatter(logging.Formatter):
         traceback = _traceback(self, record)
         if traceback:
             fields["traceback"] = traceback
-        return json.dumps(fields)
+        return json.dumps(fields).replace("\x7f", "\\u007f")
 
 
 def set_up_logging(settings: Settings) -> None:
@@ -91,11 +87,8 @@ def _extra(record: logging.LogRecord) -> dict[str, Any]:
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     """The traceback of the exception, or one that was caught in another process; without e-mail addresses."""
     text = formatter.formatException(record.exc_info) if record.exc_info else getattr(record, "traceback", "")
-    return _EMAIL.sub("***@***", text).rstrip("\n")
-
-
-def _escaped(match: re.Match[str]) -> str:
-    return match[0].encode("unicode_escape").decode()
+    # Sentences of ours name nobody; what a driver or a bug puts into a traceback may.
+    return without_addresses(text).rstrip("\n")
 
 
 def _moment(record: logging.LogRecord) -> str:

@@ -180,6 +180,9 @@ def _url(text: str, schemes: tuple[str, ...]) -> str:
         raise ValueError(f"{expected} and a port from 1 to 65535") from None
     if parts.scheme not in schemes:
         raise ValueError(expected)
+    if "@" in parts.path + parts.query + parts.fragment:
+        # What stands before it would be taken for the host, and shown.
+        raise ValueError("its password has to be percent-encoded (@ as %40, / as %2F, ? as %3F, # as %23)")
     if not parts.hostname:
         raise ValueError(f"it names no host; {expected} and a host")
     database = parts.path.strip("/")

@@ -213,3 +213,17 @@ def test_no_file_is_long():
     shared = {path for path in TREES if not path.startswith("migrations/versions/")}
     long = {path for path in shared if len((CHECKOUT / path).read_text().splitlines()) > LONGEST}
     assert not long - MAY_BE_LONGER
+
+
+def test_whatever_the_command_prints_goes_through_one_file():
+    """It escapes what would act on a terminal; `generate` writes what a program reads."""
+    allowed = {"dbstorage/cli/output.py", "dbstorage/cli/generate.py"}
+    printing = {"print", "Console", "click.echo", "click.secho", "sys.stdout.write", "sys.stderr.write"}
+    found = {
+        f"{path}:{node.lineno}"
+        for path, tree in TREES.items()
+        if path.startswith("dbstorage/cli/") and path not in allowed
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in printing
+    }
+    assert found == set()

@@ -17,6 +17,8 @@ from tests.service.worker import StartWorker
 from tests.waiting import wait_until
 
 SECRET = "S3cret-w0rd"
+#: Forges a line, clears the screen, turns the direction round.
+HOSTILE = "o-1\n2026 ERROR forged\r\x1b[2J\u2028\x85\u202e\x7f"
 
 
 def record(message: str, *arguments: Any, **extra: Any) -> logging.LogRecord:
@@ -60,9 +62,15 @@ def test_a_json_line_holds_the_same_as_fields() -> None:
 
 @pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])
 def test_what_a_client_wrote_cannot_begin_a_new_line(formatter: logging.Formatter) -> None:
-    line = formatter.format(record("%s failed.", "o-1\n2026 ERROR forged\r\x1b[2J\u2028\x85"))
+    line = formatter.format(record("%s failed.", HOSTILE, task_id=HOSTILE + "2"))
     assert len(line.splitlines()) == 1
-    assert "\x1b" not in line
+    assert line.isprintable()
+
+
+def test_a_traceback_has_no_invisible_character_but_its_line_ends() -> None:
+    lines = TextFormatter().format(record("A bug.", traceback=f"Traceback:\n  File\nValueError: {HOSTILE}")).split("\n")
+    assert all(map(str.isprintable, lines))
+    assert lines[1:3] == ["Traceback:", "  File"]
 
 
 @pytest.mark.parametrize("formatter", [TextFormatter(), JsonFormatter()])

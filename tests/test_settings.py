@@ -162,6 +162,16 @@ def test_the_environment_of_the_process_is_read_where_no_other_is_given(monkeypa
     assert str(load_database_address()) == REQUIRED["DATABASE_URL"]
 
 
+@pytest.mark.parametrize("name", ["REDIS_URL", "CELERY_BROKER_URL"])
+@pytest.mark.parametrize("password", ["a@secret/c", "a/secret", "a?secret=1", "a#secret", "a@b?secret", "a@secret#b@c"])
+def test_a_password_that_is_not_percent_encoded_is_told_without_any_part_of_it(name: str, password: str):
+    with pytest.raises(SettingsError) as raised:
+        load_settings({**REQUIRED, name: f"redis://:{password}@cache:6379/0"})
+    sentence = str(raised.value)
+    assert sentence.startswith(f"{name} is 'redis://:***@cache:6379/0': ")
+    assert "secret" not in sentence
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [

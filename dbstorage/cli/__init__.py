@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from dbstorage import __version__
+from dbstorage.cli.output import print_any_character, say_error
 from dbstorage.errors import DBStorageError, SettingsError
 
 #: Subcommands, each named as its module and the function therein, with what `dbstorage --help` says of it.
@@ -49,10 +50,11 @@ class Commands(click.Group):
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command; exit code 2 for wrong settings, 1 for any other error of ours."""
+        print_any_character()
         try:
             return super().invoke(context)
         except DBStorageError as error:
-            click.echo(str(error), err=True)
+            say_error(error)
             context.exit(WRONG_SETTING if isinstance(error, SettingsError) else FAILED)
 
 

@@ -1,4 +1,3 @@
-import json
 import sys
 from collections.abc import Iterator
 
@@ -9,9 +8,9 @@ from dbstorage.audit import audit as run_audit
 from dbstorage.audit.outcomes import Outcome
 from dbstorage.audit.report import MOST_NAMED
 from dbstorage.audit.stream import FROM_BEGINNING, TO_END, first_position, last_position
+from dbstorage.cli.output import print_json, print_table, say, say_error
 from dbstorage.cli.progress import progress_bar
 from dbstorage.cli.settings import settings_for_command
-from dbstorage.cli.tables import print_table
 from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError, RedisUnavailableError
 from dbstorage.failed_tasks.readable import printable
 
@@ -48,10 +47,10 @@ def audit(first: str, last: str, show: int, as_json: bool) -> None:
             # Of a part of the stream nobody knows how many entries it has.
             report = run_audit(settings, first, last, lambda done, length: advance(done, length if whole else None))
     except (RedisUnavailableError, DatabaseUnavailableError, DatabaseNotReadyError) as error:
-        click.echo(str(error), err=True)
+        say_error(error)
         sys.exit(UNAVAILABLE)
     if as_json:
-        click.echo(json.dumps(_as_json(report, show), indent=2))
+        print_json(_as_json(report, show), indent=2)
     else:
         _print(report, show, settings.command_stream)
     sys.exit(MISSING if report.missing_count else 0)
@@ -85,7 +84,7 @@ def _as_json(report: AuditReport, show: int) -> dict[str, object]:
 
 def _print(report: AuditReport, show: int, stream: str) -> None:
     if not report.entries:
-        click.echo(f"There is no entry in this range of {printable(stream)}.", err=True)
+        say(f"There is no entry in this range of {printable(stream)}.", err=True)
         return
     outcomes = [outcome for outcome in Outcome if report.count(outcome)]
     rows = [
@@ -95,10 +94,10 @@ def _print(report: AuditReport, show: int, stream: str) -> None:
     print_table(["function", *outcomes, "entries"], rows, right=[*outcomes, "entries"])
     if report.missing[:show]:
         named = [(one.entry_id, printable(one.task_id), one.reason) for one in report.missing[:show]]
-        click.echo()
+        say("")
         print_table(["missing entry", "task", "reason"], named)
     for sentence in _sentences(report, show):
-        click.echo(sentence, err=True)
+        say(sentence, err=True)
 
 
 def _sentences(report: AuditReport, show: int) -> Iterator[str]:

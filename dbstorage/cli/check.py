@@ -1,15 +1,13 @@
-import json
 import sys
 from itertools import chain
 
 import click
-from rich.console import Console
-from rich.text import Text
 
 from dbstorage.checks.broker import check_broker
 from dbstorage.checks.database_server import check_database
 from dbstorage.checks.finding import Finding, Grade
 from dbstorage.checks.redis_server import check_redis
+from dbstorage.cli.output import console, print_json, text
 from dbstorage.cli.settings import settings_for_command
 
 PROBLEMS = 1
@@ -32,15 +30,17 @@ def check(as_json: bool) -> None:
     settings = settings_for_command()
     findings = list(chain(check_redis(settings), check_broker(settings), check_database(settings.database)))
     if as_json:
-        click.echo(json.dumps([finding._asdict() for finding in findings], indent=2))
+        print_json([finding._asdict() for finding in findings], indent=2)
     else:
         _print(findings)
     sys.exit(PROBLEMS if any(finding.grade is Grade.PROBLEM for finding in findings) else 0)
 
 
 def _print(findings: list[Finding]) -> None:
-    console = Console(soft_wrap=True)
+    terminal = console()
     width = max(len(finding.subject) for finding in findings)
     for finding in findings:
-        line = Text(f"{finding.grade:8} ", style=STYLES[finding.grade])
-        console.print(line.append(f"{finding.subject:{width}}  {finding.sentence}", style="default"))
+        line = text(f"{finding.grade:8} ", style=STYLES[finding.grade])
+        terminal.print(
+            line.append_text(text(f"{finding.subject:{width}}  {finding.sentence}", style="default")), soft_wrap=True
+        )

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import click
 
+from dbstorage.cli.output import write
 from dbstorage.embedded.running import DEFAULT_DIRECTORY, running_servers
 from dbstorage.errors import EmbeddedServerError
 
@@ -18,4 +19,4 @@ def env(directory: Path) -> None:
     if servers is None:
         raise EmbeddedServerError(f"`dbstorage up` is not running with {directory}: start it first.")
     for name, url in servers.items():
-        click.echo(f"export {name}={shlex.quote(url)}")
+        write(f"export {name}={shlex.quote(url)}\n")

@@ -1,5 +1,4 @@
 import base64
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,8 +10,8 @@ from typing import Any, TypeVar
 import click
 from sqlalchemy import Connection
 
+from dbstorage.cli.output import print_json, print_table, say, say_error, to_json, write
 from dbstorage.cli.settings import settings_for_command
-from dbstorage.cli.tables import print_table
 from dbstorage.database.engine import create_engine
 from dbstorage.errors import DBStorageError, SettingsError
 from dbstorage.failed_tasks.access import connected
@@ -119,10 +118,10 @@ def list_(ids: tuple[str, ...], limit: int, every: bool, as_json: bool, **filter
             numbers = ("id", "attempts")
             print_table(list(COLUMNS.values()), rows, right=numbers, whole=(*numbers, "state", "code"))
     if not total:
-        click.echo("No failed task matches.", err=True)
+        say("No failed task matches.", err=True)
         sys.exit(NOTHING_MATCHED)
     if total > limit and not every:
-        click.echo(f"{limit} of {total} tasks; --limit or --all shows more.", err=True)
+        say(f"{limit} of {total} tasks; --limit or --all shows more.", err=True)
 
 
 @failed.command(epilog=EXIT_CODES, short_help="Show everything about one, with its payload.")
@@ -137,7 +136,7 @@ def show(id: str, as_json: bool) -> None:
     with _connection() as (connection, scope):
         loaded = load(connection, scope, failed_task_id)
     if loaded is None:
-        click.echo(f"There is no failed task {failed_task_id}.", err=True)
+        say(f"There is no failed task {failed_task_id}.", err=True)
         sys.exit(NOTHING_MATCHED)
     task, payload = loaded
     if as_json:
@@ -147,18 +146,18 @@ def show(id: str, as_json: bool) -> None:
             "payload": payload_for_json(payload),
             "payload_base64": base64.b64encode(payload.content).decode(),
         }
-        click.echo(json.dumps(fields, indent=2))
+        print_json(fields, indent=2)
         return
     for name in FailedTask._fields:
-        click.echo(f"{name.replace('_', ' ') + ':':17}{_cell(task, name) or '-'}")
+        say(f"{name.replace('_', ' ') + ':':17}{_cell(task, name) or '-'}")
         if name == "message" and task.state in OPEN_STATES:
-            click.echo(f"{'what to do:':17}{advice(task.code)}")
-    click.echo(f"{'layout:':17}{payload.layout}\npayload:")
+            say(f"{'what to do:':17}{advice(task.code)}")
+    say(f"{'layout:':17}{payload.layout}", "payload:")
     shown = readable_payload(payload, MOST_SHOWN)
     for line in shown.text.split("\n"):
-        click.echo(f"  {line}")
+        say(f"  {line}")
     if shown.cut:
-        click.echo("This is the payload's beginning; --json has all of it.", err=True)
+        say("This is the payload's beginning; --json has all of it.", err=True)
 
 
 def change_options(command: Command) -> Command:
@@ -219,14 +218,14 @@ def _change(
             # Not what failed since it was counted.
             changed = apply(connection, scope, replace(which, up_to=matched.up_to), change)
     if as_json:
-        click.echo(json.dumps({"matched": matched.number, "changed": changed, "dry_run": dry_run}))
+        print_json({"matched": matched.number, "changed": changed, "dry_run": dry_run})
     elif not matched.number:
         states = " or ".join(change.from_states)
-        click.echo(f"No task in state {states} matches.", err=True)
+        say(f"No task in state {states} matches.", err=True)
     elif dry_run:
-        click.echo(f"{_tasks(matched.number)} would be {_done(change)}.")
+        say(f"{_tasks(matched.number)} would be {_done(change)}.")
     else:
-        click.echo(f"{_tasks(changed)} {'is' if changed == 1 else 'are'} {_done(change)}.")
+        say(f"{_tasks(changed)} {'is' if changed == 1 else 'are'} {_done(change)}.")
     if not matched.number:
         sys.exit(NOTHING_MATCHED)
 
@@ -236,10 +235,10 @@ def _confirm(change: Change, number: int) -> None:
         confirmed = click.confirm(f"{change.capitalize()} {_tasks(number)}?", err=True)
     except click.Abort:
         # The end of the input, or Ctrl-C.
-        click.echo(err=True)
+        say("", err=True)
         confirmed = False
     if not confirmed:
-        click.echo("Nothing was changed; --yes does it without asking.", err=True)
+        say("Nothing was changed; --yes does it without asking.", err=True)
         sys.exit(NOT_CONFIRMED)
 
 
@@ -261,7 +260,7 @@ def _connection() -> Iterator[tuple[Connection, Scope]]:
     except SettingsError:
         raise
     except DBStorageError as error:
-        click.echo(str(error), err=True)
+        say_error(error)
         sys.exit(UNAVAILABLE)
 
 
@@ -282,10 +281,10 @@ def _cell(task: FailedTask, column: str) -> str | None:
 
 def _print_array(tasks: Iterator[FailedTask]) -> None:
     """Print a JSON array item by item: there may be more than memory likes."""
-    click.echo("[", nl=False)
+    write("[")
     for index, task in enumerate(tasks):
-        click.echo(("," if index else "") + "\n  " + json.dumps(_as_json(task)), nl=False)
-    click.echo("\n]")
+        write(("," if index else "") + "\n  " + to_json(_as_json(task)))
+    write("\n]\n")
 
 
 def _tasks(number: int) -> str:

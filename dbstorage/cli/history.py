@@ -1,11 +1,10 @@
-import json
 import sys
 from typing import Any
 
 import click
 
+from dbstorage.cli.output import print_json, print_table, say
 from dbstorage.cli.settings import settings_for_command
-from dbstorage.cli.tables import print_table
 from dbstorage.commands.questions import HIGHEST_LIMIT
 from dbstorage.errors import DBStorageError
 from dbstorage.redis_connection import connect_redis
@@ -85,7 +84,7 @@ def history(user: str, limit: int | None, every: bool, detail: bool, timeout: fl
             answer = ask(answer.next_cursor)
             orders += answer.orders
     if as_json:
-        click.echo(json.dumps(_as_json(user, orders, answer)))
+        print_json(_as_json(user, orders, answer))
     else:
         _print(user, orders, answer, detail)
     sys.exit(FAILED if answer.error else 0)
@@ -108,11 +107,11 @@ def _print(user: str, orders: list[dict[str, Any]], last: ReceivedAnswer, detail
         print_table(list(columns.values()), rows, right=NUMBERS)
     if last.error:
         explanation = EXPLANATIONS.get(last.error)
-        click.echo(f"The answer is the error {last.error}{f': {explanation}' if explanation else ''}.", err=True)
+        say(f"The answer is the error {last.error}{f': {explanation}' if explanation else ''}.", err=True)
     elif not orders:
-        click.echo(f"No closed order of user {user} is stored.", err=True)
+        say(f"No closed order of user {user} is stored.", err=True)
     elif last.has_more:
-        click.echo(f"These are the last {len(orders):,} orders; --all shows the older ones too.", err=True)
+        say(f"These are the last {len(orders):,} orders; --all shows the older ones too.", err=True)
 
 
 def _cell(value: Any) -> Any:

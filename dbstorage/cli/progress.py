@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
+
+from dbstorage.cli.output import console
 
 #: Called with how much is done by now, and of how much; None where the end is not known.
 Advance = Callable[[int, int | None], None]
@@ -22,11 +23,11 @@ class Speed(ProgressColumn):
 @contextmanager
 def progress_bar(what: str) -> Iterator[Advance]:
     """Show how far something is; the bar is gone at the end."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
+    terminal = console(err=True)
+    if not terminal.is_terminal:
         yield lambda done, total: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Speed(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=terminal, transient=True) as progress:
         task = progress.add_task(what, total=None)
         yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,4 +1,3 @@
-import json
 import sys
 import time
 from collections import defaultdict
@@ -8,6 +7,7 @@ from typing import Any, BinaryIO
 import click
 from redis import Redis
 
+from dbstorage.cli.output import print_json, say
 from dbstorage.cli.progress import Advance, progress_bar
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.database.engine import create_engine
@@ -85,10 +85,10 @@ def send(file: str, layout: str, rate: float | None, wait: bool, timeout: float,
             with progress_bar("Waiting") as advance:
                 report |= _outcome(redis, settings, sent, answered, timeout, advance)
     if as_json:
-        click.echo(json.dumps(report))
+        print_json(report)
     else:
         for sentence in _sentences(report, settings):
-            click.echo(sentence)
+            say(sentence)
     sys.exit(0 if not wait or report["acknowledged"] == lines else NOT_FINISHED)
 
 
@@ -109,7 +109,7 @@ def _check(file: BinaryIO, name: str, layout: Layout, raw: bool) -> int:
 
 def _refuse(*sentences: str) -> None:
     for sentence in sentences:
-        click.echo(sentence, err=True)
+        say(sentence, err=True)
     sys.exit(WRONG_FILE)
 
 

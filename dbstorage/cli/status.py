@@ -1,12 +1,11 @@
-import json
 import sys
 import time
 from dataclasses import asdict
 
 import click
 
+from dbstorage.cli.output import print_json, print_table, say
 from dbstorage.cli.settings import settings_for_command
-from dbstorage.cli.tables import print_table
 from dbstorage.failed_tasks.filters import State
 from dbstorage.failed_tasks.readable import printable
 from dbstorage.settings import Ordering
@@ -56,7 +55,7 @@ def status(as_json: bool, watch: float | None) -> None:
 
 def _print(found: Status, as_json: bool, indent: int | None) -> None:
     if as_json:
-        click.echo(json.dumps(asdict(found), indent=indent))
+        print_json(asdict(found), indent=indent)
         return
     redis, database = found.redis, found.database
     for name, value in [
@@ -71,11 +70,11 @@ def _print(found: Status, as_json: bool, indent: int | None) -> None:
         ("database", _server(database.up, database.version, database.address)),
         ("failed tasks", "none" if database.failed_tasks == {} else "" if database.failed_tasks else UNKNOWN),
     ]:
-        click.echo(f"{name + ':':16}{value}".rstrip())
+        say(f"{name + ':':16}{value}".rstrip())
     if database.failed_tasks:
         _print_counts(database.failed_tasks)
     if redis.consumers:
-        click.echo("consumers:")
+        say("consumers:")
         print_table(
             ["name", "pending", "idle", "alive"],
             [
@@ -85,10 +84,10 @@ def _print(found: Status, as_json: bool, indent: int | None) -> None:
             right=["pending", "idle"],
         )
     else:
-        click.echo(f"{'consumers:':16}{UNKNOWN if redis.consumers is None else 'none'}")
+        say(f"{'consumers:':16}{UNKNOWN if redis.consumers is None else 'none'}")
     for problem in (redis.problem, database.problem):
         if problem is not None:
-            click.echo(problem, err=True)
+            say(problem, err=True)
 
 
 def _print_counts(counts: dict[str, dict[str, int]]) -> None:

@@ -12,6 +12,7 @@ from types import FrameType
 import click
 from redis.exceptions import RedisError
 
+from dbstorage.cli.output import say
 from dbstorage.database.migrate import upgrade
 from dbstorage.database.url import parse_database_url
 from dbstorage.embedded.celery_process import CeleryProcess
@@ -30,7 +31,7 @@ REDIS_PORT = 6379
 POSTGRES_PORT = 5432
 FLOWER_PORT = 5555
 #: Seconds that worker and Flower may take to be ready before the URLs are printed all the same.
-READY_TIMEOUT = 20.0
+READY_TIMEOUT = 60.0
 #: Seconds; more than the worker allows itself to finish the batch in hand.
 WORKER_STOP_TIMEOUT = 12.0
 FLOWER_STOP_TIMEOUT = 5.0
@@ -159,7 +160,7 @@ def _command_name() -> str:
 def _say(text: str) -> None:
     # The terminal may be gone already, which must not keep anything running.
     with suppress(OSError):
-        click.echo(text)
+        say(*text.split("\n"))
 
 
 def _interrupt(signal_number: int, frame: FrameType | None) -> None:

@@ -114,6 +114,9 @@ class EmbeddedPostgres(EmbeddedServer):
             "unix_socket_directories": "",
             "timezone": "UTC",
             "log_timezone": "UTC",
+            # A refused statement has people's addresses and payloads in it.
+            "log_min_error_statement": "panic",
+            "log_error_verbosity": "terse",
         }
         if not self.durable:
             settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}

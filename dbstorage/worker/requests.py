@@ -6,6 +6,7 @@ from typing import Any
 from celery.worker.request import Request
 
 from dbstorage.commands.interpret import Identity
+from dbstorage.printable import without_addresses
 from dbstorage.storage.outcome import Status
 from dbstorage.wire.entry import StreamEntry
 
@@ -70,7 +71,20 @@ class StreamRequest:
 
 
 class BrokerRequest(Request):  # type: ignore[misc]  # Celery has no types
-    """A task called through the broker; shows its arguments without e-mail addresses and payloads."""
+    """A task called through the broker; shows its arguments without e-mail addresses.
+
+    Who calls it writes its arguments as text into the message, as events and pages are to show them.
+    """
+
+    @property
+    def argsrepr(self) -> str:
+        """The positional arguments as text."""
+        return without_addresses(str(super().argsrepr))
+
+    @property
+    def kwargsrepr(self) -> str:
+        """The named arguments as text."""
+        return without_addresses(str(super().kwargsrepr))
 
     def info(self, safe: bool = False) -> dict[str, Any]:
         """What `inspect active` shows."""

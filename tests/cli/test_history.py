@@ -119,3 +119,14 @@ def test_a_limit_that_the_service_would_refuse_or_cut_is_refused_here(limit: str
     result = history("ann", "--limit", limit)
     assert result.exit_code == 2
     assert "--limit" in result.stderr
+
+
+def test_an_order_id_can_neither_forge_a_line_nor_act_on_the_terminal(service: Platform):
+    hostile = "o-1\n2026-05-05\tforged\x1b[2J\u202e"
+    service.send(user("hostile"), order(hostile, "hostile"))
+    service.wait_until_finished()
+    result = history("hostile")
+    assert order_ids(result) == ["o-1\\n2026-05-05\\tforged\\x1b[2J\\u202e"]
+    assert result.stdout.count("\n") == 2
+    assert json.loads(history("hostile", "--json").stdout)["orders"][0]["orderId"] == hostile
+    assert history("nobody\n\x1b[2J").stderr == "No closed order of user nobody\\n\\x1b[2J is stored.\n"

@@ -17,7 +17,7 @@ from dbstorage.database.engine import create_engine
 from dbstorage.database.url import parse_database_url
 from dbstorage.keys import lease_key, worker_key
 from dbstorage.owner import Owner, Place
-from dbstorage.settings import load_settings
+from dbstorage.settings import load_settings, without_password
 from tests.failed_tasks.records import add, record
 
 STREAM = "exness:dbstorage-stream"
@@ -100,7 +100,7 @@ def test_figures_of_a_stream_in_work(client: redis.Redis, engine: Engine):
 
 
 def client_url(client: redis.Redis) -> str:
-    return os.environ["REDIS_URL"].partition("?")[0]
+    return without_password(os.environ["REDIS_URL"])
 
 
 def test_a_stream_that_is_worked_off_has_no_lag(client: redis.Redis):

@@ -170,3 +170,15 @@ def test_the_way_to_a_path_is_closed_by_the_first_directory_that_may_not_be_ente
     assert paths == [str(inner / "file")]
     assert first in {str(tmp_path / "open" / "closed"), *map(str, tmp_path.parents)}
     assert closed_directories([str(inner / "file")], os.geteuid(), os.getegid()) == {}
+
+
+def test_the_log_of_postgresql_holds_no_value_of_a_refused_statement(postgres_server: EmbeddedPostgres):
+    address = "joe@private.example"
+    with closing(psycopg2.connect(postgres_server.url)) as connection, connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE people (email text PRIMARY KEY)")
+        cursor.execute("INSERT INTO people VALUES (%s)", (address,))
+        with pytest.raises(psycopg2.errors.UniqueViolation, match=address):
+            cursor.execute("INSERT INTO people VALUES (%s)", (address,))
+    log = postgres_server.log_file.read_text()
+    assert "duplicate key value" in log
+    assert address not in log

@@ -142,3 +142,21 @@ def test_a_call_that_makes_no_sense_fails_with_a_sentence(service: Platform, app
                 break
     [failure] = [event for event in failures if event["uuid"] == sent.id]
     assert "missing_request_id: A question that does not come from the stream needs a requestId" in failure["exception"]
+
+
+def test_no_event_of_a_call_holds_an_address(service: Platform, app: Celery) -> None:
+    events: list[dict[str, Any]] = []
+    with app.connection_for_read() as connection:
+        receiver = app.events.Receiver(connection, handlers={"*": events.append})
+        consuming = receiver.itercapture(limit=None, timeout=30, wakeup=True)
+        next(consuming)
+        celery_call(
+            service, "createUser", "--kwargs", json.dumps({"userId": "told", "userEmail": "told@private.example"})
+        )
+        celery_call(service, "createUser", "--args", json.dumps([{"userId": "x", "userEmail": "x@private.example"}]))
+        for _ in consuming:
+            if [event["type"] for event in events].count("task-succeeded") == 2:
+                break
+    received = [event for event in events if event["type"] == "task-received"]
+    assert ["'userEmail': '***@***'" in event["args"] + event["kwargs"] for event in received] == [True, True]
+    assert "private.example" not in json.dumps(events)

@@ -1,0 +1,94 @@
+"""Everything that the command prints goes through here, so that no text of a stranger reaches a terminal as it came.
+
+An orderId may hold what clears the screen, or a line end with a made-up line behind it.
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from dbstorage.printable import printable
+
+if TYPE_CHECKING:
+    # Rich takes a tenth of a second, and most commands need none of it.
+    from rich.console import Console
+    from rich.text import Text
+
+
+def say(*lines: str, err: bool = False) -> None:
+    r"""Print lines for a person; what would begin another one, or move the cursor, is written as `\n`, `\x1b`."""
+    for line in lines:
+        click.echo(printable(line), err=err)
+
+
+def say_error(error: Exception) -> None:
+    """Print an error of ours, which may be of several lines."""
+    say(*str(error).split("\n"), err=True)
+
+
+def print_json(value: Any, indent: int | None = None) -> None:
+    """Print a value as JSON, in ASCII."""
+    write(to_json(value, indent) + "\n")
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """A value as JSON, in ASCII without control characters."""
+    return json.dumps(value, indent=indent).replace("\x7f", "\\u007f")
+
+
+def write(text: str) -> None:
+    """Print text that a program reads, as it is."""
+    click.echo(text, nl=False)
+
+
+def console(*, err: bool = False) -> "Console":
+    """Where rich prints; text of strangers goes there as `text`."""
+    from rich.console import Console
+
+    return Console(stderr=err)
+
+
+def text(content: object, style: str = "") -> "Text":
+    """What rich prints as it stands: neither markup nor anything invisible in it counts."""
+    from rich.text import Text
+
+    return Text(printable(str(content)), style=style)
+
+
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+) -> None:
+    """Print the rows below the columns' names; None is an empty cell.
+
+    By rich on a terminal; elsewhere lines with tabs, which cut, sort and awk understand. Columns named in `right` are
+    numbers; those in `whole` keep to one line while others are folded.
+    """
+    from rich.table import Table
+
+    terminal = console()
+    cells = [["" if value is None else printable(str(value)) for value in row] for row in rows]
+    if not terminal.is_terminal:
+        write("".join("\t".join(row) + "\n" for row in [list(columns), *cells]))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        justify: Literal["right", "left"] = "right" if column in right else "left"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=column in whole)
+    for row in cells:
+        # As text: rich reads brackets in a string as markup.
+        table.add_row(*map(text, row))
+    terminal.print(table)
+
+
+def print_any_character() -> None:
+    r"""Have what the terminal's encoding lacks printed as `\u20ac`, rather than end the command with an error."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
