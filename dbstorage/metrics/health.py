@@ -6,8 +6,8 @@ from enum import StrEnum
 
 #: Seconds without a turn of the event loop after which the worker is stuck; a timer turns it every second.
 LONGEST_STANDSTILL = 30.0
-#: Seconds that a batch may take. A pool job ends within seconds (statement timeout), so that this one never will.
-LONGEST_BATCH = 120.0
+#: Seconds in which the reader neither read, nor had a batch back, nor tried what would end an outage.
+LONGEST_WITHOUT_PROGRESS = 60.0
 #: Seconds after which it counts as unknown whether the servers answer; they are asked every two seconds.
 LONGEST_SILENCE = 20.0
 
@@ -31,20 +31,17 @@ class Health:
         self._clock = clock
         # None while the event loop rightly stands still: Celery connects to its broker in the main thread.
         self._beat_at: float | None = None
-        self._progress_at = clock()
+        self._stalled_for = 0.0
+        self._holding: str | None = None
         self._asked_at: float | None = None
         self._away: tuple[str, ...] = ()
 
-    def beat(self, state: ReaderState, *, idle: bool) -> None:
-        """The event loop turns; `idle` when no batch is being run."""
+    def beat(self, state: ReaderState, *, stalled_for: float, holding: str | None) -> None:
+        """The event loop turns. `stalled_for`: seconds without progress. `holding`: why nothing is stored, if so."""
         self.state = state
+        self._stalled_for = stalled_for
+        self._holding = holding
         self._beat_at = self._clock()
-        if idle:
-            self._progress_at = self._beat_at
-
-    def progressed(self) -> None:
-        """A batch came to its end."""
-        self._progress_at = self._clock()
 
     def pause(self) -> None:
         """The broker is away, and the event loop stands still until it is back."""
@@ -64,16 +61,17 @@ class Health:
         still = self._clock() - beat_at
         if still > LONGEST_STANDSTILL:
             return f"The event loop has stood still for {still:.0f} s."
-        without = self._clock() - self._progress_at
-        if without > LONGEST_BATCH:
-            return f"The batch in hand has not come to an end for {without:.0f} s."
+        if self._stalled_for > LONGEST_WITHOUT_PROGRESS:
+            return f"The reader has made no progress for {self._stalled_for:.0f} s."
         return None
 
     def not_ready(self) -> str | None:
-        """Why the worker cannot store anything now; None when Redis and the database answer."""
+        """Why the worker cannot store anything now; None when the servers answer and nothing is held."""
         if self._asked_at is None:
             return "Redis and the database have not been asked yet."
         silence = self._clock() - self._asked_at
         if silence > LONGEST_SILENCE:
             return f"Redis or the database has not answered for {silence:.0f} s."
-        return " ".join(self._away) or None
+        if self._away:
+            return " ".join(self._away)
+        return f"Nothing is stored: {self._holding.rstrip('.')}." if self._holding else None

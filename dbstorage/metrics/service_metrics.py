@@ -100,7 +100,6 @@ class ServiceMetrics:
             self._stage_seconds.labels(stage).observe(seconds)
         for seconds in report.answer_seconds:
             self._answer_seconds.observe(max(0.0, seconds))
-        self.health.progressed()
 
     def tasks_retried(self, retried: Iterable[Retried]) -> None:
         """Failed tasks were run again."""
@@ -113,9 +112,9 @@ class ServiceMetrics:
         self._calls.labels(function, status.value).inc()
         self._add_to_totals(function, Outcome(status), 1)
 
-    def reader_beat(self, state: ReaderState, *, idle: bool) -> None:
-        """The event loop turns; `idle` when there is nothing that the reader should be doing now."""
-        self.health.beat(state, idle=idle)
+    def reader_beat(self, state: ReaderState, *, stalled_for: float, holding: str | None) -> None:
+        """The event loop turns. See `Health.beat`."""
+        self.health.beat(state, stalled_for=stalled_for, holding=holding)
 
     def reader_paused(self) -> None:
         """The broker is away: the event loop stands still until it is back."""

@@ -1,19 +1,28 @@
-"""A Redis connection that Celery's event loop reads: commands are sent at once, replies come to callbacks."""
+"""A Redis connection that Celery's event loop reads: commands are sent at once, replies come to callbacks.
+
+Bytes are taken as they come, so a large reply on a slow line never holds the event loop up, and one that is larger than
+the worker can take in is given up before it is in memory.
+"""
 
 import logging
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import hiredis
 from redis.exceptions import RedisError, ResponseError
 
 from dbstorage.redis_connection import connection_pool
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that the event loop is held up at most by connecting, or by a reply that stops halfway.
+#: Seconds that the event loop is held up at most by connecting, or by a command that the socket does not take.
 SOCKET_TIMEOUT = 1.5
+#: Bytes taken from the socket at one time, and at one turn of the event loop.
+CHUNK_BYTES = 128 * 1024
+TURN_BYTES = 2 * 1024 * 1024
 
 Reply = Any
 ReplyCallback = Callable[[Reply], None]
@@ -41,18 +50,31 @@ class HubConnection:
         self._on_lost = on_lost
         # redis-py types only a part of its connections.
         self._connection: Any = None
-        # Remembered, because redis-py forgets the socket when it finds the connection broken.
+        self._socket: Any = None
+        self._parser = _new_parser()
+        # Remembered, because a socket that was closed has none.
         self._file_descriptor = -1
-        self._expected: deque[ReplyCallback] = deque()
+        self._expected: deque[tuple[ReplyCallback, int | None, Callable[[], None] | None]] = deque()
+        #: Bytes of the reply that is coming in.
+        self._received = 0
+        #: When bytes last came in, or a command was sent while nothing was awaited; monotonic seconds.
+        self.heard_at = 0.0
         #: When the reply that is being handled began to come in, by time.perf_counter().
         self.reply_began = 0.0
 
     def connect(self) -> None:
         """Connect and let the event loop watch the socket; raises RedisError or OSError."""
         connection: Any = self._pool.make_connection()
-        connection.connect()
+        try:
+            connection.connect()
+        except BaseException:
+            connection.disconnect()
+            raise
         self._connection = connection
-        self._file_descriptor = connection._sock.fileno()
+        self._socket = connection._sock
+        self._parser = _new_parser()
+        self._received = 0
+        self._file_descriptor = self._socket.fileno()
         self._hub.add_reader(self._file_descriptor, self._on_readable)
 
     @property
@@ -65,20 +87,43 @@ class HubConnection:
         """How many replies are still to come."""
         return len(self._expected)
 
-    def send(self, callback: ReplyCallback, *command: str | bytes | int) -> None:
-        """Send a command; `callback` gets its reply, a ResponseError where Redis refused it."""
+    @property
+    def receiving(self) -> bool:
+        """Whether a part of a reply has come in."""
+        return self._received > 0
+
+    @property
+    def silent_for(self) -> float:
+        """Seconds for which an awaited reply, or its next bytes, have not come; 0 where none is awaited."""
+        return time.monotonic() - self.heard_at if self._expected else 0.0
+
+    def send(
+        self,
+        callback: ReplyCallback,
+        *command: str | bytes | int,
+        most_bytes: int | None = None,
+        on_too_large: Callable[[], None] | None = None,
+    ) -> None:
+        """Send a command; `callback` gets its reply, a ResponseError where Redis refused it.
+
+        A reply of more than `most_bytes` is not waited for: `on_too_large` is called, and the connection is lost.
+        """
         if self._connection is None:
             return
+        if not self._expected:
+            self.heard_at = time.monotonic()
         try:
-            self._connection.send_command(*command, check_health=False)
+            self._socket.settimeout(SOCKET_TIMEOUT)
+            self._connection.send_packed_command(self._connection.pack_command(*command), check_health=False)
         except (RedisError, OSError) as error:
             self._lose(str(error))
         else:
-            self._expected.append(callback)
+            self._expected.append((callback, most_bytes, on_too_large))
 
     def close(self) -> None:
         """Close without a word to `on_lost`; replies that were still to come never do."""
         connection, self._connection = self._connection, None
+        self._socket = None
         self._expected.clear()
         if self._file_descriptor >= 0:
             self._hub.remove(self._file_descriptor)
@@ -88,31 +133,76 @@ class HubConnection:
             connection.disconnect()
 
     def _on_readable(self) -> None:
+        taken = 0
         while self._connection is not None:
             try:
-                if not self._expected:
-                    # Nothing was asked, so this is the end of the connection.
-                    raise ConnectionResetError("Redis closed the connection")
-                self.reply_began = time.perf_counter()
-                reply = self._connection.read_response(disable_decoding=True)
-            except ResponseError as error:
-                reply = error
+                chunk = self._take()
             except (RedisError, OSError) as error:
+                self._lose(str(error) or type(error).__name__)
+                return
+            if chunk is None:
+                return
+            if not self._received:
+                self.reply_began = time.perf_counter()
+            taken += len(chunk)
+            self._received += len(chunk)
+            self.heard_at = time.monotonic()
+            self._parser.feed(chunk)
+            self._hand_out()
+            # The rest is for the loop's next turn, but what TLS has read from the socket nobody would announce again.
+            if taken >= TURN_BYTES and not self._undecrypted():
+                return
+
+    def _take(self) -> bytes | None:
+        """Bytes that are there; None where there are none at the moment. Raises OSError at the connection's end."""
+        self._socket.setblocking(False)
+        try:
+            chunk: bytes = self._socket.recv(CHUNK_BYTES)
+        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
+        if not chunk:
+            raise ConnectionResetError("Redis closed the connection")
+        return chunk
+
+    def _undecrypted(self) -> bool:
+        return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
+
+    def _hand_out(self) -> None:
+        """Give each reply that is complete to who waits for it."""
+        while self._connection is not None:
+            parser = self._parser
+            try:
+                reply = parser.gets()
+            except hiredis.ProtocolError as error:
                 self._lose(str(error))
                 return
-            callback = self._expected.popleft()
+            if reply is False:
+                self._give_up_what_is_too_large()
+                return
+            if not self._expected:
+                self._lose(f"Redis sent what nobody asked for: {reply!r:.100}")
+                return
+            callback, _, _ = self._expected.popleft()
+            self._received = 0
             try:
                 callback(reply)
             except Exception:
                 # An exception would end the worker, or make Celery think that its broker is gone.
                 logger.exception("A reply from Redis could not be handled.")
-            try:
-                if self._connection is None or not self._expected or not self._connection.can_read(timeout=0):
-                    return
-            except (RedisError, OSError) as error:
-                self._lose(str(error))
-                return
+
+    def _give_up_what_is_too_large(self) -> None:
+        if not self._expected:
+            return
+        _, most_bytes, on_too_large = self._expected[0]
+        if most_bytes is not None and self._received > most_bytes:
+            if on_too_large is not None:
+                on_too_large()
+            self._lose("more entries came at once than are taken in")
 
     def _lose(self, reason: str) -> None:
         self.close()
         self._on_lost(reason)
+
+
+def _new_parser() -> Any:
+    return hiredis.Reader(replyError=ResponseError)

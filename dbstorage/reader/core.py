@@ -130,6 +130,8 @@ class Core:
     jitter: Callable[[], float] = lambda: 1.0
 
     now: float = 0.0
+    #: When it last read, had a job back, or tried what ends a hold; or stood by, or was paused.
+    progress_at: float | None = None
     link: bool = False
     stopping: bool = False
     stopped: bool = False
@@ -165,6 +167,7 @@ class Core:
     hold_until: float = -inf
     pause: float = 0.0
     retry_at: float = -inf
+    answer_at: float = -inf
 
     _numbers: int = 0
     _actions: list[Action] = field(default_factory=list)
@@ -221,14 +224,15 @@ class Core:
 
     @property
     def stalled_for(self) -> float:
-        """Seconds for which the longest wait has lasted: for an answer of Redis or for a job."""
+        """Seconds without progress, or for which the longest wait has lasted: for an answer of Redis, or for a job."""
         waits = [job.since for job in self.jobs.values() if not job.ahead]
         waits += [asked.since for asked in (self.read, self.claim) if asked is not None]
+        waits += [self.progress_at] if self.progress_at is not None else []
         return self.now - min(waits, default=self.now)
 
     @property
     def stalled(self) -> bool:
-        """Whether something has been waited for so long that it will never come."""
+        """Whether there was no progress for so long that it will never come."""
         return self.stalled_for > STALL_SECONDS
 
     @property
@@ -238,7 +242,23 @@ class Core:
 
     # Events
 
+    def _is_progress(self, event: Event) -> bool:
+        match event:
+            case LinkUp() | LinkDown() | Receiving() | ProcessLost():
+                return True
+            case EntriesRead(number) | Listed(number):
+                return self.read is not None and self.read.number == number
+            case LeaseAnswered(_, mine):
+                return not mine
+            case Reported(number) if number in self.jobs:
+                # Retries go on while entries are stuck; while nothing else is in hand, they are what is tried.
+                return self.jobs[number].kind is not Kind.RETRY or not self.in_hand
+            case _:
+                return self.paused is not None or self.progress_at is None
+
     def _note(self, event: Event) -> None:
+        if self._is_progress(event):
+            self.progress_at = self.now
         match event:
             case LinkUp():
                 self.link = True
@@ -387,7 +407,7 @@ class Core:
             else:
                 left.append(entry)
         self._wait_again(left)
-        if told:
+        if told or report.retried or report.crash:
             self._last.append(Tell(told, outcomes, job, report))
         self._leave(finished)
         self._acknowledge(unacknowledged)
@@ -396,11 +416,15 @@ class Core:
         elif report.crash:
             for entry in left:
                 entry.alone = True
+            if job.alone and left:
+                self._hold(Outage.DATABASE, f"the entry {left[0].id} meets a bug, and its failure cannot be recorded")
         elif not job.ahead:
             self._try_smaller(job, left)
-            if (job.kind is Kind.RUN and told) or (job.kind is Kind.RETRY and not self.waiting):
+            if (job.kind is Kind.RUN and told) or (job.kind is Kind.RETRY and not self.in_hand):
                 self.away, self.pause = None, 0.0
-        if event.more:
+        if job.kind is Kind.ANSWER and left:
+            self.answer_at = self.now + FIRST_PAUSE
+        if report.more:
             self.retry_at = self.now
 
     def _try_smaller(self, job: Job, left: list[Entry]) -> None:
@@ -570,7 +594,9 @@ class Core:
 
     def _answer(self) -> None:
         """Tell those who ask that nothing can be answered; nobody before one who asked earlier."""
-        if not self.works or not self.looks_ahead or any(job.kind is Kind.ANSWER for job in self.jobs.values()):
+        if not self.works or not self.looks_ahead or self.now < self.answer_at:
+            return
+        if any(job.kind is Kind.ANSWER for job in self.jobs.values()):
             return
         if self.running is not None and any(entry.question for entry in self.running.entries):
             return
@@ -578,7 +604,7 @@ class Core:
 
     def _retry(self) -> None:
         """Run failed tasks that are due. While entries are held up, these are what is tried."""
-        if not self.link or self.held or self.now < self.retry_at or (self.away is not None and self.waiting):
+        if not self.link or self.held or self.now < self.retry_at or (self.away is not None and self.in_hand):
             return
         if not any(job.kind is Kind.RETRY for job in self.jobs.values()):
             self.retry_at = self.now + RETRY_SECONDS

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from redis.exceptions import ResponseError
 
 from dbstorage.errors import RedisUnavailableError
+from dbstorage.reader.messages import PendingEntry
 from dbstorage.settings import Settings
 from dbstorage.wire.entry import StreamEntry
 
@@ -46,19 +47,73 @@ return 0
 """
 
 
-class Delivered(NamedTuple):
-    """Entries that a read delivered, and the ids of those that were deleted from the stream meanwhile."""
+#: Takes over what other consumers have pending, without delivering it. KEYS: command stream, lease. ARGV: group,
+#: consumer, the lease's token ("" in parallel order: nobody holds one), idle milliseconds, most for each consumer.
+#: Returns whether that was allowed, how many were taken, whether there may be more, and our oldest pending entry or "".
+CLAIM = """
+if ARGV[3] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[3] then return {0, 0, 0, ''} end
+local claimed, more = 0, 0
+local summary = redis.call('XPENDING', KEYS[1], ARGV[1])
+for _, consumer in ipairs(summary[4] or {}) do
+    if consumer[1] ~= ARGV[2] then
+        local claim = {'XCLAIM', KEYS[1], ARGV[1], ARGV[2], ARGV[4]}
+        local pending = redis.call('XPENDING', KEYS[1], ARGV[1], 'IDLE', ARGV[4], '-', '+', ARGV[5], consumer[1])
+        for _, line in ipairs(pending) do claim[#claim + 1] = line[1] end
+        if #pending > 0 then
+            claim[#claim + 1] = 'JUSTID'
+            redis.call(unpack(claim))
+            claimed = claimed + #pending
+            if #pending == tonumber(ARGV[5]) then more = 1 end
+        end
+    end
+end
+local oldest = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2])
+return {1, claimed, more, oldest[1] and oldest[1][1] or ''}
+"""
 
-    entries: list[StreamEntry]
-    deleted: list[str]
+#: Lets other workers take entries at once, where they are pending for this consumer. Being read is then no delivery.
+#: KEYS: command stream. ARGV: group, consumer, idle milliseconds to be given to them, entry ids.
+RELEASE = """
+for i = 4, #ARGV do
+    local line = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1, ARGV[2])[1]
+    if line then
+        redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i],
+            'IDLE', ARGV[3], 'RETRYCOUNT', math.max(0, line[4] - 1), 'JUSTID')
+    end
+end
+return redis.status_reply('OK')
+"""
+
+#: Reads the beginning of one pending entry that is too large to be read whole, and counts it as a delivery.
+#: KEYS: command stream. ARGV: group, consumer, entry id, bytes to be read of each value.
+#: Returns the bytes of all names and values, and the fields with their values cut; nothing for an entry that is gone.
+BEGINNING = """
+redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'JUSTID')
+local line = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1, ARGV[2])[1]
+local entry = redis.call('XRANGE', KEYS[1], ARGV[3], ARGV[3])[1]
+if not line or not entry then return {} end
+redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'RETRYCOUNT', line[4] + 1, 'JUSTID')
+local size, fields = 0, {}
+for i, word in ipairs(entry[2]) do
+    size = size + #word
+    fields[i] = string.sub(word, 1, tonumber(ARGV[4]))
+end
+return {size, fields}
+"""
+
+#: Idle milliseconds that a released entry is given, so that any worker may claim it at once.
+RELEASED_IDLE = 3_600_000
+#: Pending entries looked at in one go, and entries named in one command.
+AT_ONCE = 1_000
 
 
-class Pending(NamedTuple):
-    """One line of XPENDING: who has the entry and how often it was delivered."""
+class Taken(NamedTuple):
+    """What a claim brought: see CLAIM."""
 
-    entry_id: str
-    consumer: str
-    deliveries: int
+    allowed: bool
+    claimed: int
+    more: bool
+    oldest: str
 
 
 class ConsumerGroup:
@@ -75,27 +130,33 @@ class ConsumerGroup:
 
     def read_new(self, count: int, block_milliseconds: int) -> Command:
         """Read entries that nobody has read."""
-        return (*self._read(count), "BLOCK", block_milliseconds, "STREAMS", self.stream, ">")
+        read = ("XREADGROUP", "GROUP", self.name, self.consumer, "COUNT", count)
+        return (*read, "BLOCK", block_milliseconds, "STREAMS", self.stream, ">")
 
-    def read_own_pending(self, count: int, after: str) -> Command:
-        """Read again what this consumer was given behind the entry `after` and did not acknowledge."""
-        return (*self._read(count), "STREAMS", self.stream, after)
+    def list_pending(self, after: str) -> Command:
+        """List what is pending for this consumer, behind an entry or from the beginning (""); AT_ONCE at most."""
+        first = f"({after}" if after else "-"
+        return ("XPENDING", self.stream, self.name, first, "+", AT_ONCE, self.consumer)
 
-    def _read(self, count: int) -> Command:
-        return ("XREADGROUP", "GROUP", self.name, self.consumer, "COUNT", count)
+    def fetch(self, entry_ids: Sequence[str]) -> Command:
+        """Read pending entries again; this delivers them. What is gone from the stream does not come."""
+        return ("XCLAIM", self.stream, self.name, self.consumer, 0, *entry_ids)
 
-    def pending(self, first: str, last: str, count: int, consumer: str | None = None) -> Command:
-        """List pending entries, of one consumer or of all."""
-        return ("XPENDING", self.stream, self.name, first, last, count, *((consumer,) if consumer is not None else ()))
+    def beginning(self, entry_id: str, most_bytes: int) -> Command:
+        """Read the beginning of a pending entry."""
+        return ("EVAL", BEGINNING, 1, self.stream, self.name, self.consumer, entry_id, most_bytes)
 
-    def claim(self, entry_ids: Sequence[str]) -> Command:
-        """Take entries over, or renew the claim on them; this does not deliver them."""
+    def renew(self, entry_ids: Sequence[str]) -> Command:
+        """Renew the claim on entries; this does not deliver them."""
         return ("XCLAIM", self.stream, self.name, self.consumer, 0, *entry_ids, "JUSTID")
 
-    def claim_idle(self, count: int, minimum_idle: int, start: str) -> Command:
-        """Take over what nobody has touched for `minimum_idle` milliseconds; this delivers the entries."""
-        claim = ("XAUTOCLAIM", self.stream, self.name, self.consumer)
-        return (*claim, minimum_idle, start, "COUNT", count)
+    def claim(self, lease_key: str, token: str, minimum_idle: int) -> Command:
+        """Take over what has been idle for so many milliseconds; with a token only if that has the lease."""
+        return ("EVAL", CLAIM, 2, self.stream, lease_key, self.name, self.consumer, token, minimum_idle, AT_ONCE)
+
+    def release(self, entry_ids: Sequence[str]) -> Command:
+        """Let others take these entries at once."""
+        return ("EVAL", RELEASE, 1, self.stream, self.name, self.consumer, RELEASED_IDLE, *entry_ids)
 
     def acknowledge(self, entry_ids: Sequence[str]) -> Command:
         """Acknowledge entries."""
@@ -121,32 +182,26 @@ def accepted(reply: Any) -> Any:
     return reply
 
 
-def parse_read(reply: Any) -> Delivered:
-    """The entries of an XREADGROUP reply; an entry deleted from the stream comes without fields."""
-    entries: list[StreamEntry] = []
-    deleted: list[str] = []
-    for _stream, items in accepted(reply) or ():
-        for entry_id, fields in items:
-            if fields is None:
-                deleted.append(entry_id.decode())
-            else:
-                entries.append(StreamEntry(entry_id.decode(), fields))
-    return Delivered(entries, deleted)
+def parse_read(reply: Any) -> list[StreamEntry]:
+    """The entries of an XREADGROUP reply."""
+    return [entry for _, items in accepted(reply) or () for entry in parse_entries(items)]
 
 
-def parse_claimed(reply: Any) -> tuple[str, Delivered]:
-    """Where to go on, and the entries of an XAUTOCLAIM reply; Redis 6.2 does not name the deleted ones."""
-    following, items, *deleted = accepted(reply)
-    entries = [StreamEntry(item[0].decode(), item[1]) for item in items if item is not None and item[1] is not None]
-    return following.decode(), Delivered(entries, [entry_id.decode() for ids in deleted for entry_id in ids])
+def parse_entries(reply: Any) -> list[StreamEntry]:
+    """The entries of an XCLAIM reply; one that is gone from the stream is left out."""
+    items = accepted(reply) or ()
+    return [StreamEntry(item[0].decode(), item[1]) for item in items if item is not None and item[1] is not None]
 
 
-def parse_pending(reply: Any) -> list[Pending]:
+def parse_pending(reply: Any) -> list[PendingEntry]:
     """The lines of an XPENDING reply."""
-    return [
-        Pending(entry_id.decode(), consumer.decode(errors="surrogateescape"), int(deliveries))
-        for entry_id, consumer, _idle, deliveries in accepted(reply) or ()
-    ]
+    return [PendingEntry(entry_id.decode(), int(deliveries)) for entry_id, _, _, deliveries in accepted(reply) or ()]
+
+
+def parse_claim(reply: Any) -> Taken:
+    """The reply of the script CLAIM."""
+    allowed, claimed, more, oldest = accepted(reply)
+    return Taken(bool(allowed), claimed, bool(more), oldest.decode())
 
 
 def parse_consumers(reply: Any) -> list[dict[str, Any]]:

@@ -1,5 +1,5 @@
 """A worker's link with Redis: one connection that waits for entries, one for everything else, both made anew after
-every loss.
+every loss. It is up when Redis answers, the worker's name is its own, and the consumer group exists.
 
 Nothing here blocks the event loop longer than a socket timeout, and nothing raises into it.
 """
@@ -7,25 +7,32 @@ Nothing here blocks the event loop longer than a socket timeout, and nothing rai
 import logging
 import random
 import time
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from redis.exceptions import RedisError
 
 from dbstorage.errors import RedisUnavailableError
+from dbstorage.keys import worker_key
+from dbstorage.owner import Owner
 from dbstorage.reader.connection import Hub, HubConnection
-from dbstorage.reader.group import Command
+from dbstorage.reader.group import Command, ConsumerGroup, accepted
+from dbstorage.reader.lease import LEASE_MILLISECONDS, hold
+from dbstorage.settings import Settings
 
 logger = logging.getLogger(__name__)
 
 #: How long a read waits for new entries.
 BLOCK_MILLISECONDS = 2_000
-#: A reply this late means a dead connection or a frozen Redis.
+#: Silence for so long, beyond BLOCK_MILLISECONDS, means a dead connection or a frozen Redis.
 REPLY_SECONDS = 5.0
 #: A worker that stops does not wait for a Redis that has been silent for this long.
 LATE_SECONDS = 0.5
 LONGEST_RECONNECT_PAUSE = 2.0
+#: How often the worker's sign of life is renewed.
+HEARTBEAT_SECONDS = 1.5
+#: How often a worker whose name is taken looks whether it still is.
+NAMESAKE_SECONDS = 0.5
 
 
 class Timer(Protocol):
@@ -35,102 +42,95 @@ class Timer(Protocol):
         """Call once."""
 
 
-class RedisLink(ABC):
-    """Connects, watches, and connects again; a subclass says what to do with it."""
+class Listener(Protocol):
+    """Who is told of the link."""
 
-    def __init__(self, redis_url: str, hub: Hub, timer: Timer) -> None:
+    def link_up(self) -> None:
+        """The link is up."""
+
+    def link_down(self) -> None:
+        """The link is down; it comes back by itself unless it was closed."""
+
+    def refuse(self, sentence: str) -> None:
+        """The worker must not run, for a reason that a person has to mend."""
+
+
+class Link:
+    """Connects, joins the group, watches, and connects again."""
+
+    def __init__(
+        self, settings: Settings, owner: Owner, group: ConsumerGroup, hub: Hub, timer: Timer, listener: Listener
+    ) -> None:
+        self._settings = settings
+        self._owner = owner
+        self._group = group
         self._timer = timer
-        self._reading = HubConnection(redis_url, hub, self.lose)
-        self.control = HubConnection(redis_url, hub, self.lose)
+        self._listener = listener
+        self.reading = HubConnection(settings.redis_url, hub, self.lose)
+        self._control = HubConnection(settings.redis_url, hub, self.lose)
         self._closed = True
         self._lost_since: float | None = None
         self._pause = 0.0
-        self._read_asked: float | None = None
-        self._control_asked = 0.0
+        self._namesake_seen: tuple[bytes, float] | None = None
         self._told_refused: set[str | bytes | int] = set()
         # Timers of an earlier connection find another number here and do nothing.
         self._generation = 0
-
-    @abstractmethod
-    def on_connected(self) -> None:
-        """Called when both connections are there."""
-
-    @abstractmethod
-    def on_closed(self, *, lost: bool) -> None:
-        """Called when they are gone; after a loss they come back by themselves."""
 
     def open(self) -> None:
         """Begin to connect, at once and then for as long as it takes."""
         self._closed = False
         self._generation += 1
-        self.after(0, self._connect)
-        self.after(1.0, self._watch)
+        self._after(0, self._connect)
 
     def close(self) -> None:
         """Leave the event loop; what is pending stays with this consumer."""
         self._closed = True
         self._disconnect()
-        self.on_closed(lost=False)
-
-    @property
-    def is_reading(self) -> bool:
-        """Whether entries are asked for, and will be delivered when there are any."""
-        return self._read_asked is not None
-
-    @property
-    def reply_began(self) -> float:
-        """When the entries that are delivered now began to come in, by time.perf_counter()."""
-        return self._reading.reply_began
 
     @property
     def answers(self) -> bool:
         """Whether Redis is there and has not let a command wait."""
-        waited = time.monotonic() - self._control_asked if self.control.waiting else 0.0
-        return self.control.connected and waited < LATE_SECONDS
+        return self._control.connected and self._control.silent_for < LATE_SECONDS
 
     def lose(self, reason: str) -> None:
-        """Give the connections up and make new ones, with growing pauses; told once until `works`."""
+        """Give the connections up and make new ones, with growing pauses; logged once until a read is answered."""
         if self._closed:
             return
         if self._lost_since is None:
             self._lost_since = time.monotonic()
             logger.warning("Reading is interrupted: %s.", reason.rstrip("."))
         self._disconnect()
-        self.on_closed(lost=True)
         self._pause = min(LONGEST_RECONNECT_PAUSE, self._pause * 2 or 0.1)
-        self.after(random.uniform(self._pause / 2, self._pause), self._connect)
-        self.after(1.0, self._watch)
+        self._after(random.uniform(self._pause / 2, self._pause), self._connect)
 
-    def works(self) -> None:
+    def read_answered(self) -> None:
         """A read was answered: whatever was wrong is over."""
         if self._lost_since is not None:
             logger.warning("Reading again after %.1f s.", time.monotonic() - self._lost_since)
         self._lost_since = None
         self._pause = 0.0
 
-    def read(self, then: Callable[[Any], None], command: Command) -> None:
-        """Ask for entries; `then` gets the reply."""
+    def read(
+        self, then: Callable[[Any], None], command: Command, most_bytes: int, on_too_large: Callable[[], None]
+    ) -> None:
+        """Ask for entries; `then` gets the reply. One of more than `most_bytes` costs the link."""
 
         def reply_came(reply: Any) -> None:
-            self._read_asked = None
             try:
                 then(reply)
             except RedisUnavailableError as error:
                 # The group or the stream was deleted, or something else stands under its name.
                 self.lose(str(error))
 
-        self._read_asked = time.monotonic()
-        self._reading.send(reply_came, *command)
+        self.reading.send(reply_came, *command, most_bytes=most_bytes, on_too_large=on_too_large)
 
     def ask(self, then: Callable[[Any], None], command: Command, *, needed: bool = True) -> None:
         """Send a command beside the reading; `then` gets its reply.
 
-        Where `then` finds that a `needed` command was refused, the link is made anew; any other is told of once.
+        Where `then` finds that a `needed` command was refused, the link is made anew; any other is logged once.
         """
 
         def reply_came(reply: Any) -> None:
-            # What is still to come counts from here.
-            self._control_asked = time.monotonic()
             try:
                 then(reply)
             except RedisUnavailableError as error:
@@ -140,11 +140,9 @@ class RedisLink(ABC):
                     self._told_refused.add(command[0])
                     logger.warning("Redis refuses %s, so some housekeeping is left undone: %s", command[0], error)
 
-        if not self.control.waiting:
-            self._control_asked = time.monotonic()
-        self.control.send(reply_came, *command)
+        self._control.send(reply_came, *command)
 
-    def after(self, seconds: float, function: Callable[..., None]) -> None:
+    def _after(self, seconds: float, function: Callable[[], None]) -> None:
         """Call later, unless the connections are lost or closed by then."""
         generation = self._generation
 
@@ -156,25 +154,69 @@ class RedisLink(ABC):
 
     def _connect(self) -> None:
         try:
-            self._reading.connect()
-            self.control.connect()
+            self.reading.connect()
+            self._control.connect()
         except (RedisError, OSError) as error:
             self.lose(str(error))
             return
-        self.on_connected()
+        self._after(1.0, self._watch)
+        self._join()
 
     def _disconnect(self) -> None:
         self._generation += 1
-        self._read_asked = None
-        self._reading.close()
-        self.control.close()
+        self.reading.close()
+        self._control.close()
+        self._listener.link_down()
 
     def _watch(self) -> None:
         """Drop connections that do not answer in time."""
-        now = time.monotonic()
-        read_late = self._read_asked is not None and now - self._read_asked > BLOCK_MILLISECONDS / 1000 + REPLY_SECONDS
-        control_late = self.control.waiting and now - self._control_asked > REPLY_SECONDS
-        if read_late or control_late:
+        late = self.reading.silent_for > BLOCK_MILLISECONDS / 1000 + REPLY_SECONDS
+        if late or self._control.silent_for > REPLY_SECONDS:
             self.lose("it does not answer")
         else:
-            self.after(1.0, self._watch)
+            self._after(1.0, self._watch)
+
+    # Joining: no two live workers of one name, and the group exists
+
+    def _join(self, replaceable: str = "") -> None:
+        self.ask(self._joined, hold(worker_key(self._settings, self._owner.node_name), self._owner.token, replaceable))
+
+    def _joined(self, reply: Any) -> None:
+        token: bytes = accepted(reply)
+        if token == self._owner.token.encode():
+            self._namesake_seen = None
+            self._after(HEARTBEAT_SECONDS, self._renew)
+            self.ask(self._group_created, self._group.create())
+            return
+        other = Owner.parse(token)
+        if other is not None and other.is_dead_neighbour():
+            self._join(replaceable=token.decode())
+            return
+        # A namesake that lives renews its key; one that died lets it expire.
+        if self._namesake_seen is None or self._namesake_seen[0] != token:
+            self._namesake_seen = (token, time.monotonic())
+        if time.monotonic() - self._namesake_seen[1] > LEASE_MILLISECONDS / 1000 + 2:
+            place = f" on {other.host} (process {other.process_id})" if other else ""
+            self._listener.refuse(
+                f"Another worker named {self._owner.node_name} is running{place}: "
+                "give this one a name of its own with -n, such as -n second@%h."
+            )
+            return
+        self._after(NAMESAKE_SECONDS, self._join)
+
+    def _renew(self) -> None:
+        self.ask(self._renewed, hold(worker_key(self._settings, self._owner.node_name), self._owner.token))
+        self._after(HEARTBEAT_SECONDS, self._renew)
+
+    def _renewed(self, reply: Any) -> None:
+        if accepted(reply) != self._owner.token.encode():
+            raise RedisUnavailableError("a worker of the same name has taken this one's place")
+
+    def _group_created(self, reply: Any) -> None:
+        if isinstance(reply, Exception) and not str(reply).startswith("BUSYGROUP"):
+            accepted(reply)
+        if not isinstance(reply, Exception):
+            logger.info("Created the consumer group %s of the stream %s.", self._group.name, self._group.stream)
+        most = self._settings.response_maxlen
+        self.ask(accepted, ("XTRIM", self._settings.response_stream, "MAXLEN", "~", most), needed=False)
+        self._listener.link_up()

@@ -169,11 +169,10 @@ class Accepted(NamedTuple):
 
 
 class Reported(NamedTuple):
-    """A job came back. `more`: further failed tasks are due at once."""
+    """A job came back."""
 
     job: int
     report: Report
-    more: bool = False
 
 
 class ProcessLost(NamedTuple):
@@ -291,7 +290,7 @@ class Took(NamedTuple):
 
 
 class Tell(NamedTuple):
-    """Tell of outcomes that are new, one for each entry."""
+    """Tell of outcomes that are new, one for each entry, and of whatever else the report of the job says."""
 
     entries: list[Entry]
     outcomes: list[Outcome]

@@ -1,119 +1,138 @@
-"""Giving batches to the worker's pool and hearing what became of them."""
+"""Carries out what the core asks of the worker's pool, and reports what becomes of each job as events."""
 
-import time
+import logging
+import os
+import signal
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from dbstorage.reader.batch import Batch
+from dbstorage.failed_tasks.sweep import run_due
+from dbstorage.reader.messages import Accepted, Event, Forgotten, Job, Kind, ProcessLost, Reported
 from dbstorage.settings import Settings
-from dbstorage.storage.batch import Job, run_job
-from dbstorage.storage.outcome import Report
+from dbstorage.storage import batch
+from dbstorage.storage.outcome import Outage, Report
 from dbstorage.storage.resources import resources_of
 from dbstorage.storage.turn import Turn, Turns
-from dbstorage.worker.internals import look_for_dead_processes, submit, widen_pipes, works_side_by_side
+from dbstorage.worker.internals import look_for_dead_processes, process_ids, submit, widen_pipes
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, slots=True)
-class Submission:
-    """A batch in the pool; the same batch given to the pool again is another one.
+class _Outstanding:
+    """A job that the pool has. With a `turn` it is decoded and waits; `process_id` is known when one has begun it."""
 
-    With a `turn` it is decoded and waits until it is begun; `began` is then, in seconds since 1970.
-    """
-
-    batch: Batch
-    turn: Turn | None = None
-    accepted: bool = False
-    began: float = 0.0
+    job: Job
+    turn: Turn | None
+    process_id: int | None = None
 
 
-def run_in_pool(settings: Settings, job: Job) -> Report:
+def run_in_pool(settings: Settings, job: batch.Job) -> Report:
     """What a pool process runs; never raises."""
-    return run_job(resources_of(settings), job)
+    return batch.run_job(resources_of(settings), job)
 
 
 class PoolJobs:
-    """The jobs of the reader that the pool has.
-
-    `on_report` and `on_lost` (its process died) are called from the event loop, once for each submission.
-    """
+    """The core's hands on the pool. Every job that was submitted ends in exactly one event."""
 
     def __init__(
         self,
         settings: Settings,
         consumer: Any,
         turns: Turns,
-        on_report: Callable[[Submission, Report], None],
-        on_lost: Callable[[Submission, str], None],
+        report: Callable[[Event], None],
+        began: Callable[[Job], None],
     ) -> None:
         self._settings = settings
         self._consumer = consumer
         self._turns = turns
-        self._on_report = on_report
-        self._on_lost = on_lost
-        self._outstanding: set[Submission] = set()
+        self._report = report
+        self._began = began
+        self._outstanding: dict[int, _Outstanding] = {}
 
     @property
     def busy(self) -> bool:
         """Whether the pool has a job of ours, be it one that was withdrawn."""
         return bool(self._outstanding)
 
-    @property
-    def may_wait(self) -> bool:
-        """Whether a job may wait for its turn: not where it would keep the one before it from running."""
-        return works_side_by_side(self._consumer.pool)
-
-    def submit(self, batch: Batch, *, ahead: bool = False, unavailable: bool = False) -> Submission | None:
-        """Give a batch to the pool; with `ahead` it waits for `begin`.
-
-        None when the pool is closed: the worker stops, and the entries stay pending.
-        """
-        submission = Submission(batch, self._turns.next() if ahead else None)
+    def submit(self, job: Job) -> None:
+        """Give a job to the pool; with `ahead` it waits for `begin`."""
+        outstanding = _Outstanding(job, self._turns.next() if job.ahead else None)
+        self._outstanding[job.number] = outstanding
         hub = self._consumer.hub
 
-        def accepted() -> None:
-            submission.accepted = True
+        def accepted(process_id: int) -> None:
+            hub.call_soon(self._accepted, job.number, process_id)
 
-        def result(report: Report) -> None:
-            hub.call_soon(self._ended, submission, self._on_report, report)
+        def result(report: Any) -> None:
+            hub.call_soon(self._ended, job.number, Reported(job.number, report))
 
         def lost(reason: str) -> None:
-            hub.call_soon(self._ended, submission, self._on_lost, reason)
+            hub.call_soon(self._lost, job.number, reason)
 
-        job = Job(
-            [entry.id for entry in batch.entries],
-            [entry.fields for entry in batch.entries],
-            self._consumer.hostname,
-            frozenset(batch.settled),
-            batch.alone,
-            unavailable,
-            turn=submission.turn,
+        if not job.ahead:
+            self._began(job)
+        function, arguments = self._call(outstanding)
+        try:
+            taken = submit(
+                self._consumer.pool, function, arguments, on_accepted=accepted, on_result=result, on_lost=lost
+            )
+        except Exception as error:
+            # Waited out as an outage, so that it is not tried again at once and without end.
+            logger.exception("The pool did not take a job.")
+            reason = f"the pool did not take a job: {error!r:.200}"
+            nothing = Report([None] * len(job.entries), [False] * len(job.entries), Outage.DATABASE, reason)
+            hub.call_soon(self._ended, job.number, Reported(job.number, nothing))
+            return
+        if not taken:
+            # The pool is closed, because the worker stops: of that the core is told by itself.
+            self._outstanding.pop(job.number, None)
+
+    def _call(self, outstanding: _Outstanding) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        job = outstanding.job
+        if job.kind is Kind.RETRY:
+            return run_due, (self._settings,)
+        return run_in_pool, (
+            self._settings,
+            batch.Job(
+                [entry.id for entry in job.entries],
+                [entry.fields for entry in job.entries],
+                self._consumer.hostname,
+                job.alone,
+                job.error,
+                job.held_seconds,
+                outstanding.turn,
+            ),
         )
-        if not ahead:
-            self.begin(submission)
-        self._outstanding.add(submission)
-        arguments = (self._settings, job)
-        if submit(self._consumer.pool, run_in_pool, arguments, on_accepted=accepted, on_result=result, on_lost=lost):
-            return submission
-        self._outstanding.discard(submission)
-        return None
 
-    def begin(self, submission: Submission) -> None:
-        """It may run now."""
-        submission.began = time.time()
-        for request in submission.batch.requests:
-            request.started = submission.began
-        if submission.turn is not None:
-            self._turns.tell(submission.turn, go=True)
+    def begin(self, number: int) -> None:
+        """Let a job that is ahead begin."""
+        outstanding = self._outstanding.get(number)
+        if outstanding is not None and outstanding.turn is not None:
+            self._began(outstanding.job)
+            self._turns.tell(outstanding.turn, go=True)
 
-    def withdraw(self, submission: Submission) -> None:
-        """Have one that waits for its turn come back undone."""
-        if submission.turn is not None:
-            self._turns.tell(submission.turn, go=False)
+    def withdraw(self, number: int) -> None:
+        """Have a job that is ahead come back undone."""
+        outstanding = self._outstanding.get(number)
+        if outstanding is not None and outstanding.turn is not None:
+            self._turns.tell(outstanding.turn, go=False)
+
+    def kill(self, number: int) -> None:
+        """Kill the process that runs a job; other pools than prefork have none."""
+        outstanding = self._outstanding.get(number)
+        if outstanding is not None and outstanding.process_id in process_ids(self._consumer.pool):
+            logger.error("A job has not come back for too long; its process %d is killed.", outstanding.process_id)
+            with suppress(ProcessLookupError):
+                os.kill(outstanding.process_id, signal.SIGKILL)
 
     def forget_unaccepted(self) -> None:
         """After the broker was lost: the pool has forgotten the jobs that no process had begun."""
-        self._outstanding = {submission for submission in self._outstanding if submission.accepted}
+        for number, outstanding in list(self._outstanding.items()):
+            if outstanding.process_id is None:
+                self._ended(number, Forgotten(number))
 
     def look(self) -> None:
         """Notice a killed pool process, and what its successor needs."""
@@ -121,6 +140,25 @@ class PoolJobs:
         if self.busy:
             look_for_dead_processes(self._consumer.pool)
 
-    def _ended(self, submission: Submission, tell: Callable[[Submission, Any], None], what: Any) -> None:
-        self._outstanding.discard(submission)
-        tell(submission, what)
+    def _accepted(self, number: int, process_id: int) -> None:
+        outstanding = self._outstanding.get(number)
+        if outstanding is not None:
+            outstanding.process_id = process_id
+            self._report(Accepted(number))
+
+    def _ended(self, number: int, event: Event) -> None:
+        # One that was forgotten, and had been begun all the same, has ended before.
+        if self._outstanding.pop(number, None) is not None:
+            self._report(event)
+
+    def _lost(self, number: int, reason: str) -> None:
+        outstanding = self._outstanding.get(number)
+        if outstanding is None:
+            return
+        if outstanding.job.entries:
+            logger.warning(
+                "The pool process of %d entries was lost (%s); they are run again.",
+                len(outstanding.job.entries),
+                reason,
+            )
+        self._ended(number, ProcessLost(number))

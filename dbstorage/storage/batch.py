@@ -37,6 +37,9 @@ POISONED = Outcome(
     f"The process that ran this entry died {ALLOWED_DEATHS} times while it ran alone. "
     "Look for what kills it (memory, a crash in the logs) before a retry.",
 )
+#: Seconds after which a job begins no further segment and hands the rest back. With the time limit of a statement it
+#: ends long before the main process would give it up.
+LONGEST_RUN_SECONDS = 5.0
 #: Seconds that a question waits, in parallel order, for older entries that other workers have in hand (SPEC 3).
 OLDER_PENDING_SECONDS = 0.5
 OLDER_PENDING_PAUSE = 0.02
@@ -45,18 +48,16 @@ OLDER_PENDING_PAUSE = 0.02
 class Job(NamedTuple):
     """What the main process asks of a pool process.
 
-    The entries are told as two plain lists, which travel faster than 500 named tuples. `settled` names entries whose
-    outcome is safe already and only has to be acknowledged. `alone` marks a suspect's job. `unavailable` asks for
-    nothing but to answer the questions with that error, because the database is away. `held_seconds`: for how long a
+    The entries are told as two plain lists, which travel faster than 500 named tuples. `alone` marks a suspect's job.
+    With an `error` nothing is stored or looked up: the questions are answered with it. `held_seconds`: for how long a
     fault of the database has kept these entries from being stored. A job with a `turn` is decoded, then waits for it.
     """
 
     entry_ids: list[str]
     fields: list[list[bytes]]
     consumer: str
-    settled: frozenset[str] = frozenset()
     alone: bool = False
-    unavailable: bool = False
+    error: str = ""
     held_seconds: float = 0.0
     turn: Turn | None = None
 
@@ -116,9 +117,9 @@ class Batch:
         self.seconds["decode"] = time.perf_counter() - started
 
     def run_together(self) -> None:
-        """Run what was understood, or tell those who ask that the database is away."""
-        if self.job.unavailable:
-            self.answer_unavailable()
+        """Run what was understood, or only tell those who ask why they get no answer."""
+        if self.job.error:
+            self.answer_with_error()
         else:
             self.run()
 
@@ -126,8 +127,10 @@ class Batch:
         """Segment by segment: writes in one transaction, then its questions, then the acknowledgement."""
         # The time that splitting may take counts from now.
         writer = BatchWriter(self.resources, self.job.held_seconds)
-        self._acknowledge([work for work in self.works if _id(work) in self.job.settled])
-        for segment in segments(self.resources, [work for work in self.works if _id(work) not in self.job.settled]):
+        hand_back_at = time.monotonic() + LONGEST_RUN_SECONDS
+        for segment in segments(self.resources, self.works):
+            if time.monotonic() > hand_back_at:
+                return
             writes = [work for work in segment if not isinstance(work.command, HistoryQuestion)]
             questions = [work for work in segment if isinstance(work.command, HistoryQuestion)]
             started = time.perf_counter()
@@ -163,7 +166,7 @@ class Batch:
     def _run_reporting_bugs(self) -> None:
         try:
             self.understand()
-            self.run()
+            self.run_together()
         except DBStorageError:
             raise
         except Exception as error:
@@ -181,10 +184,10 @@ class Batch:
             BatchWriter(self.resources).fail(work, outcome)
         self._acknowledge([work])
 
-    def answer_unavailable(self) -> None:
-        """Tell those who ask that the database is away, while they still listen."""
+    def answer_with_error(self) -> None:
+        """Tell those who ask why they get no answer, while they still listen."""
         questions = [work for work in self.works if isinstance(work.command, HistoryQuestion)]
-        self._send(questions, [history.Page(error=UNAVAILABLE)] * len(questions), [])
+        self._send(questions, [history.Page(error=self.job.error)] * len(questions), [])
 
     def _answer(self, questions: list[Work], acknowledge_first: list[Work]) -> None:
         if not questions:

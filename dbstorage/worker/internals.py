@@ -245,6 +245,11 @@ def works_side_by_side(pool: Any) -> bool:
     return bool(pool.limit > 1)
 
 
+def process_ids(pool: Any) -> set[int]:
+    """The process numbers of the pool's processes."""
+    return {process.pid for process in _processes(pool)}
+
+
 def kill_processes(pool: Any) -> bool:
     """Send SIGKILL to all processes of the pool; False where there are none."""
     processes = _processes(pool)
@@ -266,20 +271,20 @@ def submit(
     function: Callable[..., Any],
     arguments: tuple[Any, ...],
     *,
-    on_accepted: Callable[[], None],
+    on_accepted: Callable[[int], None],
     on_result: Callable[[Any], None],
     on_lost: Callable[[str], None],
 ) -> bool:
     """Give a function to the worker's pool; False when the pool is closed.
 
-    The callbacks run in whatever thread the pool uses. `function` has to catch every exception, because the thread pool
-    tells of none: `on_lost` means that the process died.
+    The callbacks run in whatever thread the pool uses; the first gets the number of the process. `function` has to
+    catch every exception, because the thread pool tells of none: `on_lost` means that the process died.
     """
     submitted = pool.apply_async(
         function,
         arguments,
         {},
-        accept_callback=lambda *_: on_accepted(),
+        accept_callback=lambda process_id, *_: on_accepted(process_id),
         callback=on_result,
         error_callback=lambda information: on_lost(repr(information.exception)),
     )

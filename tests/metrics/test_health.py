@@ -1,6 +1,6 @@
 import pytest
 
-from dbstorage.metrics.health import LONGEST_BATCH, LONGEST_SILENCE, LONGEST_STANDSTILL, Health, ReaderState
+from dbstorage.metrics.health import LONGEST_SILENCE, LONGEST_STANDSTILL, LONGEST_WITHOUT_PROGRESS, Health, ReaderState
 
 
 class Clock:
@@ -24,7 +24,7 @@ def health(clock: Clock) -> Health:
 def test_a_worker_that_looks_for_its_broker_is_not_stuck_however_long_it_takes(health: Health, clock: Clock) -> None:
     clock.now += 86_400
     assert health.stuck() is None
-    health.beat(ReaderState.ACTIVE, idle=True)
+    health.beat(ReaderState.ACTIVE, stalled_for=0.0, holding=None)
     health.pause()
     clock.now += 86_400
     assert health.stuck() is None
@@ -34,13 +34,13 @@ def test_a_worker_that_looks_for_its_broker_is_not_stuck_however_long_it_takes(h
 def test_the_reader_waits_until_it_says_what_it_does(health: Health) -> None:
     states = [health.state]
     for state in ReaderState:
-        health.beat(state, idle=True)
+        health.beat(state, stalled_for=0.0, holding=None)
         states.append(health.state)
     assert states == [ReaderState.WAITING, *ReaderState]
 
 
 def test_an_event_loop_that_stands_still_is_stuck(health: Health, clock: Clock) -> None:
-    health.beat(ReaderState.ACTIVE, idle=True)
+    health.beat(ReaderState.ACTIVE, stalled_for=0.0, holding=None)
     clock.now += LONGEST_STANDSTILL
     assert health.stuck() is None
     clock.now += 1
@@ -51,26 +51,26 @@ def test_an_event_loop_that_stands_still_is_stuck(health: Health, clock: Clock) 
 def test_an_idle_worker_is_not_stuck(health: Health, clock: Clock, state: ReaderState) -> None:
     for _ in range(1_000):
         clock.now += 1
-        health.beat(state, idle=True)
+        health.beat(state, stalled_for=0.0, holding=None)
     assert health.stuck() is None
 
 
-def test_a_batch_without_end_is_stuck_and_one_that_ends_is_not(health: Health, clock: Clock) -> None:
-    health.beat(ReaderState.ACTIVE, idle=True)
-    for _ in range(int(LONGEST_BATCH)):
-        clock.now += 1
-        health.beat(ReaderState.ACTIVE, idle=False)
+def test_a_reader_without_progress_is_stuck_though_its_loop_turns(health: Health) -> None:
+    health.beat(ReaderState.ACTIVE, stalled_for=LONGEST_WITHOUT_PROGRESS, holding=None)
     assert health.stuck() is None
-    clock.now += 1
-    assert health.stuck() == "The batch in hand has not come to an end for 121 s."
-    health.progressed()
+    health.beat(ReaderState.ACTIVE, stalled_for=LONGEST_WITHOUT_PROGRESS + 1, holding=None)
+    assert health.stuck() == "The reader has made no progress for 61 s."
+    health.beat(ReaderState.ACTIVE, stalled_for=0.0, holding=None)
     assert health.stuck() is None
 
 
-def test_a_first_batch_without_end_is_stuck_too(health: Health, clock: Clock) -> None:
-    clock.now += LONGEST_BATCH + 1
-    health.beat(ReaderState.ACTIVE, idle=False)
-    assert health.stuck() == "The batch in hand has not come to an end for 121 s."
+def test_a_worker_that_rightly_stores_nothing_is_alive_and_not_ready(health: Health) -> None:
+    health.servers_asked()
+    health.beat(ReaderState.WAITING, stalled_for=0.0, holding="the disk is full.")
+    assert health.stuck() is None
+    assert health.not_ready() == "Nothing is stored: the disk is full."
+    health.beat(ReaderState.ACTIVE, stalled_for=0.0, holding=None)
+    assert health.not_ready() is None
 
 
 def test_a_worker_is_not_ready_before_its_servers_were_asked(health: Health) -> None:

@@ -46,7 +46,7 @@ def test_a_live_worker_answers_200_and_a_stuck_one_503_with_the_reason(port: int
     assert get(port, "/livez") == (200, "alive (waiting)\n")
     now = [0.0]
     health = Health(lambda: now[0])
-    health.beat(ReaderState.ACTIVE, idle=True)
+    health.beat(ReaderState.ACTIVE, stalled_for=0.0, holding=None)
     metrics.health = health
     assert get(port, "/livez") == (200, "alive (active)\n")
     now[0] += LONGEST_STANDSTILL + 10

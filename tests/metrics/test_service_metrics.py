@@ -87,7 +87,7 @@ def test_what_is_not_known_is_absent(metrics: ServiceMetrics) -> None:
 
 
 def test_the_reader_is_in_one_state_at_a_time(metrics: ServiceMetrics) -> None:
-    metrics.reader_beat(ReaderState.STANDBY, idle=True)
+    metrics.reader_beat(ReaderState.STANDBY, stalled_for=0.0, holding=None)
     samples = samples_of(metrics.registry)
     assert {state: samples[f'dbstorage_reader_state{{state="{state}"}}'] for state in ReaderState} == {
         "active": 0,

@@ -1,0 +1,43 @@
+"""The end of a worker: what is still pending for it is released, and its keys are given up, without an event loop."""
+
+import logging
+from contextlib import suppress
+from typing import cast
+
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from dbstorage.keys import lease_key, worker_key
+from dbstorage.owner import Owner
+from dbstorage.reader.group import AT_ONCE, ConsumerGroup
+from dbstorage.reader.lease import give_up
+from dbstorage.redis_connection import connect_redis
+from dbstorage.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+#: Seconds that a stopping worker waits for each answer of Redis; without Redis the keys expire by themselves.
+FAREWELL_SECONDS = 1.0
+
+
+def say_farewell(settings: Settings, owner: Owner, group: ConsumerGroup) -> None:
+    """Release what is pending for this consumer, which may have been read unseen, then give its keys up."""
+    try:
+        with connect_redis(settings.redis_url, FAREWELL_SECONDS) as redis:
+            # Without a group, nothing is pending.
+            with suppress(ResponseError):
+                _release_all(redis, group)
+            with redis.pipeline(transaction=False) as pipeline:
+                for key in (lease_key(settings), worker_key(settings, owner.node_name)):
+                    pipeline.execute_command(*give_up(key, owner.token))
+                pipeline.execute()
+    except (RedisError, OSError) as error:
+        logger.info("Redis could not be told that this worker stops, so its keys expire by themselves: %s", error)
+
+
+def _release_all(redis: Redis, group: ConsumerGroup) -> None:
+    first = "-"
+    while pending := redis.xpending_range(group.stream, group.name, first, "+", AT_ONCE, group.consumer):
+        ids = [cast(bytes, line["message_id"]).decode() for line in pending]
+        redis.execute_command(*group.release(ids))  # type: ignore[no-untyped-call]
+        first = f"({ids[-1]}"

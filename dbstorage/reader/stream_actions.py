@@ -1,0 +1,168 @@
+"""Carries out what the core asks of Redis, and reports the answers to it as events."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from dbstorage.keys import lease_key
+from dbstorage.owner import Owner
+from dbstorage.reader.core import READ_BYTES
+from dbstorage.reader.group import (
+    AT_ONCE,
+    ConsumerGroup,
+    accepted,
+    parse_claim,
+    parse_entries,
+    parse_pending,
+    parse_read,
+)
+from dbstorage.reader.lease import give_up, hold
+from dbstorage.reader.link import BLOCK_MILLISECONDS, Link
+from dbstorage.reader.messages import (
+    Acknowledge,
+    Acknowledged,
+    AskLease,
+    Claim,
+    Claimed,
+    EntriesRead,
+    Entry,
+    Event,
+    FetchPending,
+    LeaseAnswered,
+    Listed,
+    ListPending,
+    Read,
+    ReadTooLarge,
+    Receiving,
+    Release,
+)
+from dbstorage.settings import Ordering, Settings
+from dbstorage.wire.entry import StreamEntry
+
+logger = logging.getLogger(__name__)
+
+#: Bytes of a reply that bring the reading to an end: of one with many entries, and of one with a single one.
+MOST_BYTES = 2 * READ_BYTES
+MOST_BYTES_ALONE = 68 * 1024 * 1024
+
+
+class StreamActions:
+    """The core's hands on the stream, the group and the lease."""
+
+    def __init__(
+        self, settings: Settings, owner: Owner, group: ConsumerGroup, link: Link, report: Callable[[Event], None]
+    ) -> None:
+        self._settings = settings
+        self._token = owner.token
+        self._owner = owner
+        self._group = group
+        self._link = link
+        self._report = report
+        self._reading = 0
+        #: Who holds the lease, as far as the last answer told; None where it is ours, or unknown.
+        self.leader: Owner | None = None
+
+    def read(self, action: Read) -> None:
+        """Read new entries; waits for them for a while."""
+
+        def came(reply: Any) -> None:
+            entries = parse_read(reply)
+            self._link.read_answered()
+            self._entries_came(action.number, entries, {})
+
+        self._ask_for_entries(action.number, came, self._group.read_new(action.most, BLOCK_MILLISECONDS), MOST_BYTES)
+
+    def list_pending(self, action: ListPending) -> None:
+        """List our pending entries."""
+
+        def came(reply: Any) -> None:
+            pending = parse_pending(reply)
+            self._report(Listed(action.number, pending, full=len(pending) == AT_ONCE))
+
+        self._link.ask(came, self._group.list_pending(action.after))
+
+    def fetch(self, action: FetchPending) -> None:
+        """Read pending entries again."""
+        deliveries = {pending.id: pending.deliveries + 1 for pending in action.pending}
+        ids = list(deliveries)
+
+        def came(reply: Any) -> None:
+            entries = parse_entries(reply)
+            self._link.read_answered()
+            if entries:
+                logger.info("Took up %d entries that were pending.", len(entries))
+            if len(entries) < len(ids):
+                there = {entry.id for entry in entries}
+                gone = [entry_id for entry_id in ids if entry_id not in there]
+                logger.error(
+                    "%d pending entries are gone from the stream %s, from %s to %s: somebody deleted them.",
+                    len(gone), self._group.stream, gone[0], gone[-1],
+                )  # fmt: skip
+            self._entries_came(action.number, entries, deliveries)
+
+        most = MOST_BYTES if len(ids) > 1 else MOST_BYTES_ALONE
+        self._ask_for_entries(action.number, came, self._group.fetch(ids), most)
+
+    def _ask_for_entries(self, number: int, came: Callable[[Any], None], command: Any, most_bytes: int) -> None:
+        self._reading = number
+        self._link.read(came, command, most_bytes, lambda: self._report(ReadTooLarge(number)))
+
+    def _entries_came(self, number: int, came: list[StreamEntry], deliveries: dict[str, int]) -> None:
+        entries = [
+            Entry(entry.id, entry.fields, sum(map(len, entry.fields)), deliveries.get(entry.id, 1)) for entry in came
+        ]
+        self._report(EntriesRead(number, entries, sum(entry.size for entry in entries)))
+
+    def look_at_progress(self) -> None:
+        """Report an answer that is coming in slowly."""
+        if self._link.reading.receiving:
+            self._report(Receiving(self._reading))
+
+    def claim(self, action: Claim) -> None:
+        """Take over what others have pending."""
+        strict = self._settings.ordering is Ordering.STRICT
+        token = self._token if strict else ""
+        minimum_idle = 0 if strict else round(self._settings.claim_idle * 1000)
+
+        def came(reply: Any) -> None:
+            taken = parse_claim(reply)
+            self._report(Claimed(action.number, taken.allowed, taken.claimed, taken.more, taken.oldest))
+
+        self._link.ask(came, self._group.claim(lease_key(self._settings), token, minimum_idle))
+
+    def ask_lease(self, action: AskLease, replaceable: str = "") -> None:
+        """Take the lease or renew it; one of an owner that is known to be gone is taken at once."""
+
+        def came(reply: Any) -> None:
+            token: bytes = accepted(reply)
+            mine = token == self._token.encode()
+            other = None if mine else Owner.parse(token)
+            if other is not None and not replaceable and self._is_gone(other):
+                self.ask_lease(action, replaceable=token.decode())
+                return
+            self.leader = other
+            self._report(LeaseAnswered(action.number, mine))
+
+        self._link.ask(came, hold(lease_key(self._settings), self._token, replaceable))
+
+    def _is_gone(self, other: Owner) -> bool:
+        # One of our name is from before a restart: the name is ours alone now.
+        return other.node_name == self._owner.node_name or other.is_dead_neighbour()
+
+    def give_lease(self) -> None:
+        """Give the lease up."""
+        self._link.ask(accepted, give_up(lease_key(self._settings), self._token), needed=False)
+
+    def acknowledge(self, action: Acknowledge) -> None:
+        """Acknowledge entries."""
+
+        def came(reply: Any) -> None:
+            accepted(reply)
+            self._report(Acknowledged(action.ids))
+
+        self._link.ask(came, self._group.acknowledge(action.ids))
+
+    def release(self, action: Release) -> None:
+        """Let others take entries at once."""
+        for first in range(0, len(action.ids), AT_ONCE):
+            self._link.ask(accepted, self._group.release(action.ids[first : first + AT_ONCE]), needed=False)

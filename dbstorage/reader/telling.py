@@ -1,0 +1,122 @@
+"""Tells people what the reader does: Celery's inspection what is in hand, Flower, log and metrics what came of it."""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from dbstorage.commands.interpret import identify, identify_undecodable
+from dbstorage.errors import RejectedEntry
+from dbstorage.metrics.service_metrics import ServiceMetrics
+from dbstorage.reader.core import Hold
+from dbstorage.reader.events import TaskEventSender
+from dbstorage.reader.messages import Entry, Job, Kind, Tell
+from dbstorage.settings import Settings
+from dbstorage.storage.outcome import Outage, Outcome, Report, Status
+from dbstorage.wire.entry import StreamEntry, decode
+from dbstorage.worker.internals import track, untrack
+from dbstorage.worker.requests import StreamRequest
+
+logger = logging.getLogger(__name__)
+
+
+class Telling:
+    """Knows the task request of every entry in hand."""
+
+    def __init__(self, settings: Settings, consumer: Any) -> None:
+        self._consumer = consumer
+        self._events = TaskEventSender(settings.task_events)
+        self._metrics: ServiceMetrics = consumer.app.metrics
+        self._requests: dict[str, StreamRequest] = {}
+
+    def took(self, entries: Sequence[Entry], reply_began: float) -> None:
+        """Entries are in hand. `reply_began`: when their reply began to come in, by time.perf_counter()."""
+        now = time.time()
+        requests = [_request_of(entry, self._consumer.hostname, now) for entry in entries]
+        self._requests.update((request.entry_id, request) for request in requests)
+        track(requests)
+        self._metrics.batch_read(time.perf_counter() - reply_began)
+
+    def began(self, job: Job) -> None:
+        """A job begins to run."""
+        now = time.time()
+        for entry in job.entries:
+            self._requests[entry.id].started = now
+
+    def finished(self, tell: Tell) -> None:
+        """Outcomes are known."""
+        report = tell.report
+        if report.crash and tell.job.kind is Kind.RETRY:
+            logger.error("Failed tasks could not be run: a bug.\n%s", report.crash)
+        elif report.crash:
+            logger.error(
+                "%d entries met a bug; what is left of them is run alone.\n%s", len(tell.job.entries), report.crash
+            )
+        done: list[tuple[StreamRequest, Outcome]] = []
+        for entry, outcome in zip(tell.entries, tell.outcomes, strict=True):
+            request = self._requests[entry.id]
+            done.append((request, outcome))
+            if outcome.code is not None:
+                # What is tried again by itself, or was answered with an error, is nobody's business yet.
+                level = logging.WARNING if outcome.status is Status.FAILED else logging.DEBUG
+                logger.log(
+                    level, "%s %s: %s", request.id, outcome.status, outcome.message or outcome.code,
+                    extra={"task_id": request.id, "entry_id": request.entry_id, "code": outcome.code},
+                )  # fmt: skip
+        if tell.job.entries:
+            self._metrics.batch_finished(((request.name, outcome) for request, outcome in done), report)
+        runtime = time.time() - done[0][0].started if done else 0.0
+        self._events.send(self._consumer.event_dispatcher, done, runtime)
+        self._retried(report)
+
+    def _retried(self, report: Report) -> None:
+        """Failed tasks were run again."""
+        for each in report.retried:
+            if each.outcome.status is Status.FAILED:
+                logger.warning(
+                    "%s failed: %s", each.task_id, each.outcome.message,
+                    extra={"task_id": each.task_id, "entry_id": each.entry_id, "code": each.outcome.code},
+                )  # fmt: skip
+        self._metrics.tasks_retried(report.retried)
+        self._events.send_retried(self._consumer.event_dispatcher, report.retried)
+
+    def left(self, entries: Sequence[Entry]) -> None:
+        """Entries are no longer in hand."""
+        untrack([self._requests.pop(entry.id) for entry in entries])
+
+
+def _request_of(entry: Entry, hostname: str, now: float) -> StreamRequest:
+    stream_entry = StreamEntry(entry.id, entry.fields)
+    try:
+        identity = identify(decode(stream_entry))
+    except RejectedEntry:
+        identity = identify_undecodable(entry.id)
+    return StreamRequest(stream_entry, identity, hostname, now)
+
+
+def log_hold(before: Hold | None, after: Hold | None, now: float) -> None:
+    """Log once when nothing can be stored any more, and once when storing goes on; `now` on the core's clock."""
+    if before is not None and (after is None or after.outage is not before.outage):
+        seconds = now - before.since
+        if before.outage is None:
+            logger.warning("The operator's pause is over after %.1f s.", seconds)
+        elif before.outage is Outage.FAULT:
+            logger.warning("The fault of the database is over after %.1f s: storing goes on.", seconds)
+        else:
+            logger.log(_level(before), "%s is back after %.1f s.", before.outage.title(), seconds)
+    if after is None or (before is not None and before.outage is after.outage and before.reason == after.reason):
+        return
+    reason = after.reason.rstrip(".")
+    if after.outage is None:
+        logger.warning("Paused by an operator: %s. Nothing is stored until somebody resumes.", reason)
+    elif after.outage is Outage.FAULT:
+        logger.error(
+            "Nothing is stored, because of a fault of the database: %s. Storing goes on when it is mended.", reason
+        )
+    elif before is None or before.outage is not after.outage:
+        logger.log(_level(after), "%s is away: %s. Storing goes on when it is back.", after.outage.title(), reason)
+
+
+def _level(hold: Hold) -> int:
+    # Of a lost Redis the link tells.
+    return logging.WARNING if hold.outage is Outage.DATABASE else logging.INFO
