@@ -62,7 +62,8 @@ from dbstorage.storage.outcome import Outage, Outcome
 
 #: From this delivery on an entry is suspected of killing the process that runs it.
 SUSPECT_DELIVERIES = 3
-#: Seconds for which the lease is ours, from the moment in which it was asked for.
+#: Seconds for which the lease is ours, from the moment in which it was asked for. Longer than the event loop is ever
+#: held up, shorter than the 10 s in which a standby has to take over.
 LEASE_SECONDS = 6.0
 RENEW_SECONDS = 1.5
 #: How often a worker that stands by asks for the lease.

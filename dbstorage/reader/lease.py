@@ -1,12 +1,10 @@
 """Keys that expire unless their owner renews them: the reader's lease and a worker's sign of life."""
 
+from dbstorage.reader.core import LEASE_SECONDS
+
 Command = tuple[str | bytes | int, ...]
 
-#: Longer than the event loop is ever held up, shorter than the 10 s in which a standby has to take over.
-LEASE_MILLISECONDS = 6_000
-RENEW_SECONDS = 1.5
-#: How often a standby looks whether it may read.
-STANDBY_SECONDS = 0.4
+LEASE_MILLISECONDS = round(LEASE_SECONDS * 1000)
 
 #: Takes or renews a key. KEYS: the key. ARGV: token, milliseconds, a dead owner's token that may be replaced or "".
 #: Returns the owner's token: ARGV[1] when it is ours now, "" where what holds the key is not one of our tokens.

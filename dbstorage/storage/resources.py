@@ -42,8 +42,12 @@ class Resources:
         return self._shape
 
     def service(self, connection: Connection) -> Service:
-        """The service that we are part of, with the life of its stream; read once."""
+        """The service that we are part of, with the life of its stream; read once.
+
+        Raises DatabaseNotReadyError until the database is migrated.
+        """
         if self._service is None:
+            self.shape(connection)
             self._service = find_service(connection, self.settings.scope)
         return self._service
 
