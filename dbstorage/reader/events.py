@@ -29,7 +29,9 @@ class TaskEventSender:
             if outcome.status is Status.FAILED:
                 dispatcher.send("task-failed", exception=described(outcome), traceback=None, **fields(request, outcome))
             elif outcome.status is Status.RETRYING:
-                dispatcher.send("task-retried", exception=described(outcome), traceback=None, **fields(request, outcome))
+                dispatcher.send(
+                    "task-retried", exception=described(outcome), traceback=None, **fields(request, outcome)
+                )
             else:
                 successes.append((request, outcome))
         told = self._chosen(successes)

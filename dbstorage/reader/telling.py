@@ -12,6 +12,7 @@ from dbstorage.reader.core import Hold
 from dbstorage.reader.events import TaskEventSender
 from dbstorage.reader.messages import Entry, Job, Kind, Tell
 from dbstorage.settings import Settings
+from dbstorage.storage.failures import told_id
 from dbstorage.storage.outcome import Outage, Outcome, Report, Status
 from dbstorage.wire.entry import StreamEntry, decode
 from dbstorage.worker.internals import track, untrack
@@ -59,9 +60,10 @@ class Telling:
             if outcome.code is not None:
                 # What is tried again by itself, or was answered with an error, is nobody's business yet.
                 level = logging.WARNING if outcome.status is Status.FAILED else logging.DEBUG
+                task_id = told_id(request.id, request.entry_id, outcome)
                 logger.log(
-                    level, "%s %s: %s", request.id, outcome.status, outcome.message or outcome.code,
-                    extra={"task_id": request.id, "entry_id": request.entry_id, "code": outcome.code},
+                    level, "%s %s: %s", task_id, outcome.status, outcome.message or outcome.code,
+                    extra={"task_id": task_id, "entry_id": request.entry_id, "code": outcome.code},
                 )  # fmt: skip
         if tell.job.entries:
             self._metrics.batch_finished(((request.name, outcome) for request, outcome in done), report)
@@ -101,7 +103,7 @@ def log_hold(before: Hold | None, after: Hold | None, now: float) -> None:
         if before.outage is None:
             logger.warning("The operator's pause is over after %.1f s.", seconds)
         elif before.outage is Outage.FAULT:
-            logger.warning("The fault of the database is over after %.1f s: storing goes on.", seconds)
+            logger.warning("Storing goes on after %.1f s: what was wrong with the database is mended.", seconds)
         else:
             logger.log(_level(before), "%s is back after %.1f s.", before.outage.title(), seconds)
     if after is None or (before is not None and before.outage is after.outage and before.reason == after.reason):
@@ -110,9 +112,7 @@ def log_hold(before: Hold | None, after: Hold | None, now: float) -> None:
     if after.outage is None:
         logger.warning("Paused by an operator: %s. Nothing is stored until somebody resumes.", reason)
     elif after.outage is Outage.FAULT:
-        logger.error(
-            "Nothing is stored, because of a fault of the database: %s. Storing goes on when it is mended.", reason
-        )
+        logger.warning("Nothing can be stored until this is mended: %s.", reason)
     elif before is None or before.outage is not after.outage:
         logger.log(_level(after), "%s is away: %s. Storing goes on when it is back.", after.outage.title(), reason)
 
