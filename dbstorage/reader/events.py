@@ -26,12 +26,9 @@ class TaskEventSender:
             return
         successes = []
         for request, outcome in finished:
-            if outcome.status is Status.FAILED:
-                dispatcher.send("task-failed", exception=described(outcome), traceback=None, **fields(request, outcome))
-            elif outcome.status is Status.RETRYING:
-                dispatcher.send(
-                    "task-retried", exception=described(outcome), traceback=None, **fields(request, outcome)
-                )
+            if outcome.status in (Status.FAILED, Status.RETRYING):
+                kind = "task-failed" if outcome.status is Status.FAILED else "task-retried"
+                dispatcher.send(kind, exception=described(outcome), traceback=None, **fields(request, outcome))
             else:
                 successes.append((request, outcome))
         told = self._chosen(successes)
