@@ -16,6 +16,7 @@ from dbstorage.metrics.figures import StreamFigures, read_stream
 from dbstorage.owner import Owner
 from dbstorage.redis_connection import connect_redis
 from dbstorage.redis_errors import redis_errors_explained
+from dbstorage.redis_memory import full_redis
 from dbstorage.settings import Settings, without_password
 
 #: Unread entries that are counted one by one where Redis does not tell their number.
@@ -111,6 +112,7 @@ def _stream_status(settings: Settings) -> StreamStatus:
                 return StreamStatus(**known, problem=f"The key {settings.command_stream} is not a stream.")
             return StreamStatus(
                 **known,
+                problem=full_redis(redis),
                 length=figures.entries,
                 **_lag(redis, settings, figures),
                 pending=figures.pending,

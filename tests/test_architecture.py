@@ -13,7 +13,7 @@ OURS = ("dbstorage", "tasks", "migrations")
 #: From the ground up: a room imports only from those in the lines above its own.
 STOREYS = (
     {"errors", "printable"},
-    {"wire", "database", "embedded", "redis_url", "redis_connection", "redis_errors", "owner"},
+    {"wire", "database", "embedded", "redis_url", "redis_connection", "redis_errors", "redis_memory", "owner"},
     {"commands", "settings"},
     {"keys", "logs"},
     {"storage", "migrations"},

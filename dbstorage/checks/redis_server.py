@@ -9,6 +9,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from dbstorage.checks.finding import Finding, fine, problem, warning
 from dbstorage.redis_connection import connect_redis
+from dbstorage.redis_memory import why_full
 from dbstorage.settings import Settings, without_password
 
 OLDEST, NEWEST = (7, 0), (8, 99)
@@ -84,6 +85,8 @@ def _memory(memory: dict[str, Any]) -> Finding:
     limit = memory.get("maxmemory")
     if not limit:
         return fine(MEMORY, f"No limit (maxmemory 0); policy {policy}.")
+    if (full := why_full(memory)) is not None:
+        return problem(MEMORY, full)
     size = f"Limited to {limit / 2**20:,.0f} MiB"
     if policy == "noeviction":
         return fine(MEMORY, f"{size}; policy noeviction: at the limit writers get an error and nothing is lost.")

@@ -13,6 +13,7 @@ from dbstorage.database.sqlstate import Verdict, classify, describe
 from dbstorage.metrics.figures import TOUCH_FAILED, Figures, count_failed_tasks, read_stream
 from dbstorage.metrics.service_metrics import ServiceMetrics
 from dbstorage.redis_connection import connect_redis
+from dbstorage.redis_memory import full_redis
 from dbstorage.settings import Settings
 
 logger = logging.getLogger("dbstorage.metrics")
@@ -104,11 +105,12 @@ class Watch:
     def _gather_stream(self) -> str | None:
         try:
             stream = read_stream(self._redis, self._settings)
+            full = full_redis(self._redis)
         except (RedisError, OSError) as error:
             self._figures = replace(self._figures, redis_up=False, stream=None)
             return f"Redis does not answer: {error}."
         self._figures = replace(self._figures, redis_up=True, stream=stream)
-        return None
+        return full
 
     def _gather_database(self) -> str | None:
         try:

@@ -1,14 +1,18 @@
 import os
+import signal
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
+import redis
 
 from dbstorage.database.migrate import upgrade
 from dbstorage.database.url import parse_database_url
 from dbstorage.embedded.postgres import EmbeddedPostgres
 from dbstorage.embedded.redis import EmbeddedRedis
+from dbstorage.embedded.server import EmbeddedServer
 from tests.conftest import POSTGRES_SETTINGS
 from tests.service.platform import Platform
 
@@ -45,6 +49,43 @@ class Servers:
         self.postgres.start()
         self.redis.start()
 
+    def make_well(self) -> None:
+        """Let both run, answer and take data again, whatever a test has done to them."""
+        self.thaw(self.postgres)
+        self.thaw(self.redis)
+        self.start()
+        with redis.Redis.from_url(self.redis.url, protocol=2) as client:
+            client.config_set("maxmemory", 0)
+            client.client_unpause()
+
+    def freeze(self, server: EmbeddedServer) -> None:
+        """Stop a server in its tracks: its connections stay open, and nothing is answered."""
+        self._signal(server, signal.SIGSTOP)
+
+    def thaw(self, server: EmbeddedServer) -> None:
+        """Let a frozen server go on."""
+        self._signal(server, signal.SIGCONT)
+
+    @contextmanager
+    def frozen(self, server: EmbeddedServer) -> Iterator[None]:
+        """Freeze a server for a while."""
+        self.freeze(server)
+        try:
+            yield
+        finally:
+            self.thaw(server)
+
+    @staticmethod
+    def _signal(server: EmbeddedServer, number: signal.Signals) -> None:
+        if server.poll() is not None:
+            return
+        main = psutil.Process(server.pid)
+        # PostgreSQL has a process for each connection. None is born once the first one is frozen.
+        main.send_signal(number)
+        for child in main.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                child.send_signal(number)
+
     def stop(self) -> None:
         """Stop both."""
         self.postgres.stop("immediate")
@@ -63,7 +104,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 @pytest.fixture
 def platform(servers: Servers) -> Iterator[Platform]:
     """The platform on servers of its own, empty at first."""
-    servers.start()
+    servers.make_well()
     with closing(Platform(servers.redis.url, servers.postgres.url)) as platform:
         platform.redis.flushall()
         platform.query(

@@ -92,11 +92,12 @@ class Platform:
 
     def answer_to(self, request_id: Any) -> dict[str, Any]:
         """The first answer with this requestId, waited for."""
-        [answer, *_] = wait_until(
-            lambda: [answer for answer in self.answers() if answer.get("requestId") == request_id],
-            f"an answer to {request_id}",
-        )
+        [answer, *_] = wait_until(lambda: self.answers_to(request_id), f"an answer to {request_id}")
         return answer
+
+    def answers_to(self, request_id: Any) -> list[dict[str, Any]]:
+        """The answers with this requestId."""
+        return [answer for answer in self.answers() if answer.get("requestId") == request_id]
 
     def pending(self) -> int:
         """Entries delivered and not acknowledged; none where the group does not exist yet."""

@@ -4,7 +4,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -25,10 +26,12 @@ class Worker:
         self.options = options
         self.log_path = directory / f"{name}.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self._seen = 0
+        self._frozen: list[int] = []
 
     def start(self, *, ready: bool = True) -> Self:
         """Start the worker and wait until it is ready."""
-        seen = self.log.count(" ready.")
+        self._seen = self.log.count(" ready.")
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -49,9 +52,18 @@ class Worker:
                 start_new_session=True,
             )
         if ready:
-            wait_until(lambda: self.log.count(" ready.") > seen or not self.alive, "the worker to be ready")
-            assert self.alive, self.log
+            self.wait_until_ready()
         return self
+
+    @property
+    def ready(self) -> bool:
+        """Whether it has said so since its last start."""
+        return self.log.count(" ready.") > self._seen
+
+    def wait_until_ready(self) -> None:
+        """Wait for the end of a start with `ready=False`."""
+        wait_until(lambda: self.ready or not self.alive, "the worker to be ready")
+        assert self.alive, self.log
 
     @property
     def log(self) -> str:
@@ -72,6 +84,30 @@ class Worker:
             return psutil.Process(self.process.pid).children()
         except psutil.NoSuchProcess:
             return []
+
+    def freeze(self) -> None:
+        """Stop all its processes in their tracks, as a suspended container's."""
+        assert self.process is not None
+        self._frozen = [self.process.pid, *(child.pid for child in self.pool_processes)]
+        for pid in self._frozen:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let its processes go on that were frozen and still are."""
+        for pid in self._frozen:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        self._frozen = []
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Freeze it for a while."""
+        self.freeze()
+        try:
+            yield
+        finally:
+            self.thaw()
 
     def kill(self) -> None:
         """SIGKILL the main process; on Linux its children die with it."""

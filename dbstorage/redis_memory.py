@@ -1,0 +1,32 @@
+"""Whether Redis is full: it then refuses whatever needs memory, new commands of the engine among it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import ResponseError
+
+MEBIBYTE = 2**20
+
+
+def why_full(memory: Mapping[str, Any]) -> str | None:
+    """A sentence that says so and what mends it, from the reply to INFO memory; None where there is room."""
+    limit = memory.get("maxmemory")
+    # What replicas and the append-only file are still to be sent does not count.
+    used = memory.get("used_memory", 0) - memory.get("mem_not_counted_for_evict", 0)
+    if not limit or used <= limit:
+        return None
+    return (
+        f"Redis is full: {used / MEBIBYTE:,.1f} MiB are used, and maxmemory is {limit / MEBIBYTE:,.1f} MiB. It takes "
+        "no new commands; what it holds is stored, answered and trimmed. Raise maxmemory, or keep less with "
+        "STREAM_KEEP and RESPONSE_MAXLEN."
+    )
+
+
+def full_redis(redis: Redis) -> str | None:
+    """The same, asked of a server; None also where it does not tell. Raises RedisError and OSError."""
+    try:
+        memory: Any = redis.info("memory")
+    except ResponseError:
+        return None  # some hosted servers keep it to themselves
+    return why_full(memory)
