@@ -52,6 +52,19 @@ def test_every_test_file_stands_once_in_the_table_of_contents():
     assert sorted(named) == sorted(files)
 
 
+def test_every_test_that_a_document_names_exists():
+    tests = CHECKOUT / "tests"
+    names = {path.stem for path in tests.rglob("test_*.py")}
+    for path in tests.rglob("test_*.py"):
+        names.update(re.findall(r"^def (test_\w+)\(", path.read_text(), re.MULTILINE))
+    named = {
+        name
+        for document in DOCUMENTS
+        for name in re.findall(r"`(?:[\w/]+/)?(test_\w+)(?:\.py)?`", document.read_text())
+    }
+    assert named - names == set()
+
+
 def test_every_make_target_that_a_document_names_exists():
     makefile = (CHECKOUT / "Makefile").read_text()
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))

@@ -1,10 +1,6 @@
 """Redis gone, frozen, or emptied under the worker: it reconnects without end and recreates what is missing."""
 
-import os
-import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -30,16 +26,6 @@ def wait_until_reading(platform: Platform, traffic: Traffic) -> None:
     """Wait until an order that is sent now is stored."""
     probe = traffic.send_one_more()
     wait_until(lambda: probe in platform.orders(), "the stream to be read again", READING_AGAIN)
-
-
-@contextmanager
-def frozen(servers: Servers) -> Iterator[None]:
-    """Redis stopped in its tracks: its connections stay open and nothing is answered."""
-    os.kill(servers.redis.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(servers.redis.pid, signal.SIGCONT)
 
 
 def test_redis_restarted_under_load(servers: Servers, platform: Platform, start_worker: StartWorker) -> None:
@@ -107,7 +93,7 @@ def test_a_frozen_redis_holds_nothing_up_for_longer_than_it_lasts(
     worker = start_worker(**SETTINGS)
     traffic = Traffic(platform, scaled(3_000, 10_000), per_second=1_000).start()
     orders_flow(platform)
-    with frozen(servers):
+    with servers.frozen(servers.redis):
         threading.Event().wait(scaled(4, 10))
     wait_until(traffic.sent.is_set, "the traffic to be sent")
     wait_until_reading(platform, traffic)
@@ -156,7 +142,7 @@ def test_an_answer_held_up_by_a_frozen_redis_is_not_given_late(
     blocker = platform.hold_orders()
     platform.send(user("u"), order("o", "u"), question("u", "held-up"))
     wait_until(lambda: platform.pending() == 3, "the question to be in hand")
-    with frozen(servers):
+    with servers.frozen(servers.redis):
         blocker.close()
         threading.Event().wait(4)
     platform.wait_until_finished()
@@ -174,7 +160,7 @@ def test_an_answer_on_its_way_to_a_silent_redis_goes_out_once(
     blocker = platform.hold_orders()
     platform.send(order("o", "u"), question("u"), question("u", "third"))
     wait_until(lambda: platform.pending() == 3, "the questions to be in hand")
-    with frozen(servers):
+    with servers.frozen(servers.redis):
         blocker.close()
         # Longer than the pool process waits for a reply.
         threading.Event().wait(REDIS_TIMEOUT + 1)
@@ -199,7 +185,7 @@ def test_sigterm_ends_the_worker_while_redis_is_frozen(
     worker = start_worker("worker", *options, **SETTINGS)
     platform.send(user("u"), order("o", "u"))
     platform.wait_until_finished()
-    with frozen(servers):
+    with servers.frozen(servers.redis):
         threading.Event().wait(2)
         assert worker.stop(seconds=10) == 0
 
@@ -214,7 +200,7 @@ def test_sigterm_while_redis_is_frozen_lets_the_batch_in_hand_be_stored(
     blocker = platform.hold_orders()
     platform.send(order("o", "u"))
     wait_until(lambda: platform.pending() == 1, "the order to be in hand")
-    with frozen(servers):
+    with servers.frozen(servers.redis):
         threading.Event().wait(1)
         worker.terminate()
         threading.Event().wait(2)
@@ -232,7 +218,7 @@ def test_sigterm_ends_both_workers_while_redis_is_frozen_for_long(
 ) -> None:
     workers = [start_worker(name, **SETTINGS, TASK_EVENTS="all") for name in ("first", "second")]
     Traffic(platform, 2_000).start().sent.wait(30)
-    with frozen(servers):
+    with servers.frozen(servers.redis):
         threading.Event().wait(15)
         for worker in workers:
             worker.terminate()

@@ -5,22 +5,16 @@ import time
 
 import pytest
 
-from dbstorage.owner import Owner
 from tests.chaos.conftest import full_only, scaled
+from tests.chaos.liveness import reader_of
 from tests.chaos.traffic import Traffic
 from tests.service.platform import GROUP, STREAM, Platform, order, question, user
-from tests.service.worker import StartWorker, Worker
+from tests.service.worker import StartWorker
 from tests.waiting import wait_until
 
 SETTINGS = {"QUERY_TTL": "3600", "RESPONSE_MAXLEN": "100000", "USER_WAIT": "60"}
 NAMES = ("one", "two", "three")
 LEASE = f"dbstorage:{STREAM}:{GROUP}:lease"
-
-
-def reader_of(platform: Platform, workers: list[Worker]) -> Worker | None:
-    """The worker that holds the lease."""
-    owner = Owner.parse(platform.redis.get(LEASE))
-    return next((worker for worker in workers if owner is not None and owner.node_name == worker.name), None)
 
 
 def seconds_until_stored(platform: Platform, order_id: str) -> float:

@@ -91,7 +91,8 @@ class Traffic:
         assert len(stored) == len(self.orders), "orders lost or doubled"
         assert {row[0]: row[1] for row in stored} == self.orders
         assert all(row[2] == float(row[0].removeprefix("order-")) for row in stored)
-        assert platform.users() == self.emails
+        users = platform.users()
+        assert {person: users.get(person) for person in self.emails} == self.emails
         assert platform.pending() == 0
         report = audit(load_settings(platform.environment))
         assert not report.missing, report.missing
