@@ -5,6 +5,7 @@ the worker can take in is given up before it is in memory.
 """
 
 import logging
+import socket
 import ssl
 import time
 from collections import deque
@@ -57,6 +58,7 @@ class HubConnection:
         self._expected: deque[tuple[ReplyCallback, int | None, Callable[[], None] | None]] = deque()
         #: Bytes of the reply that is coming in.
         self._received = 0
+        self._on_ended: Callable[[], None] | None = None
         #: When bytes last came in, or a command was sent while nothing was awaited; monotonic seconds.
         self.heard_at = 0.0
         #: When the reply that is being handled began to come in, by time.perf_counter().
@@ -120,10 +122,27 @@ class HubConnection:
         else:
             self._expected.append((callback, most_bytes, on_too_large))
 
+    def end(self, on_ended: Callable[[], None]) -> None:
+        """Say no more, and call `on_ended` when Redis has closed its side: then it waits for nothing on our behalf."""
+        if self._connection is None:
+            on_ended()
+            return
+        self._on_ended = on_ended
+        try:
+            self._socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._ended()
+
+    def _ended(self) -> None:
+        on_ended, self._on_ended = self._on_ended, None
+        self.close()
+        if on_ended is not None:
+            on_ended()
+
     def close(self) -> None:
         """Close without a word to `on_lost`; replies that were still to come never do."""
         connection, self._connection = self._connection, None
-        self._socket = None
+        self._socket = self._on_ended = None
         self._expected.clear()
         if self._file_descriptor >= 0:
             self._hub.remove(self._file_descriptor)
@@ -138,7 +157,10 @@ class HubConnection:
             try:
                 chunk = self._take()
             except (RedisError, OSError) as error:
-                self._lose(str(error) or type(error).__name__)
+                if self._on_ended is not None:
+                    self._ended()
+                else:
+                    self._lose(str(error) or type(error).__name__)
                 return
             if chunk is None:
                 return

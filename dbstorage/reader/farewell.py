@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 FAREWELL_SECONDS = 1.0
 
 
-def say_farewell(settings: Settings, owner: Owner, group: ConsumerGroup) -> None:
+def say_farewell(settings: Settings, owner: Owner, lease_token: str, group: ConsumerGroup) -> None:
     """Release what is pending for this consumer, which may have been read unseen, then give its keys up."""
     try:
         with connect_redis(settings.redis_url, FAREWELL_SECONDS) as redis:
@@ -28,8 +28,8 @@ def say_farewell(settings: Settings, owner: Owner, group: ConsumerGroup) -> None
             with suppress(ResponseError):
                 _release_all(redis, group)
             with redis.pipeline(transaction=False) as pipeline:
-                for key in (lease_key(settings), worker_key(settings, owner.node_name)):
-                    pipeline.execute_command(*give_up(key, owner.token))
+                pipeline.execute_command(*give_up(lease_key(settings), lease_token))
+                pipeline.execute_command(*give_up(worker_key(settings, owner.node_name), owner.token))
                 pipeline.execute()
     except (RedisError, OSError) as error:
         logger.info("Redis could not be told that this worker stops, so its keys expire by themselves: %s", error)

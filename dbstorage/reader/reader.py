@@ -88,7 +88,7 @@ class StreamReader:
         if self.core.stopping:
             return
         self._redis_answers = self._link.answers
-        self._link.reading.close()
+        self._link.reading.end(lambda: None)
         self.handle(messages.Stop())
 
     def finish(self) -> None:
@@ -97,7 +97,11 @@ class StreamReader:
         self.handle(messages.Finish())
         self._link.close()
         if self._redis_answers:
-            say_farewell(self._settings, self._owner, self._group)
+            say_farewell(self._settings, self._owner, self._stream.token, self._group)
+
+    def _lease_given(self) -> None:
+        if not self.core.stopping:
+            self._link.lose("the lease was given up, because there was no progress")
 
     # What the link tells
 
@@ -178,7 +182,7 @@ class StreamReader:
             case messages.AskLease():
                 self._stream.ask_lease(action)
             case messages.GiveLease():
-                self._stream.give_lease()
+                self._stream.give_lease(then=self._lease_given)
             case messages.Acknowledge():
                 self._stream.acknowledge(action)
             case messages.Release():

@@ -53,7 +53,8 @@ class StreamActions:
         self, settings: Settings, owner: Owner, group: ConsumerGroup, link: Link, report: Callable[[Event], None]
     ) -> None:
         self._settings = settings
-        self._token = owner.token
+        #: With which the lease is held; another one each time, so that a late word never gives up a new lease.
+        self.token = owner.token
         self._owner = owner
         self._group = group
         self._link = link
@@ -121,7 +122,7 @@ class StreamActions:
     def claim(self, action: Claim) -> None:
         """Take over what others have pending."""
         strict = self._settings.ordering is Ordering.STRICT
-        token = self._token if strict else ""
+        token = self.token if strict else ""
         minimum_idle = 0 if strict else round(self._settings.claim_idle * 1000)
 
         def came(reply: Any) -> None:
@@ -135,7 +136,7 @@ class StreamActions:
 
         def came(reply: Any) -> None:
             token: bytes = accepted(reply)
-            mine = token == self._token.encode()
+            mine = token == self.token.encode()
             other = None if mine else Owner.parse(token)
             if other is not None and not replaceable and self._is_gone(other):
                 self.ask_lease(action, replaceable=token.decode())
@@ -143,15 +144,27 @@ class StreamActions:
             self.leader = other
             self._report(LeaseAnswered(action.number, mine))
 
-        self._link.ask(came, hold(lease_key(self._settings), self._token, replaceable))
+        self._link.ask(came, hold(lease_key(self._settings), self.token, replaceable))
 
     def _is_gone(self, other: Owner) -> bool:
         # One of our name is from before a restart: the name is ours alone now.
         return other.node_name == self._owner.node_name or other.is_dead_neighbour()
 
-    def give_lease(self) -> None:
-        """Give the lease up."""
-        self._link.ask(accepted, give_up(lease_key(self._settings), self._token), needed=False)
+    def give_lease(self, then: Callable[[], None]) -> None:
+        """Give the lease up, then call `then`.
+
+        The read that waits ends first: an entry that comes now is for the next leader, and nobody else's to take.
+        """
+
+        def reading_ended() -> None:
+            token, self.token = self.token, Owner.this_process(self._owner.node_name).token
+            self._link.ask(given, give_up(lease_key(self._settings), token), needed=False)
+
+        def given(reply: Any) -> None:
+            accepted(reply)
+            then()
+
+        self._link.reading.end(reading_ended)
 
     def acknowledge(self, action: Acknowledge) -> None:
         """Acknowledge entries."""
