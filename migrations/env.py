@@ -8,7 +8,8 @@ from alembic import context
 from sqlalchemy import Connection, text
 
 from dbstorage.database.engine import create_engine
-from dbstorage.database.migrate import explained_errors, refusals_explained
+from dbstorage.database.migrate import explained_errors, refusals_explained, refuse_tables
+from dbstorage.database.shape import wrong_encoding
 from dbstorage.database.tables import OWN_SCHEMA, metadata
 from dbstorage.database.url import DatabaseAddress
 from dbstorage.errors import DBStorageError, SettingsError
@@ -53,6 +54,12 @@ def _run(connection: Connection) -> None:
         # Down at the base: Alembic's table is the last that is left in our schema.
         connection.execute(text(f"DROP TABLE {OWN_SCHEMA}.alembic_version"))
         connection.execute(text(f"DROP SCHEMA {OWN_SCHEMA}"))
+    elif not changes_nothing and "revision_context" not in context.get_context().opts:
+        # An upgrade, not a look for differences.
+        refuse_tables(connection)
+        sentence = wrong_encoding(connection)
+        if sentence:
+            logging.getLogger("alembic.runtime.migration").warning("%s", sentence)
 
 
 def _schema_exists(connection: Connection) -> bool:

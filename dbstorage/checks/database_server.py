@@ -6,31 +6,111 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from dbstorage.checks.finding import Finding, Grade, fine, problem, warning
-from dbstorage.database.catalog import read_tables
+from dbstorage.checks.trial import run_trial
+from dbstorage.database.catalog import quoted, read_tables
 from dbstorage.database.engine import create_engine
 from dbstorage.database.migrate import describe
-from dbstorage.database.shape import TableShape, inspect_shape, refuse_columns, require_schema, shape_of
+from dbstorage.database.rights import PLATFORM, missing_rights
+from dbstorage.database.sequences import NumberedColumn, highest_number, numbered_columns
+from dbstorage.database.shape import (
+    TableShape,
+    inspect_shape,
+    refuse_columns,
+    require_schema,
+    shape_of,
+    wrong_encoding,
+)
 from dbstorage.database.sqlstate import describe as describe_error
+from dbstorage.database.tables import OWN_SCHEMA
 from dbstorage.database.url import DatabaseAddress
 from dbstorage.errors import DatabaseNotReadyError, DBStorageError
+from dbstorage.settings import Scope, Settings
+from dbstorage.storage.resources import LOCK_TIMEOUT
+from dbstorage.storage.service import find_service
 
 OLDEST, NEWEST = 15, 18
 SERVER, WRITES, TABLES, MIGRATION = "PostgreSQL", "PostgreSQL writes", "Tables", "Migration"
+ENCODING, RIGHTS, NUMBERS = "Encoding", "Rights", "Sequences"
+#: With fewer numbers left, a person should know.
+FEW_NUMBERS = 10_000_000
 
 
-def check_database(address: DatabaseAddress) -> Iterator[Finding]:
-    """Yield what is found; only the first finding when the server cannot be reached."""
-    engine = create_engine(address, statement_timeout=30)
+def check_database(settings: Settings, *, trial: bool = True) -> Iterator[Finding]:
+    """Yield what is found; only the first finding when the server cannot be reached.
+
+    A `trial` does what the service does, and rolls it back.
+    """
+    address = settings.database
+    engine = create_engine(address, statement_timeout=30, session_settings={"lock_timeout": str(LOCK_TIMEOUT)})
     try:
         with engine.connect() as connection:
             migration = list(_migration(address))
-            tables = _tables(connection, migrated=migration[0].grade is Grade.FINE)
-            findings = [_version(connection, address), *_writes(connection), tables, *migration]
+            findings = [_version(connection, address), *_encoding(connection), *_writes(connection)]
+            # What was asked before is read anew.
+            connection.rollback()
+            findings += [_tables(connection, migrated=migration[0].grade is Grade.FINE), *migration]
+            if findings[-1].subject == MIGRATION and all(each.grade is Grade.FINE for each in migration):
+                findings += _use(connection, settings.scope, trial=trial)
     except DBAPIError as error:
         findings = [problem(SERVER, f"{address} cannot be used: {describe_error(error)}.")]
     finally:
         engine.dispose()
     yield from findings
+
+
+def _encoding(connection: Connection) -> Iterator[Finding]:
+    sentence = wrong_encoding(connection)
+    if sentence:
+        yield problem(ENCODING, sentence)
+
+
+def _use(connection: Connection, scope: Scope, *, trial: bool) -> Iterator[Finding]:
+    """What the service does with tables that are as they should be; `connection` is left without a transaction."""
+    try:
+        shape = inspect_shape(connection)
+    except DatabaseNotReadyError:
+        return  # a finding already
+    lacking = missing_rights(connection, shape.schema)
+    role = connection.scalar(text("SELECT current_user"))
+    for right in lacking:
+        yield problem(RIGHTS, f"The role {role} lacks {right}: {right.grant(str(role))}")
+    if lacking:
+        return
+    yield fine(RIGHTS, f"The role {role} has what it needs.")
+    tables = {shape.schema: tuple(PLATFORM), OWN_SCHEMA: ("failed_tasks", "operations")}
+    numbered = numbered_columns(connection, tables)
+    try:
+        yield from _numbers(connection, numbered)
+        if trial:
+            # The service waits as long as it takes; here nobody shall be held up.
+            connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = '10s'"))
+            yield from run_trial(connection, shape, find_service(connection, scope), numbered)
+    finally:
+        connection.rollback()
+
+
+def _numbers(connection: Connection, numbered: list[NumberedColumn]) -> Iterator[Finding]:
+    findings = [_number(each, highest_number(connection, each)) for each in numbered]
+    wrong = [finding for finding in findings if finding is not None]
+    yield from wrong or [fine(NUMBERS, "All sequences are ahead of their rows.")]
+
+
+def _number(numbered: NumberedColumn, highest: int) -> Finding | None:
+    upcoming, title = numbered.next_number, numbered.title
+    if upcoming is not None and upcoming <= highest:
+        table = quoted(numbered.schema, numbered.table)
+        return problem(
+            NUMBERS,
+            f"The sequence of {title} is behind its rows, {upcoming} comes next and {highest} is there: "
+            f"SELECT setval(pg_get_serial_sequence('{table}', '{numbered.column}'), {highest});",
+        )
+    left = max(0, numbered.last_number - max(highest, (upcoming or 1) - 1))
+    if left < FEW_NUMBERS:
+        sentence = (
+            f"The sequence of {title} has {left:,} numbers left: give the column and the sequence the type bigint."
+        )
+        return problem(NUMBERS, sentence) if left == 0 else warning(NUMBERS, sentence)
+    return None
 
 
 def _migration(address: DatabaseAddress) -> Iterator[Finding]:

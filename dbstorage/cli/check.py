@@ -15,11 +15,13 @@ STYLES = {Grade.FINE: "green", Grade.WARNING: "yellow", Grade.PROBLEM: "bold red
 
 
 @click.command()
+@click.option("--no-write", is_flag=True, help="Leave the trials out, which write something and roll it back.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of what was found.")
-def check(as_json: bool) -> None:
-    """Look at both servers, the streams and the tables, and say what would keep the service from working.
+def check(no_write: bool, as_json: bool) -> None:
+    """Try what the service does, and say what would keep it from working and how it is mended.
 
-    Nothing is changed: it also says what `alembic upgrade head` would do.
+    A user, orders, histories, a failed task and a move are written with the service's own statements and rolled back:
+    nothing is changed, no number is drawn from a sequence. It also says what `alembic upgrade head` would do.
 
     \b
     Exit codes:
@@ -28,7 +30,7 @@ def check(as_json: bool) -> None:
       2  wrong usage or settings
     """
     settings = settings_for_command()
-    findings = list(chain(check_redis(settings), check_broker(settings), check_database(settings.database)))
+    findings = list(chain(check_redis(settings), check_broker(settings), check_database(settings, trial=not no_write)))
     if as_json:
         print_json([finding._asdict() for finding in findings], indent=2)
     else:

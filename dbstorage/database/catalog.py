@@ -143,4 +143,9 @@ def constrained_columns(connection: Connection, schema: str, table: str, name: s
 
 def quoted(schema: str, name: str) -> str:
     """Return a name with its schema as SQL writes it."""
-    return ".".join('"' + part.replace('"', '""') + '"' for part in (schema, name))
+    return f"{quoted_name(schema)}.{quoted_name(name)}"
+
+
+def quoted_name(name: str) -> str:
+    """Return a name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'

@@ -10,9 +10,12 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from dbstorage.database.catalog import read_tables
 from dbstorage.database.engine import create_engine
+from dbstorage.database.shape import refuse_columns
 from dbstorage.database.sqlstate import Verdict, classify
 from dbstorage.database.tables import OWN_SCHEMA
 from dbstorage.database.url import DatabaseAddress
@@ -47,9 +50,17 @@ def describe(address: DatabaseAddress) -> list[str]:
                 return [f"Migrate from revision {found} to {script.get_current_head()}."]
             with refusals_explained():
                 plan = _first_revision(script).plan_adoption(connection)
+            refuse_tables(connection)
             return [*plan.sentences(), f'Create the schema "{OWN_SCHEMA}" with our own tables.']
     finally:
         engine.dispose()
+
+
+def refuse_tables(connection: Connection) -> None:
+    """Raise DatabaseNotReadyError where this version could not work with "User" and "Orders" as they are now."""
+    refusal = refuse_columns(read_tables(connection))
+    if refusal:
+        raise DatabaseNotReadyError(refusal)
 
 
 @contextmanager

@@ -180,6 +180,17 @@ def _session(state: Row[Any]) -> dict[str, str]:
     return {"search_path": state.search_path, "extra_float_digits": state.float_digits}
 
 
+def wrong_encoding(connection: Connection) -> str | None:
+    """Return a sentence where the database cannot hold every text."""
+    encoding = connection.scalar(text("SHOW server_encoding"))
+    if encoding == "UTF8":
+        return None
+    return (
+        f"The database's encoding is {encoding}: commands with a character that it lacks fail. Better move to a "
+        "database with the encoding UTF8 (pg_dump, CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0, pg_restore)."
+    )
+
+
 def refuse_columns(tables: dict[str, FoundTable]) -> str | None:
     """Return one sentence that names everything about the tables that keeps us from writing, or None."""
     for name, needs in (("User", USER_NEEDS), ("Orders", ORDER_NEEDS)):

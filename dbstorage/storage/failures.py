@@ -101,16 +101,24 @@ def keep(
     return outcomes
 
 
-def record(connection: Connection, service: Service, failed: Sequence[Failed], *, plain: bool = False) -> None:
+def record(
+    connection: Connection,
+    service: Service,
+    failed: Sequence[Failed],
+    *,
+    plain: bool = False,
+    numbers: tuple[tuple[str, int], ...] = (),
+) -> None:
     """Write a record for each failure; a `plain` one holds nothing that a database could refuse.
 
-    An entry that is delivered again keeps the record it has: what retries and operators did to it counts.
+    An entry that is delivered again keeps the record it has: what retries and operators did to it counts. `numbers` are
+    columns with a value that a record is given instead of their sequence's.
     """
     row = plain_row if plain else _row
     of_entries = [row(failure) for failure in failed if failure.work.entry is not None]
     if of_entries:
         connection.exec_driver_sql(
-            recording("ON CONFLICT (stream, consumer_group, life, entry_id) DO NOTHING"),
+            recording("ON CONFLICT (stream, consumer_group, life, entry_id) DO NOTHING", numbers),
             (*service, *_columns(of_entries)),
         )
     of_calls = {called.task_id: called for called in (row(each) for each in failed if each.work.entry is None)}
@@ -143,10 +151,12 @@ class _Row(NamedTuple):
 PLAIN_ID, PLAIN_MESSAGE, PLAIN_PAYLOAD = 512, 1000, 2**20
 
 
-def recording(on_conflict: str) -> str:
+def recording(on_conflict: str, numbers: tuple[tuple[str, int], ...] = ()) -> str:
     """One statement for any number of records and their first attempts; parameters: Service, columns of _Row."""
+    names, values = "".join(f"{name}, " for name, _ in numbers), "".join(f"{number}, " for _, number in numbers)
+    record = RECORD.format(names=names, values=values)
     return f"""
-        WITH recorded AS ({RECORD} {on_conflict}
+        WITH recorded AS ({record} {on_conflict}
             RETURNING id, attempts, stream, consumer_group, last_failed_at, state, code, message)
         INSERT INTO dbstorage.attempts (failed_task_id, number, stream, consumer_group, at, outcome, code, message)
         SELECT * FROM recorded
@@ -154,9 +164,9 @@ def recording(on_conflict: str) -> str:
 
 
 RECORD = """
-INSERT INTO dbstorage.failed_tasks (stream, consumer_group, life,
+INSERT INTO dbstorage.failed_tasks ({names}stream, consumer_group, life,
     task_id, function, entry_id, layout, payload, user_id, order_id, code, message, state, retry_at)
-SELECT %s, %s, %s, task_id, function, entry_id, layout, payload, user_id, order_id, code, message,
+SELECT {values}%s, %s, %s, task_id, function, entry_id, layout, payload, user_id, order_id, code, message,
     CASE WHEN retry_after IS NULL THEN 'failed' ELSE 'retrying' END, now() + make_interval(secs => retry_after)
 FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[], %s::text[], %s::text[],
     %s::text[], %s::double precision[])

@@ -12,7 +12,7 @@ from dbstorage.storage.outcome import Outcome, Status
 from dbstorage.storage.service import Service
 from dbstorage.storage.users import identities
 from dbstorage.storage.work import Work, understand
-from dbstorage.wire.entry import CREATE_USER, Layout
+from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER, Layout
 from dbstorage.wire.entry_id import position_of
 from dbstorage.wire.payload import unpack
 
@@ -68,15 +68,16 @@ UNION ALL
 SELECT NULL, given, NULL, NULL, NULL FROM unnest(%s::text[]) AS given
 WHERE EXISTS (
     SELECT FROM dbstorage.failed_tasks
-    WHERE stream = %s AND consumer_group = %s AND user_id = given AND state = 'retrying' AND code = '{USER_QUEUED}'
+    WHERE stream = %s AND consumer_group = %s AND user_id = given AND function = '{CREATE_CLOSE_ORDER}'
+      AND state = 'retrying' AND code = '{USER_QUEUED}'
 )
 """
 #: One that is locked is being retried already.
 _WAKE = f"""
 UPDATE dbstorage.failed_tasks SET retry_at = now() WHERE id IN (
     SELECT id FROM dbstorage.failed_tasks
-    WHERE stream = %s AND consumer_group = %s AND user_id = ANY(%s) AND state = 'retrying' AND code = '{USER_QUEUED}'
-      AND retry_at > now()
+    WHERE stream = %s AND consumer_group = %s AND user_id = ANY(%s) AND function = '{CREATE_CLOSE_ORDER}'
+      AND state = 'retrying' AND code = '{USER_QUEUED}' AND retry_at > now()
     FOR UPDATE SKIP LOCKED
 )
 """

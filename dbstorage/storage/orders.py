@@ -68,7 +68,7 @@ def store_orders(connection: Connection, shape: TableShape, orders: Sequence[Clo
         # Of several orders with one id the first, so that the others draw no number from the table's sequence.
         first_of = {orders[index].order_id: index for index in reversed(undecided)}
         firsts = sorted(first_of.values())
-        new, tried = _insert(connection, shape, [orders[index] for index in firsts])
+        new, tried = insert_orders(connection, shape, [orders[index] for index in firsts])
         for index in firsts:
             if orders[index].order_id in new:
                 verdicts[index] = Verdict.STORED
@@ -94,9 +94,12 @@ def store_orders(connection: Connection, shape: TableShape, orders: Sequence[Clo
     return [verdict or Verdict.USER_UNKNOWN for verdict in verdicts]
 
 
-def _insert(connection: Connection, shape: TableShape, orders: Sequence[CloseOrder]) -> Inserted:
+def insert_orders(
+    connection: Connection, shape: TableShape, orders: Sequence[CloseOrder], numbers: tuple[tuple[str, int], ...] = ()
+) -> Inserted:
+    """Write those of the orders that are new and whose user exists; `numbers` as in `insert_statement`."""
     arrays = _as_arrays(_insert_columns(shape), orders, shape)
-    rows = connection.exec_driver_sql(insert_statement(shape), arrays)
+    rows = connection.exec_driver_sql(insert_statement(shape, numbers), arrays)
     if not shape.may_keep_orders_away:
         return Inserted(set(rows.scalars()), None)
     found = rows.all()

@@ -150,15 +150,21 @@ def _write(connection: Connection, writes: Sequence[UserWrite], decisions: Seque
 
 
 def _insert(connection: Connection, new: Sequence[CreateUser]) -> None:
-    if not new:
-        return
+    if new and insert_users(connection, new) != len(new):
+        raise KeptAwayError("The row of a user was not written, and nothing refused it.")
+
+
+def insert_users(connection: Connection, new: Sequence[CreateUser], numbers: Sequence[tuple[str, int]] = ()) -> int:
+    """Write new users; returns how many were. `numbers` are columns with a value instead of their sequence's."""
+    names = ", ".join(f'"{name}"' for name, _ in [*numbers, ("userID", 0), ("email", 0)])
+    values = "".join(f"{number}, " for _, number in numbers)
     # No ON CONFLICT: an index that we know nothing of may refuse, and then its name is what matters.
     inserted = connection.exec_driver_sql(
-        'INSERT INTO "User" ("userID", "email") SELECT * FROM unnest(%s::text[], %s::text[])',
+        f'INSERT INTO "User" ({names}) {"OVERRIDING SYSTEM VALUE " if numbers else ""}'
+        f"SELECT {values}given.* FROM unnest(%s::text[], %s::text[]) AS given",
         ([command.user_id for command in new], [command.email for command in new]),
     )
-    if inserted.rowcount != len(new):
-        raise KeptAwayError("The row of a user was not written, and nothing refused it.")
+    return inserted.rowcount
 
 
 def _update(connection: Connection, command: CreateUser, moves_from: str | None) -> None:

@@ -89,6 +89,8 @@ ORDER_INDEXES = (
 UNIQUE_COLUMNS = {"User": ("userID", "email"), "Orders": ("orderId",)}
 
 TEXT_TYPES = ("text", "character varying")
+#: A closeReason of another type is not written, which does no harm where it can do without a value.
+REMARK_TYPES = (*TEXT_TYPES, "character", "citext")
 DOUBLE_TYPES = ("double precision",)
 # Fewer digits would round the milliseconds away.
 TIME_TYPES = tuple(f"timestamp{precision} without time zone" for precision in ("(3)", "(4)", "(5)", "(6)", ""))
@@ -422,8 +424,9 @@ def _column_refusals(table: FoundTable) -> Iterator[str]:
         yield f"{table.title} is not an ordinary table, so DBStorage cannot write to it."
         return
     types = dict(TYPES[table.name])
-    if table.name == "Orders" and "closeReason" in table.columns:
-        types["closeReason"] = TEXT_TYPES
+    remark = table.columns.get("closeReason")
+    if table.name == "Orders" and remark and (remark.is_enum or remark.type.partition("(")[0] in REMARK_TYPES):
+        types["closeReason"] = REMARK_TYPES
     faults = [fault for name in types if (fault := _fault(table.columns.get(name), name, types[name]))]
     faults += [
         f'the column "{column.name}" needs a value that DBStorage does not know'
@@ -441,7 +444,7 @@ def _fault(column: Column | None, name: str, types: tuple[str, ...]) -> str | No
         return f'the column "{name}" is computed by PostgreSQL'
     if column.is_enum and name in MAY_BE_ENUMS:
         return None
-    found = column.type.partition("(")[0] if types == TEXT_TYPES else column.type
+    found = column.type.partition("(")[0] if types in (TEXT_TYPES, REMARK_TYPES) else column.type
     if found not in types:
         return f'the column "{name}" is of type {column.type} instead of {types[0]}'
     if name in MAY_BE_NULL and column.required:
