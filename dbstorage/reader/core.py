@@ -59,6 +59,7 @@ from dbstorage.reader.messages import (
     Withdraw,
 )
 from dbstorage.storage.outcome import Outage, Outcome
+from dbstorage.wire.entry_id import parse_entry_id
 
 #: From this delivery on an entry is suspected of killing the process that runs it.
 SUSPECT_DELIVERIES = 3
@@ -68,7 +69,8 @@ LEASE_SECONDS = 6.0
 RENEW_SECONDS = 1.5
 #: How often a worker that stands by asks for the lease.
 STANDBY_SECONDS = 0.4
-#: How often a leader looks for pending entries of others, which an earlier leader may have left.
+#: How often a leader looks for pending entries: of others, which an earlier leader may have left, and then of its own
+#: that it does not have in hand, however that came about.
 CLAIM_SECONDS = 3.0
 RETRY_SECONDS = 1.0
 #: Pauses between two attempts while something holds the work. They double, and each is cut at random ("full jitter").
@@ -152,8 +154,6 @@ class Core:
     stage: Stage = Stage.CLAIM
     claim: Asked | None = None
     claim_at: float = -inf
-    #: Our oldest pending entry when the last claim saw it outside of the hand.
-    stray: str = ""
     listed_to: str = ""
     listed_all: bool = False
     to_fetch: list[PendingEntry] = field(default_factory=list)
@@ -187,8 +187,8 @@ class Core:
 
     @property
     def leads(self) -> bool:
-        """Whether this worker may read: in strict order the one that holds the lease."""
-        return not self.strict or self.now < self.lease_until
+        """Whether this worker may read: in strict order the one that holds the lease, in parallel who gets on."""
+        return self.now < self.lease_until if self.strict else not self.stalled
 
     @property
     def works(self) -> bool:
@@ -322,15 +322,9 @@ class Core:
         if not event.mine:
             self.lease_until, self.lease_at = -inf, self.now
             return
-        self.claim_at = self.now if event.more else self.now + CLAIM_SECONDS
-        # In hand a moment ago, perhaps. Seen twice, it was forgotten, however that came about.
-        forgotten = event.oldest != "" and event.oldest == self.stray and event.oldest not in self.in_hand
-        self.stray = "" if event.oldest in self.in_hand else event.oldest
-        if event.more:
-            self.stage = Stage.CLAIM
-        elif self.stage is Stage.CLAIM or event.claimed or forgotten:
-            self.stage = Stage.PENDING
-            self.listed_to, self.listed_all, self.to_fetch = "", False, []
+        self.claim_at = self.now + CLAIM_SECONDS
+        self.stage = Stage.CLAIM if event.more else Stage.PENDING
+        self.listed_to, self.listed_all, self.to_fetch = "", False, []
 
     def _listed(self, event: Listed) -> None:
         asked, self.read = self.read, None
@@ -487,7 +481,7 @@ class Core:
             if not self.busy and not self.stopped:
                 self.stopped = True
                 self._give_lease()
-                self._actions.append(Stopped())
+                self._last.append(Stopped())
             return
         self._run()
         self._answer()
@@ -558,8 +552,8 @@ class Core:
         if not self.strict or self.stage is Stage.NEW:
             return (inf, inf)
         if self.to_fetch:
-            return Entry(self.to_fetch[0].id, [], 0).position
-        return Entry(self.listed_to, [], 0).position if self.listed_to else (0, 0)
+            return parse_entry_id(self.to_fetch[0].id)
+        return parse_entry_id(self.listed_to) if self.listed_to else (0, 0)
 
     def _ready(self) -> Iterator[Entry]:
         """The waiting entries with nothing older still to be fetched, in stream order."""
@@ -641,11 +635,11 @@ class Core:
         if self.stage is Stage.NEW:
             if self._has_room:
                 self.read = self._asked()
-                self._actions.append(Read(self.read.number, self.read_count))
+                self._actions.append(Read(self.read.number, min(self.read_count, self.batch_size)))
         elif not self.to_fetch:
             self.read = self._asked(after=self.listed_to)
             self._actions.append(ListPending(self.read.number, self.listed_to))
-        elif self._has_room or self.looks_ahead:
+        elif self._has_room or self.looks_ahead or self._older_missing:
             # In an outage there is always room for what is pending: it is older than what fills the hand.
             brief = self.to_fetch[0].id in self.oversized
             whole = takewhile(lambda pending: pending.id not in self.oversized, self.to_fetch[: self.fetch_count])
@@ -658,6 +652,11 @@ class Core:
         if self.looks_ahead:
             return len(self.in_hand) < self.look_ahead and self.bytes_in_hand < LOOK_AHEAD_BYTES
         return self.ahead is None and not self.waiting
+
+    @property
+    def _older_missing(self) -> bool:
+        """Whether what waits has to wait for something older, which is still to be fetched."""
+        return bool(self.waiting) and self._frontier() < self.waiting[0].position
 
     def _asked(self, after: str | None = None, fetched: tuple[PendingEntry, ...] | None = None) -> Asked:
         self._numbers += 1

@@ -116,16 +116,11 @@ class LeaseAnswered(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """Pending entries of other consumers were taken over. `mine` is False where the lease is not ours, so nothing was.
-
-    `more`: there may be more to take over. `oldest`: our oldest pending entry, "" without one.
-    """
+    """Pending entries of other consumers were taken over, unless the lease is not ours; perhaps there are `more`."""
 
     number: int
     mine: bool
-    claimed: int
     more: bool
-    oldest: str
 
 
 class Listed(NamedTuple):

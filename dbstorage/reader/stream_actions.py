@@ -127,7 +127,7 @@ class StreamActions:
 
         def came(reply: Any) -> None:
             taken = parse_claim(reply)
-            self._report(Claimed(action.number, taken.allowed, taken.claimed, taken.more, taken.oldest))
+            self._report(Claimed(action.number, taken.allowed, taken.more))
 
         self._link.ask(came, self._group.claim(lease_key(self._settings), token, minimum_idle))
 

@@ -14,11 +14,9 @@ from dbstorage.embedded.postgres import EmbeddedPostgres
 from dbstorage.embedded.redis import EmbeddedRedis
 from dbstorage.embedded.server import EmbeddedServer
 from tests.conftest import POSTGRES_SETTINGS
+from tests.length import FULL as FULL
+from tests.length import scaled as scaled
 from tests.service.platform import Platform
-
-#: `make chaos` runs the whole suite; `make test` a short form of it.
-FULL = os.environ.get("CHAOS") == "full"
-
 
 #: For what costs much and shows little beyond its neighbours: it runs only in the whole suite.
 full_only = pytest.mark.full_only
@@ -30,11 +28,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         long = [item for item in items if item.get_closest_marker("full_only")]
         config.hook.pytest_deselected(items=long)
         items[:] = [item for item in items if item not in long]
-
-
-def scaled(short: int, full: int) -> int:
-    """A number of commands, kills and so on, by the form of the suite."""
-    return full if FULL else short
 
 
 class Servers:

@@ -1,0 +1,115 @@
+"""What is asked of every state: from there on the servers answer and time passes; then everything is finished."""
+
+from math import inf
+
+from dbstorage.reader.core import JOB_SECONDS, LEASE_SECONDS, LOOK_AHEAD_BYTES, STALL_SECONDS, Stage
+from dbstorage.reader.messages import Kind, Paused
+from dbstorage.storage.outcome import Outage
+from tests.reader.world import BLOCK, CLAIM_IDLE, POOL_ENDS, SIZES, STEP, Content, Worker, World, id_of
+
+#: Seconds within which all that is due is taken up, once everything answers.
+PROMISE = 10.0
+
+
+def assert_lives(world: World) -> float:
+    """Everything handed in is finished and somebody reads on, in the time that was promised; the seconds it took."""
+    world = _well(world)
+    limit = _limit(world)
+    took = world.pass_time(limit, until=lambda: _finished(world))
+    assert took < inf, f"not finished after {limit} s: {_left(world)}\n{world.told()}"
+    world.add([Content.WRITE, Content.QUESTION])
+    again = world.pass_time(limit if world.stuck else BLOCK + STEP, until=lambda: _finished(world))
+    assert again < inf, f"what is new is not taken up: {_left(world)}\n{world.told()}"
+    return took
+
+
+def assert_answers(world: World, outage: Outage | None) -> None:
+    """While the database stays away, is wrong, or (None) an operator pauses, those who ask are told so."""
+    world = _well(world)
+    world.database = outage
+    if outage is None:
+        for worker in world.running:
+            world.fire(worker, Paused("an operator's reason"))
+    questions = _near_questions(world)
+    limit = _limit(world)
+    took = world.pass_time(limit, until=lambda: questions <= set(world.answered))
+    assert took < inf, f"{questions - set(world.answered)} not answered after {limit} s: {_left(world)}\n{world.told()}"
+
+
+def _well(world: World) -> World:
+    """The same world, where from now on everything answers, and somebody is there who is neither stopping nor stuck."""
+    world = world.clone()
+    world.redis, world.database, world.sweeping = True, None, None
+    for worker in world.running:
+        if worker.core.paused is not None:
+            world.fire(worker, Paused(None))
+    if not any(_able(worker) for worker in world.running):
+        world.workers.append(Worker("fresh", world.make()))
+    return world
+
+
+def _able(worker: Worker) -> bool:
+    """Whether a worker can be expected to do something."""
+    return worker.stops_since is None and not any(job.hung and job.unkillable for job in worker.pool)
+
+
+def _limit(world: World) -> float:
+    """The promise, and what its exceptions add."""
+    limit = PROMISE
+    jobs = [job for worker in world.running for job in worker.pool]
+    if any(job.hung and not job.unkillable for job in jobs):
+        limit += JOB_SECONDS
+    if world.stuck:
+        # The lease of who is stuck has to run out, or what it has taken, and whoever comes next may find a job hanging.
+        limit += STALL_SECONDS + LEASE_SECONDS + PROMISE
+    if any(worker.stops_since is not None for worker in world.running):
+        limit += POOL_ENDS
+    if world.strict:
+        # Somebody who is gone may have it.
+        limit += LEASE_SECONDS if world.lease not in {worker.name for worker in world.running} else 0
+    else:
+        limit += CLAIM_IDLE
+    return limit
+
+
+def _finished(world: World) -> bool:
+    if world.unread or world.pending or world.due or any(worker.stops_since is not None for worker in world.running):
+        return False
+    able = [worker for worker in world.running if _able(worker)]
+    if any(worker.core.in_hand or worker.core.away is not None for worker in able):
+        return False
+    reading = [worker for worker in able if _reads(worker) and world.leads(worker)]
+    return len(reading) == (1 if world.strict else len(able))
+
+
+def _reads(worker: Worker) -> bool:
+    core = worker.core
+    return core.works and core.stage is Stage.NEW and core.read is not None and core.read.after is None
+
+
+def _left(world: World) -> str:
+    hands = {
+        worker.name: (core.stage, core.waiting, list(core.jobs.values()), core.decided, core.away, worker.pool)
+        for worker in world.running
+        for core in [worker.core]
+    }
+    return f"{world.unread} unread, pending {world.pending}, lease of {world.lease}, {hands}"
+
+
+def _near_questions(world: World) -> set[int]:
+    """The questions that are near enough to be seen while nothing can be stored."""
+    core = world.make()
+    near, size = set(), 0
+    open_places = [*sorted(world.pending), *range(world.delivered + 1, len(world.stream) + 1)]
+    for place in open_places[: core.look_ahead - 2 * core.batch_size]:
+        size += SIZES[world.stream[place - 1]]
+        if size > LOOK_AHEAD_BYTES:
+            break
+        if world.is_question(place) and place not in world.deleted:
+            near.add(place)
+    # What a hung job has to itself waits for the job.
+    for worker in world.running:
+        for job in worker.pool:
+            if job.hung and job.job.kind is Kind.RUN:
+                near = {place for place in near if id_of(place) not in {entry.id for entry in job.job.entries}}
+    return near
