@@ -67,6 +67,7 @@ class Settings:
     response_maxlen: int = 1000
     stream_keep: int = 100_000
     fault_wait: float = 60.0
+    max_entry_bytes: int = 1_048_576
     task_events: TaskEvents = TaskEvents.THIN
     metrics_port: int | None = None
     log_level: str = "INFO"
@@ -100,6 +101,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         "response_maxlen": read.optional("RESPONSE_MAXLEN", _whole(1, 1_000_000), Settings.response_maxlen),
         "stream_keep": read.optional("STREAM_KEEP", _whole(0, 1_000_000_000), Settings.stream_keep),
         "fault_wait": read.optional("FAULT_WAIT", _seconds(0, 86_400), Settings.fault_wait),
+        # What PostgreSQL takes in one statement is 1 GB, and a byte may need several there.
+        "max_entry_bytes": read.optional("MAX_ENTRY_BYTES", _whole(1_024, 67_108_864), Settings.max_entry_bytes),
         "task_events": read.optional("TASK_EVENTS", _choice(TaskEvents), Settings.task_events),
         "metrics_port": read.optional("METRICS_PORT", _port_or_off, Settings.metrics_port),
         "log_level": read.optional("LOG_LEVEL", _log_level, Settings.log_level),

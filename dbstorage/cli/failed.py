@@ -143,6 +143,8 @@ def show(id: str, as_json: bool) -> None:
         fields = {
             **_as_json(task),
             "layout": payload.layout.value,
+            "whole_length": payload.whole_length,
+            "whole_sha256": payload.whole_sha256,
             "payload": payload_for_json(payload),
             "payload_base64": base64.b64encode(payload.content).decode(),
         }
@@ -152,7 +154,11 @@ def show(id: str, as_json: bool) -> None:
         say(f"{name.replace('_', ' ') + ':':17}{_cell(task, name) or '-'}")
         if name == "message" and task.state in OPEN_STATES:
             say(f"{'what to do:':17}{advice(task.code)}")
-    say(f"{'layout:':17}{payload.layout}", "payload:")
+    say(f"{'layout:':17}{payload.layout}")
+    if payload.whole_length is not None:
+        say(f"{'whole length:':17}{payload.whole_length} bytes; the beginning of the payload is kept")
+        say(f"{'whole sha256:':17}{payload.whole_sha256 or '-'}")
+    say("payload:")
     shown = readable_payload(payload, MOST_SHOWN)
     for line in shown.text.split("\n"):
         say(f"  {line}")

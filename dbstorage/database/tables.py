@@ -89,6 +89,10 @@ failed_tasks = Table(
     Column("entry_id", Text),
     Column("layout", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),
+    #: Set where `payload` is only the beginning of an entry that was too large: the bytes of its names and values, and
+    #: the SHA-256 (hexadecimal) of its values, where the worker had them whole.
+    Column("whole_length", BigInteger),
+    Column("whole_sha256", Text),
     Column("user_id", Text),
     Column("order_id", Text),
     #: The userID, as of now, of the person that the order belongs to; where it is set it counts instead of the order's.

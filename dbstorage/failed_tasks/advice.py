@@ -12,6 +12,7 @@ from dbstorage.storage.failures import (
     USER_QUEUED,
 )
 from dbstorage.storage.writes import USER_CONFLICT
+from dbstorage.wire.entry import TOO_LARGE
 
 _AFTER_AN_UPDATE = "Look into the worker's log for what goes wrong; retry it when that is mended."
 #: For codes that say which rule a command breaks (`invalid_…`, `unknown_function`).
@@ -27,6 +28,7 @@ _BY_CODE = {
     USER_LOCKED: _IT_WAITS,
     USER_QUEUED: _IT_WAITS,
     NOT_STORED: "Look at the triggers and rules of the table; retry it when they let the row through.",
+    TOO_LARGE: "Discard it, or raise MAX_ENTRY_BYTES and retry it while the stream still holds the entry.",
     POISON: _AFTER_AN_UPDATE,
     INTERNAL_ERROR: _AFTER_AN_UPDATE,
 }

@@ -74,9 +74,10 @@ def fields_of(payload: Payload) -> list[tuple[bytes, bytes]] | None:
     if payload.layout is Layout.ENVELOPE:
         return None
     try:
-        fields = unpack(payload.layout, payload.content, "").fields
+        fields = unpack(*payload[:2], "").fields
     except ValueError:
-        return None
+        return None  # damaged, or only the beginning of what was too large
+    assert isinstance(fields, list)
     return list(zip(fields[::2], fields[1::2], strict=True))
 
 

@@ -44,10 +44,15 @@ class FailedTask(NamedTuple):
 
 
 class Payload(NamedTuple):
-    """The bytes as they came (see dbstorage.wire.payload)."""
+    """The bytes as they came (see dbstorage.wire.payload).
+
+    Of an entry that was too large they are the beginning, and `whole_length` and `whole_sha256` tell of the whole.
+    """
 
     layout: Layout
     content: bytes
+    whole_length: int | None = None
+    whole_sha256: str | None = None
 
 
 class SortColumn(StrEnum):
@@ -134,11 +139,13 @@ def find_all(connection: Connection, scope: Scope, which: Filter) -> Iterator[Fa
 
 def load(connection: Connection, scope: Scope, failed_task_id: int) -> tuple[FailedTask, Payload] | None:
     """One task with its payload, None where there is no such id."""
-    statement = select(*_COLUMNS, failed_tasks.c.layout, failed_tasks.c.payload)
+    table = failed_tasks.c
+    statement = select(*_COLUMNS, table.layout, table.payload, table.whole_length, table.whole_sha256)
     row = connection.execute(statement.where(*_of(scope), failed_tasks.c.id == failed_task_id)).one_or_none()
     if row is None:
         return None
-    return _task(row[: len(_COLUMNS)]), Payload(Layout(row.layout), bytes(row.payload))
+    payload = Payload(Layout(row.layout), bytes(row.payload), row.whole_length, row.whole_sha256)
+    return _task(row[: len(_COLUMNS)]), payload
 
 
 def count(connection: Connection, scope: Scope, which: Filter) -> int:

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from dbstorage.errors import DatabaseFaultError, DatabaseUnavailableError, DBStorageError, RedisUnavailableError
 from dbstorage.failed_tasks.filters import FUNCTIONS
+from dbstorage.failed_tasks.whole import with_whole_entry
 from dbstorage.settings import Settings
 from dbstorage.storage.alone import ALLOWED_DEATHS, POISON, begin_alone, end_alone
 from dbstorage.storage.batch import bug
@@ -75,7 +76,7 @@ class Sweep:
             return
         try:
             # A job that dies of a task, or of a bug, leaves its count behind.
-            if begin_alone(self.resources.redis, self.settings, SWEEP, allowed=1):
+            if begin_alone(self.resources.redis, self.settings, SWEEP) == 0:
                 self._run_together()
             else:
                 self._run_one_by_one()
@@ -86,17 +87,18 @@ class Sweep:
 
     def _run_together(self) -> None:
         self.is_full = len(self.works) == MOST_AT_ONCE
+        self.works = [whole for work in self.works if (whole := with_whole_entry(self.resources, work)) is not None]
         for segment in segments(self.resources, self.works):
             self.writer.run(segment)
 
     def _run_one_by_one(self) -> None:
         self.is_full = len(self.works) > MOST_ALONE
         self.works = self.works[:MOST_ALONE]
-        for work in self.works:
+        for index, work in enumerate(self.works):
             assert work.record is not None
             name = f"failed-task:{work.record.id}"
             try:
-                self._run_alone(work, name)
+                self.works[index] = self._run_alone(work, name)
             finally:
                 self._end(name)
 
@@ -111,16 +113,18 @@ class Sweep:
         except Refused as refused:
             raise DatabaseFaultError(refused.sentence) from refused
 
-    def _run_alone(self, work: Work, name: str) -> None:
-        if not begin_alone(self.resources.redis, self.settings, name):
+    def _run_alone(self, work: Work, name: str) -> Work:
+        if begin_alone(self.resources.redis, self.settings, name) >= ALLOWED_DEATHS:
             self.writer.fail(work, POISONED)
-            return
+            return work
         try:
+            work = with_whole_entry(self.resources, work) or work
             self.writer.run([work])
         except DBStorageError:
             raise
         except Exception as error:  # noqa: BLE001
             self.writer.fail(work, bug(error))
+        return work
 
     def _end(self, name: str) -> None:
         # A count that is left makes the next job careful, and no more.

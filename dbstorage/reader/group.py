@@ -9,6 +9,7 @@ from dbstorage.errors import RedisUnavailableError
 from dbstorage.reader.messages import PendingEntry
 from dbstorage.settings import Settings
 from dbstorage.wire.entry import StreamEntry
+from dbstorage.wire.size import beginning
 
 Command = tuple[str | bytes | int, ...]
 
@@ -86,7 +87,8 @@ return redis.status_reply('OK')
 
 #: Reads the beginning of one pending entry that is too large to be read whole, and counts it as a delivery.
 #: KEYS: command stream. ARGV: group, consumer, entry id, bytes to be read of each value.
-#: Returns the bytes of all names and values, and the fields with their values cut; nothing for an entry that is gone.
+#: Returns the bytes of all names and values, and the first fields with their values cut; nothing for an entry that is
+#: gone.
 BEGINNING = """
 redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'JUSTID')
 local line = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1, ARGV[2])[1]
@@ -96,7 +98,7 @@ redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[3], 'RETRYCOUNT', line[4
 local size, fields = 0, {}
 for i, word in ipairs(entry[2]) do
     size = size + #word
-    fields[i] = string.sub(word, 1, tonumber(ARGV[4]))
+    if i <= 64 then fields[i] = string.sub(word, 1, tonumber(ARGV[4])) end
 end
 return {size, fields}
 """
@@ -191,6 +193,14 @@ def parse_entries(reply: Any) -> list[StreamEntry]:
     """The entries of an XCLAIM reply; one that is gone from the stream is left out."""
     items = accepted(reply) or ()
     return [StreamEntry(item[0].decode(), item[1]) for item in items if item is not None and item[1] is not None]
+
+
+def parse_beginning(entry_id: str, reply: Any) -> list[StreamEntry]:
+    """The reply of the script BEGINNING; empty where the entry is gone."""
+    if not accepted(reply):
+        return []
+    length, fields = reply
+    return [StreamEntry(entry_id, beginning(fields, length))]
 
 
 def parse_pending(reply: Any) -> list[PendingEntry]:

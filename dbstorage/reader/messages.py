@@ -9,12 +9,12 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from dbstorage.storage.outcome import Outcome, Report
-from dbstorage.wire.entry import StreamEntry, is_question
+from dbstorage.wire.entry import Fields, StreamEntry, is_question
 from dbstorage.wire.entry_id import parse_entry_id
 
 
 class Entry:
-    """An entry in hand. `deliveries` counts how often it was given to a process; `size` is in bytes.
+    """An entry in hand. `deliveries` counts how often it was given to a process; `size` is what it takes, in bytes.
 
     `alone`: it is suspected of killing processes, so no other entry shares its job. `company`: how many entries its job
     may have at most, itself included; None where only the size of a batch limits it.
@@ -22,7 +22,7 @@ class Entry:
 
     __slots__ = ("_position", "_question", "alone", "company", "deliveries", "fields", "id", "size")
 
-    def __init__(self, id: str, fields: list[bytes], size: int, deliveries: int = 1) -> None:
+    def __init__(self, id: str, fields: Fields, size: int, deliveries: int = 1) -> None:
         self.id = id
         self.fields = fields
         self.size = size

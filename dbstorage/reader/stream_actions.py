@@ -11,6 +11,7 @@ from dbstorage.reader.group import (
     AT_ONCE,
     ConsumerGroup,
     accepted,
+    parse_beginning,
     parse_claim,
     parse_entries,
     parse_pending,
@@ -38,6 +39,7 @@ from dbstorage.reader.messages import (
 )
 from dbstorage.settings import Ordering, Settings
 from dbstorage.wire.entry import StreamEntry
+from dbstorage.wire.size import KEPT_BYTES, fitting, held_bytes, size_of
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +90,7 @@ class StreamActions:
         ids = list(deliveries)
 
         def came(reply: Any) -> None:
-            entries = parse_entries(reply)
+            entries = parse_beginning(ids[0], reply) if action.brief else parse_entries(reply)
             self._link.read_answered()
             if entries:
                 logger.info("Took up %d entries that were pending.", len(entries))
@@ -102,17 +104,19 @@ class StreamActions:
             self._entries_came(action.number, entries, deliveries)
 
         most = MOST_BYTES if len(ids) > 1 else MOST_BYTES_ALONE
-        self._ask_for_entries(action.number, came, self._group.fetch(ids), most)
+        command = self._group.beginning(ids[0], KEPT_BYTES) if action.brief else self._group.fetch(ids)
+        self._ask_for_entries(action.number, came, command, most)
 
     def _ask_for_entries(self, number: int, came: Callable[[Any], None], command: Any, most_bytes: int) -> None:
         self._reading = number
         self._link.read(came, command, most_bytes, lambda: self._report(ReadTooLarge(number)))
 
     def _entries_came(self, number: int, came: list[StreamEntry], deliveries: dict[str, int]) -> None:
-        entries = [
-            Entry(entry.id, entry.fields, sum(map(len, entry.fields)), deliveries.get(entry.id, 1)) for entry in came
-        ]
-        self._report(EntriesRead(number, entries, sum(entry.size for entry in entries)))
+        entries = []
+        for entry_id, delivered in came:
+            fields = fitting(delivered, self._settings.max_entry_bytes)
+            entries.append(Entry(entry_id, fields, held_bytes(fields), deliveries.get(entry_id, 1)))
+        self._report(EntriesRead(number, entries, sum(size_of(entry.fields) for entry in came)))
 
     def look_at_progress(self) -> None:
         """Report an answer that is coming in slowly."""

@@ -3,6 +3,8 @@
 An entry is suspect from its third delivery on; failed tasks are where the process died that ran them together.
 """
 
+from typing import Any
+
 from redis import Redis
 from redis.exceptions import RedisError
 
@@ -18,20 +20,26 @@ ALLOWED_DEATHS = 3
 COUNT_EXPIRES_SECONDS = 86_400
 
 
-def begin_alone(redis: Redis, settings: Settings, name: str, allowed: int = ALLOWED_DEATHS) -> bool:
-    """Note that `name` begins to run alone; False when it must not, having taken its process with it too often.
+#: Counts one more start; PEXPIRE in front, because a full Redis refuses INCR only as the first write of a script.
+#: KEYS: the count. ARGV: milliseconds until it expires. Returns the number of starts without an end.
+COUNT_START = """
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+local starts = redis.call('INCR', KEYS[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[1])
+return starts
+"""
 
-    Raises RedisUnavailableError.
+
+def begin_alone(redis: Redis, settings: Settings, name: str) -> int:
+    """Note that `name` begins to run alone, and return how often it has begun without coming to an end.
+
+    From ALLOWED_DEATHS on it must not run. Raises RedisUnavailableError.
     """
-    key = alone_key(settings, name)
     try:
-        with redis.pipeline() as pipeline:
-            pipeline.incr(key)
-            pipeline.expire(key, COUNT_EXPIRES_SECONDS)
-            started, _ = pipeline.execute()
+        starts: Any = redis.eval(COUNT_START, 1, alone_key(settings, name), COUNT_EXPIRES_SECONDS * 1000)
     except (RedisError, OSError) as error:
         raise RedisUnavailableError(f"Redis did not count a run: {error}") from error
-    return int(started) <= allowed
+    return int(starts) - 1
 
 
 def end_alone(redis: Redis, settings: Settings, name: str) -> None:

@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from dbstorage.commands.questions import HistoryQuestion
@@ -25,9 +25,10 @@ from dbstorage.storage.segments import segments
 from dbstorage.storage.transaction import without_transaction
 from dbstorage.storage.turn import Turn
 from dbstorage.storage.work import Work, not_interpreted, understand
-from dbstorage.wire.entry import GET_CLOSE_ORDERS, StreamEntry
+from dbstorage.wire.entry import GET_CLOSE_ORDERS, Fields, StreamEntry
 from dbstorage.wire.entry_id import milliseconds_of
 from dbstorage.wire.response import Answer, encode_answer
+from dbstorage.wire.size import KEPT_BYTES, fitting
 
 UNAVAILABLE = "unavailable"
 INTERNAL_ERROR = "internal_error"
@@ -54,7 +55,7 @@ class Job(NamedTuple):
     """
 
     entry_ids: list[str]
-    fields: list[list[bytes]]
+    fields: Sequence[Fields]
     consumer: str
     alone: bool = False
     error: str = ""
@@ -103,7 +104,11 @@ class Batch:
         self.resources = resources
         self.settings = resources.settings
         self.job = job
-        self.entries = [*map(StreamEntry, job.entry_ids, job.fields)]
+        limit = self.settings.max_entry_bytes
+        self.entries = [
+            StreamEntry(entry_id, fitting(fields, limit))
+            for entry_id, fields in zip(job.entry_ids, job.fields, strict=True)
+        ]
         self.works: list[Work] = []
         self.acknowledged: set[str] = set()
         self.answer_seconds: list[float] = []
@@ -154,12 +159,13 @@ class Batch:
     def run_alone(self) -> None:
         """Run a single suspect, unless it has taken too many processes with it; understanding it may be what kills."""
         [entry] = self.entries
-        allowed = begin_alone(self.resources.redis, self.settings, entry.id)
+        deaths = begin_alone(self.resources.redis, self.settings, entry.id)
         try:
-            if allowed:
+            if deaths < ALLOWED_DEATHS:
                 self._run_reporting_bugs()
             else:
-                self._give_up(POISONED)
+                # Where even that was the end of a process, it is decoded no more.
+                self._give_up(POISONED, decoded=deaths == ALLOWED_DEATHS)
         finally:
             end_alone(self.resources.redis, self.settings, entry.id)
 
@@ -173,14 +179,17 @@ class Batch:
             self._give_up(bug(error))
             raise
 
-    def _give_up(self, outcome: Outcome) -> None:
-        # Its command is not looked at, which may be what went wrong; the main process has decoded it unharmed.
+    def _give_up(self, outcome: Outcome, *, decoded: bool = True) -> None:
+        # Its command is not looked at, which may be what went wrong.
         [entry] = self.entries
-        work = not_interpreted(entry, RejectedEntry(outcome.code or "", outcome.message or ""))
+        rejection = RejectedEntry(outcome.code or "", outcome.message or "")
+        work = not_interpreted(entry, rejection) if decoded else Work(entry, None, rejection)
         self.works = [work]
         if work.request is not None and work.request.function == GET_CLOSE_ORDERS:
             work.outcome = outcome
         else:
+            # No more is written of it than has to be.
+            work.entry = entry._replace(fields=fitting(entry.fields, KEPT_BYTES))
             BatchWriter(self.resources).fail(work, outcome)
         self._acknowledge([work])
 

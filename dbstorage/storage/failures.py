@@ -1,6 +1,7 @@
 """Failed tasks: which failures are tried again by themselves, and their records, one for each entry id (SPEC 3)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import orjson
@@ -10,8 +11,9 @@ from dbstorage.storage.outcome import Outcome, Retried, Status
 from dbstorage.storage.records import Noted, note
 from dbstorage.storage.service import Service
 from dbstorage.storage.work import Work
-from dbstorage.wire.entry import Layout
+from dbstorage.wire.entry import Layout, Truncated
 from dbstorage.wire.payload import pack
+from dbstorage.wire.size import fitting
 
 USER_NOT_FOUND = "user_not_found"
 DATABASE_ERROR = "database_error"
@@ -27,6 +29,9 @@ USER_LOCKED = "user_locked"
 USER_QUEUED = "user_queued"
 #: Nothing was refused, and yet there is no row.
 NOT_STORED = "not_stored"
+
+#: Bytes of payloads in one statement, where each is written as two characters.
+STATEMENT_BYTES = 64 * 1024 * 1024
 
 #: Seconds until the next attempt, by the number of attempts made; the last one repeats.
 USER_PAUSES = (1.0, 2.0, 4.0, 8.0)
@@ -116,10 +121,10 @@ def record(
     """
     row = plain_row if plain else _row
     of_entries = [row(failure) for failure in failed if failure.work.entry is not None]
-    if of_entries:
+    for rows in _chunks(of_entries):
         connection.exec_driver_sql(
             recording("ON CONFLICT (stream, consumer_group, life, entry_id) DO NOTHING", numbers),
-            (*service, *_columns(of_entries)),
+            (*service, *_columns(rows)),
         )
     of_calls = {called.task_id: called for called in (row(each) for each in failed if each.work.entry is None)}
     if of_calls:
@@ -140,6 +145,8 @@ class _Row(NamedTuple):
     entry_id: str | None
     layout: str
     payload: bytes
+    whole_length: int | None
+    whole_sha256: str | None
     user_id: str | None
     order_id: str | None
     code: str | None
@@ -165,13 +172,30 @@ def recording(on_conflict: str, numbers: tuple[tuple[str, int], ...] = ()) -> st
 
 RECORD = """
 INSERT INTO dbstorage.failed_tasks ({names}stream, consumer_group, life,
-    task_id, function, entry_id, layout, payload, user_id, order_id, code, message, state, retry_at)
-SELECT {values}%s, %s, %s, task_id, function, entry_id, layout, payload, user_id, order_id, code, message,
+    task_id, function, entry_id, layout, payload, whole_length, whole_sha256, user_id, order_id, code, message,
+    state, retry_at)
+SELECT {values}%s, %s, %s, task_id, function, entry_id, layout, payload, whole_length, whole_sha256, user_id,
+    order_id, code, message,
     CASE WHEN retry_after IS NULL THEN 'failed' ELSE 'retrying' END, now() + make_interval(secs => retry_after)
-FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[], %s::text[], %s::text[],
-    %s::text[], %s::double precision[])
-    AS given(task_id, function, entry_id, layout, payload, user_id, order_id, code, message, retry_after)
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::bigint[], %s::text[], %s::text[],
+    %s::text[], %s::text[], %s::text[], %s::double precision[])
+    AS given(task_id, function, entry_id, layout, payload, whole_length, whole_sha256, user_id, order_id, code,
+        message, retry_after)
 """
+
+
+def _chunks(rows: Sequence[_Row]) -> Iterator[list[_Row]]:
+    """Rows that one statement takes: PostgreSQL gives up the connection where one is longer than a gigabyte."""
+    chunk: list[_Row] = []
+    size = 0
+    for row in rows:
+        size += len(row.payload)
+        if chunk and size > STATEMENT_BYTES:
+            yield chunk
+            chunk, size = [], len(row.payload)
+        chunk.append(row)
+    if chunk:
+        yield chunk
 
 
 def _columns(rows: Sequence[_Row]) -> tuple[list[Any], ...]:
@@ -181,6 +205,9 @@ def _columns(rows: Sequence[_Row]) -> tuple[list[Any], ...]:
 def _row(failure: Failed) -> _Row:
     work, outcome, retry_after = failure
     identity = work.identity
+    whole_length = whole_sha256 = None
+    if work.entry is not None and isinstance(work.entry.fields, Truncated):
+        whole_length, whole_sha256 = work.entry.fields.length, work.entry.fields.sha256
     if work.entry is not None:
         layout, payload = pack(work.entry)
     else:
@@ -192,6 +219,8 @@ def _row(failure: Failed) -> _Row:
         work.entry.id if work.entry else None,
         layout.value,
         payload,
+        whole_length,
+        whole_sha256,
         identity.user_id,
         identity.order_id,
         outcome.code,
@@ -202,6 +231,10 @@ def _row(failure: Failed) -> _Row:
 
 def plain_row(failure: Failed) -> _Row:
     """A record in ASCII, short: for a database whose encoding lacks a character, or that has no room for the whole."""
+    entry = failure.work.entry
+    if entry is not None:
+        short = entry._replace(fields=fitting(entry.fields, PLAIN_PAYLOAD))
+        failure = failure._replace(work=replace(failure.work, entry=short))
     row = _row(failure)
     return row._replace(
         task_id=_ascii(row.task_id, PLAIN_ID),

@@ -1,6 +1,7 @@
 """Failed tasks on their way through a batch: taken from their records, locked, and noted in them again."""
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -10,20 +11,37 @@ from dbstorage.errors import RejectedEntry
 from dbstorage.storage.service import Service
 from dbstorage.storage.work import Record, Work, understand, understand_request
 from dbstorage.wire.entry import Layout, StreamEntry, decode
-from dbstorage.wire.payload import unpack
+from dbstorage.wire.payload import pack, unpack
 
 #: Attempts of a task that are kept.
 KEPT_ATTEMPTS = 20
 
-_COLUMNS = """id, xmin::text AS version, task_id, entry_id, layout, payload, user_id, belongs_to, attempts,
-    extract(epoch FROM now() - first_failed_at)::double precision AS waited"""
+#: Bytes of payloads that are taken at one time, but for a single one that is larger.
+TAKEN_BYTES = 16 * 1024 * 1024
+
+_COLUMNS = """id, xmin::text AS version, task_id, entry_id, layout, payload, whole_length, whole_sha256, user_id,
+    belongs_to, attempts, extract(epoch FROM now() - first_failed_at)::double precision AS waited"""
 #: The place of a record's entry in the stream; calls, which have none, come last.
 _STREAM_ORDER = "split_part(entry_id, '-', 1)::numeric NULLS LAST, split_part(entry_id, '-', 2)::numeric, id"
 
+#: `size` is what has to be read of a task; the whole is read from the stream where the record has only the beginning.
 TAKE_DUE = f"""
+WITH due AS (
+    SELECT id, retry_at, coalesce(whole_length, octet_length(payload)) AS size
+    FROM dbstorage.failed_tasks
+    WHERE stream = %s AND consumer_group = %s AND state = 'retrying' AND retry_at <= now() AND function = ANY(%s)
+    ORDER BY retry_at, id LIMIT %s
+), measured AS (
+    SELECT id, sum(size) OVER (ORDER BY retry_at, id) - size AS before FROM due
+)
 SELECT {_COLUMNS} FROM dbstorage.failed_tasks
-WHERE stream = %s AND consumer_group = %s AND state = 'retrying' AND retry_at <= now() AND function = ANY(%s)
-ORDER BY retry_at, id LIMIT %s
+WHERE id IN (SELECT id FROM measured WHERE before < {TAKEN_BYTES}) ORDER BY retry_at, id
+"""
+#: A record gets the whole entry, which was too large when it failed.
+COMPLETE = """
+UPDATE dbstorage.failed_tasks SET task_id = %s, function = %s, layout = %s, payload = %s, whole_length = NULL,
+    whole_sha256 = NULL, user_id = %s, order_id = %s
+WHERE id = %s AND state = 'retrying' AND xmin::text = %s RETURNING xmin::text
 """
 #: Orders that wait for one of these users, or gave up waiting.
 TAKE_WAITING = f"""
@@ -111,6 +129,20 @@ def follow_moves(connection: Connection, service: Service, moved: Mapping[str, s
     connection.exec_driver_sql(FOLLOW_MOVES, parameters)
 
 
+def complete(connection: Connection, work: Work) -> Work | None:
+    """Give a record, which had the beginning of its entry, the whole; None where somebody changed the record."""
+    assert work.entry is not None
+    assert work.record is not None
+    layout, payload = pack(work.entry)
+    identity = work.identity
+    found = (identity.task_id, identity.name, layout.value, payload, identity.user_id, identity.order_id)
+    record = work.record
+    version = connection.exec_driver_sql(COMPLETE, (*found, record.id, record.version)).scalar()
+    if version is None:
+        return None
+    return replace(work, record=record._replace(version=version, task_id=identity.task_id))
+
+
 def lock(connection: Connection, records: Sequence[Record]) -> set[int]:
     """The ids of those records that nobody has changed since they were taken; they are locked now."""
     as_now = {row[0]: row[1] for row in connection.exec_driver_sql(LOCK, ([record.id for record in records],))}
@@ -134,7 +166,7 @@ def _work(row: Any, history_limit: int) -> Work:
 
 def _understood(row: Any, history_limit: int) -> Work:
     try:
-        entry = unpack(Layout(row.layout), bytes(row.payload), row.entry_id or "")
+        entry = unpack(Layout(row.layout), bytes(row.payload), row.entry_id or "", row.whole_length, row.whole_sha256)
         if row.entry_id is not None:
             return understand(entry, history_limit)
         request = decode(StreamEntry("0-0", entry.fields))._replace(entry_id=None)

@@ -11,6 +11,9 @@ CREATE_CLOSE_ORDER = "createCloseOrder"
 CREATE_USER = "createUser"
 GET_CLOSE_ORDERS = "getCloseOrders"
 
+#: The code of an entry that is larger than MAX_ENTRY_BYTES.
+TOO_LARGE = "too_large"
+
 #: What a question is echoed by; numbers come back as numbers.
 RequestId: TypeAlias = str | int | float
 
@@ -24,18 +27,35 @@ _ECHOED = ("requestId", "correlationId")
 _EXPECTED = 'expected one object such as {"function": "createUser", "message": {…}}.'
 
 
-class StreamEntry(NamedTuple):
-    """An entry as Redis delivered it: `fields` is name, value, name, value …"""
-
-    id: str
-    fields: list[bytes]
-
-
 class Layout(StrEnum):
     """How an entry spells its command: one JSON object, or one field for each key."""
 
     ENVELOPE = "envelope"
     FLAT = "flat"
+
+
+class Truncated(NamedTuple):
+    """What is kept of an entry that is too large (see `size`): the beginning of its payload, and what the whole was.
+
+    `length` is that of its names and values, in bytes, `sha256` (hexadecimal) that of its values one behind the other;
+    None where nobody has had the entry whole.
+    """
+
+    layout: Layout
+    start: bytes
+    length: int
+    sha256: str | None
+
+
+#: Name, value, name, value … as Redis delivered them, or what is kept of them.
+Fields: TypeAlias = list[bytes] | Truncated
+
+
+class StreamEntry(NamedTuple):
+    """An entry of the stream."""
+
+    id: str
+    fields: Fields
 
 
 # Looking a member up costs as much as a tenth of decoding an entry.
@@ -57,16 +77,20 @@ class Request(NamedTuple):
 
 def layout_of(entry: StreamEntry) -> Layout:
     """The layout of an entry: flat if and only if it has a field `function`."""
+    if isinstance(entry.fields, Truncated):
+        return entry.fields.layout
     return Layout.FLAT if b"function" in entry.fields[::2] else Layout.ENVELOPE
 
 
 def decode(entry: StreamEntry) -> Request:
-    """Decode an entry; raises RejectedEntry (`invalid_entry`) for one that cannot be read."""
+    """Decode an entry; raises RejectedEntry (`invalid_entry`, `too_large`) for one that cannot be read."""
     entry_id, fields = entry
+    if isinstance(fields, Truncated):
+        raise _too_large(fields)
     if len(fields) == 2 and fields[0] != b"function":
         text = fields[1]
     elif b"function" in fields[::2]:
-        return _decode_flat(entry)
+        return _decode_flat(entry_id, fields)
     else:
         text = b"".join(fields[1::2])
     try:
@@ -87,9 +111,9 @@ def is_question(entry: StreamEntry) -> bool:
         return False
 
 
-def _decode_flat(entry: StreamEntry) -> Request:
+def _decode_flat(entry_id: str, fields: list[bytes]) -> Request:
     # A field that stands there twice: the last one counts, as in JSON.
-    values = dict(zip(entry.fields[::2], entry.fields[1::2], strict=False))
+    values = dict(zip(fields[::2], fields[1::2], strict=False))
     function = _text("function", values[b"function"])
     body: dict[str, Any] = {"function": function}
     for name in _NEEDED.get(function, ()):
@@ -100,7 +124,7 @@ def _decode_flat(entry: StreamEntry) -> Request:
         # One that is not UTF-8 cannot be echoed: it counts as absent.
         with suppress(KeyError, UnicodeDecodeError):
             body[name] = values[name.encode()].decode()
-    return Request(entry.id, Layout.FLAT, function, body)
+    return Request(entry_id, Layout.FLAT, function, body)
 
 
 def _message(raw: bytes) -> Any:
@@ -117,6 +141,14 @@ def _text(name: str, raw: bytes) -> str:
         return raw.decode()
     except UnicodeDecodeError as error:
         raise _invalid(f"The field {name} is not UTF-8 text ({error.reason} at byte {error.start}).") from None
+
+
+def _too_large(truncated: Truncated) -> RejectedEntry:
+    return RejectedEntry(
+        TOO_LARGE,
+        f"The entry has {truncated.length:,} bytes, which is more than MAX_ENTRY_BYTES allows, so it was not read; "
+        f"its first {len(truncated.start):,} bytes are kept.",
+    )
 
 
 def _invalid(sentence: str) -> RejectedEntry:

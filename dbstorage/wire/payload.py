@@ -1,8 +1,9 @@
 """The bytes of an entry as they are kept with a failed task, and back."""
 
 import re
+from collections.abc import Iterator, Sequence
 
-from dbstorage.wire.entry import Layout, StreamEntry, layout_of
+from dbstorage.wire.entry import Layout, StreamEntry, Truncated, layout_of
 
 _NUMBER = re.compile(rb"([*$])([0-9]{1,10})\r\n")
 
@@ -11,21 +12,36 @@ def pack(entry: StreamEntry) -> tuple[Layout, bytes]:
     """The layout and the bytes of an entry.
 
     An envelope is its JSON text as it came; a flat entry is the RESP array of its names and values
-    (`*4\\r\\n$8\\r\\nfunction\\r\\n…`).
+    (`*4\\r\\n$8\\r\\nfunction\\r\\n…`). Of an entry that was too large it is the beginning of either.
     """
     layout = layout_of(entry)
+    if isinstance(entry.fields, Truncated):
+        return layout, entry.fields.start
+    return layout, b"".join(pieces(layout, entry.fields))
+
+
+def pieces(layout: Layout, fields: Sequence[bytes]) -> Iterator[bytes]:
+    """The payload of an entry, piece by piece."""
     if layout is Layout.ENVELOPE:
-        return layout, b"".join(entry.fields[1::2])
-    parts = [b"*%d\r\n" % len(entry.fields)]
-    parts += (b"$%d\r\n%b\r\n" % (len(field), field) for field in entry.fields)
-    return layout, b"".join(parts)
+        yield from fields[1::2]
+        return
+    yield b"*%d\r\n" % len(fields)
+    for field in fields:
+        yield b"$%d\r\n" % len(field)
+        yield field
+        yield b"\r\n"
 
 
-def unpack(layout: Layout, payload: bytes, entry_id: str) -> StreamEntry:
+def unpack(
+    layout: Layout, payload: bytes, entry_id: str, whole_length: int | None = None, whole_sha256: str | None = None
+) -> StreamEntry:
     """The entry that was packed; an envelope comes back as one field `message`.
 
+    With a `whole_length` it is one that was too large, of which the payload holds the beginning.
     Raises ValueError where a flat payload is not a RESP array of names and values.
     """
+    if whole_length is not None:
+        return StreamEntry(entry_id, Truncated(layout, payload, whole_length, whole_sha256))
     if layout is Layout.ENVELOPE:
         return StreamEntry(entry_id, [b"message", payload])
     count, position = _number(payload, 0, b"*")

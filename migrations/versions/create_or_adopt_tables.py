@@ -205,6 +205,8 @@ def _create_own_tables() -> None:
         sa.Column("entry_id", sa.Text),
         sa.Column("layout", sa.Text, nullable=False),
         sa.Column("payload", sa.LargeBinary, nullable=False),
+        sa.Column("whole_length", sa.BigInteger),
+        sa.Column("whole_sha256", sa.Text),
         sa.Column("user_id", sa.Text),
         sa.Column("order_id", sa.Text),
         sa.Column("belongs_to", sa.Text),

@@ -7,7 +7,18 @@ from sqlalchemy import Connection, Engine, select, text
 from dbstorage.database.tables import failed_tasks
 from dbstorage.failed_tasks import store
 from dbstorage.failed_tasks.filters import Filter, State, parse_ids
-from dbstorage.failed_tasks.store import Change, SortColumn, Sorting, apply, count, count_by_code, count_for, find, load
+from dbstorage.failed_tasks.store import (
+    Change,
+    Payload,
+    SortColumn,
+    Sorting,
+    apply,
+    count,
+    count_by_code,
+    count_for,
+    find,
+    load,
+)
 from dbstorage.wire.entry import Layout
 from tests.failed_tasks.records import SCOPE, add, add_many, record
 from tests.waiting import wait_until
@@ -132,7 +143,7 @@ def test_one_is_loaded_with_its_bytes(connection: Connection, three: list[int]):
     assert loaded is not None
     task, payload = loaded
     assert (task.id, task.state, task.order_id, task.retry_at) == (three[2], State.RESOLVED, None, None)
-    assert payload == (Layout.ENVELOPE, b'\xff{"userEmail":"Joe@example.com"}')
+    assert payload == Payload(Layout.ENVELOPE, b'\xff{"userEmail":"Joe@example.com"}')
     assert load(connection, SCOPE, 999) is None
 
 
