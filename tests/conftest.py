@@ -1,5 +1,6 @@
 import os
 import secrets
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -30,6 +31,12 @@ POSTGRES_SETTINGS = {
 
 #: `make mutants` runs tests thousands of times: a few examples find most, and each mutant meets the same ones.
 settings.register_profile("mutants", max_examples=10, derandomize=True, deadline=None)
+
+
+def pytest_configure() -> None:
+    """Have Ctrl-C work in what the tests start: `make test &` and nohup pass it on as ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

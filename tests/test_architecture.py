@@ -21,7 +21,9 @@ STOREYS = (
     {"tasks", "worker", "metrics", "dashboard", "audit", "checks", "traffic"},
     {"reader", "status"},
     {"application"},
-    {"celery", "cli"},
+    {"celery"},
+    {"cli"},
+    {"__main__"},
 )
 PURE_ROOMS = {"wire", "commands"}
 #: In rooms that reach servers, the files that do not.

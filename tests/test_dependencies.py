@@ -11,8 +11,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 CHECKOUT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
-GROUPS = {"To run": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
+DOCUMENT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+PROJECT = DOCUMENT["project"]
+GROUPS = {"To run": PROJECT["dependencies"], **PROJECT["optional-dependencies"], **DOCUMENT["dependency-groups"]}
 PAGE = (CHECKOUT / "docs" / "dependencies.md").read_text()
 
 
@@ -80,7 +81,7 @@ def test_what_dependencies_bring_along_is_listed_by_licence():
 
 def test_every_locked_package_stands_on_the_page_with_its_licence():
     locked = set(re.findall(r"^([a-z0-9._-]+)==", (CHECKOUT / "requirements.lock").read_text(), re.MULTILINE))
-    direct = {name for group in GROUPS if group != "mutants" for name in rows(group)}
+    direct = {name for group in GROUPS if group not in ("mutants", "sbom") for name in rows(group)}
     assert set(listed(PAGE)) | direct == locked
     for name, licence in listed(PAGE).items():
         try:
@@ -88,3 +89,24 @@ def test_every_locked_package_stands_on_the_page_with_its_licence():
             assert licence_of(name).removesuffix(" License") == licence.removesuffix(" License"), name
         except PackageNotFoundError:
             continue  # not for this system
+
+
+def test_production_installs_the_locked_versions_and_none_of_the_servers():
+    whole, run = (
+        dict(re.findall(r"^([a-z0-9._-]+)==([^ ;]+)", (CHECKOUT / name).read_text(), re.MULTILINE))
+        for name in ("requirements.lock", "requirements-run.lock")
+    )
+    assert run.items() <= whole.items()
+    assert {canonicalize_name(Requirement(text).name) for text in PROJECT["dependencies"]} <= set(run)
+    embedded = {canonicalize_name(Requirement(text).name) for text in PROJECT["optional-dependencies"]["embedded"]}
+    assert embedded.isdisjoint(run)
+    assert "pytest" not in run
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-run.lock"])
+def test_every_locked_package_has_hashes_and_no_address(name: str):
+    text = (CHECKOUT / name).read_text()
+    packages = re.split(r"^(?=[a-z0-9._-]+==)", text, flags=re.MULTILINE)[1:]
+    assert packages
+    assert [package for package in packages if "--hash=sha256:" not in package] == []
+    assert "://" not in text

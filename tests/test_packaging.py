@@ -16,7 +16,7 @@ from urllib.request import urlopen
 import pytest
 
 from dbstorage import __version__
-from tests.typed import serving, shell
+from tests.typed import environment, serving, shell
 
 CHECKOUT = Path(__file__).parents[1]
 
@@ -68,6 +68,7 @@ def test_the_wheel_holds_templates_and_migrations_and_nothing_else_beside_the_pa
     assert held >= {path.relative_to(CHECKOUT).as_posix() for path in templates}
     versions = (CHECKOUT / "migrations" / "versions").glob("*.py")
     assert held >= {f"dbstorage/{path.relative_to(CHECKOUT).as_posix()}" for path in versions}
+    assert {"dbstorage/py.typed", "tasks/py.typed", "dbstorage/alembic.ini"} <= held
     assert {name.partition("/")[0] for name in held} == {
         "dbstorage", "tasks", f"dbstorage-{__version__}.dist-info",
     }  # fmt: skip
@@ -114,3 +115,75 @@ def test_an_installed_wheel_migrates_stores_and_shows_what_failed(
             f"{programs}/dbstorage generate --users 2 --orders 5 | {programs}/dbstorage send -", tmp_path, **servers
         )
         assert "Failed: none." in sent
+
+
+@pytest.fixture
+def shadowed(tmp_path: Path) -> Path:
+    """A directory in which files of somebody else's have the names of our packages."""
+    for name in ("tasks.py", "dbstorage.py", "celery.py", "migrations.py"):
+        (tmp_path / name).write_text("raise SystemExit('the wrong file')\n")
+    return tmp_path
+
+
+def test_an_installed_wheel_migrates_in_an_empty_directory(programs: Path, tmp_path: Path, empty_database_url: str):
+    database = {"DATABASE_URL": empty_database_url}
+    shell(f"{programs}/dbstorage migrate", tmp_path, **database)
+    assert "(head)" in shell(f"{programs}/dbstorage migrate current", tmp_path, **database)
+    alembic = f'ALEMBIC_CONFIG="$({programs}/dbstorage migrate --config)" {programs}/python -m alembic'
+    assert "(head)" in shell(f"{alembic} current", tmp_path, **database)
+    shell(f"{programs}/dbstorage migrate downgrade base", tmp_path, **database)
+    assert "(head)" not in shell(f"{alembic} current", tmp_path, **database)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_migrated_is_told_in_a_sentence(programs: Path, tmp_path: Path):
+    def ended(**variables: str) -> subprocess.CompletedProcess[str]:
+        command = [f"{programs}/dbstorage", "migrate"]
+        return subprocess.run(command, cwd=tmp_path, env=environment(**variables), capture_output=True, text=True)
+
+    unset = ended()
+    assert (unset.returncode, unset.stderr.count("\n")) == (2, 1)
+    assert unset.stderr.startswith("DATABASE_URL is not set")
+    away = ended(DATABASE_URL="postgresql://joe:secret@127.0.0.1:1/db")
+    assert away.returncode == 1
+    assert "PostgreSQL at postgresql://joe@127.0.0.1:1/db cannot be used" in away.stderr
+    assert "Traceback" not in away.stderr
+
+
+def test_worker_and_flower_start_from_an_installed_wheel_wherever_one_is(
+    programs: Path, shadowed: Path, redis_url: str, database_url: str
+):
+    servers = {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
+    with serving(f"{programs}/dbstorage worker --hostname one@here", shadowed, "one@here ready.", **servers):
+        sent = shell(
+            f"{programs}/dbstorage generate --users 2 --orders 5 | {programs}/dbstorage send -", shadowed, **servers
+        )
+        assert "Failed: none." in sent
+    with serving(f"{programs}/dbstorage flower --port=0", shadowed, "Visit me at", **servers):
+        [address] = re.findall(r"Visit me at (\S+)", (shadowed / "serving.log").read_text())
+        with urlopen(f"{address}/failed") as page:
+            assert "<title>Failed" in page.read().decode()
+
+
+def test_the_task_modules_are_ours_whatever_lies_in_the_current_directory(
+    programs: Path, tmp_path: Path, redis_url: str, database_url: str
+):
+    (tmp_path / "tasks.py").write_text("raise SystemExit('the wrong tasks')\n")
+    servers = {"REDIS_URL": redis_url, "DATABASE_URL": database_url}
+    with serving(f"{programs}/python -m celery -A dbstorage worker", tmp_path, " ready.", **servers):
+        pass
+
+
+def test_without_its_servers_an_installed_wheel_says_what_to_install(programs: Path, tmp_path: Path):
+    command = (
+        "import sys, importlib.util as util; find = util.find_spec\n"
+        "util.find_spec = lambda name, *more: None if name == 'psutil' else find(name, *more)\n"
+        "sys.modules['psutil'] = None\n"
+        "from dbstorage.cli import main; main(['up'], prog_name='dbstorage')"
+    )
+    ended = subprocess.run(
+        [f"{programs}/python", "-c", command], cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
+    assert ended.returncode == 1
+    assert "No server to start: install them with `pip install 'dbstorage[embedded]'`" in ended.stderr
+    assert "Traceback" not in ended.stderr

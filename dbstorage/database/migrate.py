@@ -90,12 +90,15 @@ def _first_revision(script: ScriptDirectory) -> Any:
     return script.get_revision(base).module
 
 
-def _configuration() -> Config:
+def configuration_file() -> Path:
+    """Where alembic.ini is, with the scripts beside it: in an installed wheel within the package."""
     package = Path(__file__).resolve().parents[1]
-    # An installed wheel carries the scripts inside the package; in a checkout they stand beside it.
-    installed, checkout = package / "migrations", package.parent / "migrations"
+    installed, checkout = package / "alembic.ini", package.parent / "alembic.ini"
+    return installed if installed.exists() else checkout
+
+
+def _configuration() -> Config:
     configuration = Config()
-    configuration.set_main_option(
-        "script_location", str(installed if installed.exists() else checkout).replace("%", "%%")
-    )
+    scripts = configuration_file().with_name("migrations")
+    configuration.set_main_option("script_location", str(scripts).replace("%", "%%"))
     return configuration

@@ -36,7 +36,7 @@ class CeleryProcess:
         with ExitStack() as stack:
             output = stack.enter_context(open_log(self.log_file)) if self.log_file else None
             self._process = spawn(
-                [sys.executable, "-m", "celery", "-A", "dbstorage", *self.arguments],
+                [sys.executable, "-P", "-m", "dbstorage", *self.arguments],
                 # Without its servers it could finish nothing, so there is nothing to be gentle about.
                 signal_when_orphaned=signal.SIGKILL,
                 environment=self._environment(),

@@ -11,6 +11,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,25 @@ class CapabilitySets(ctypes.Structure):
 
 
 def closed_directories(paths: Sequence[str], user: int, group: int) -> dict[str, list[str]]:
-    """The topmost directories on the way to `paths` that the user may not enter, each with the paths below it."""
+    """The topmost directories on the way to `paths` that the user may not enter, each with the paths below it.
+
+    A path that is such a directory itself stands for what is in it.
+    """
     closed: dict[str, list[str]] = {}
-    for path in sorted({*map(os.path.abspath, paths), *map(os.path.realpath, paths)}):
+    forms = sorted({*map(os.path.abspath, paths), *map(os.path.realpath, paths)})
+    for path in chain.from_iterable(open_parts(path, user, group) for path in forms):
         for directory in reversed(Path(path).parents):
             if not may_enter(directory.stat(), user, group):
                 closed.setdefault(str(directory), []).append(path)
                 break
     return closed
+
+
+def open_parts(path: str, user: int, group: int) -> list[str]:
+    """The path, or where it is a directory that the user may not enter, all that is in it."""
+    if os.path.isdir(path) and not may_enter(os.stat(path), user, group):
+        return [os.path.join(path, name) for name in sorted(os.listdir(path))]
+    return [path]
 
 
 def may_enter(status: os.stat_result, user: int, group: int) -> bool:
