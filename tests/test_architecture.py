@@ -14,9 +14,9 @@ OURS = ("dbstorage", "tasks", "migrations")
 STOREYS = (
     {"errors", "printable"},
     {"wire", "database", "embedded", "redis_url", "redis_connection", "redis_errors", "redis_memory", "owner"},
-    {"commands", "settings"},
+    {"commands", "settings", "redis_trimming"},
     {"keys", "logs"},
-    {"storage", "migrations"},
+    {"storage", "migrations", "redis_rights"},
     {"failed_tasks"},
     {"tasks", "worker", "metrics", "dashboard", "audit", "checks", "traffic"},
     {"reader", "status"},

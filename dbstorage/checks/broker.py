@@ -7,14 +7,15 @@ from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 
 from dbstorage.checks.finding import Finding, fine, problem
+from dbstorage.checks.redis_rights import check_broker_rights
 from dbstorage.settings import Settings, without_password
 
 BROKER = "Broker"
 CONNECT_TIMEOUT = 5.0
 
 
-def check_broker(settings: Settings) -> Iterator[Finding]:
-    """Yield one finding."""
+def check_broker(settings: Settings, *, trial: bool = True) -> Iterator[Finding]:
+    """Yield whether it answers, and what it refuses."""
     address = without_password(settings.broker_url)
     # kombu has no type hints.
     connect: Any = Connection
@@ -25,3 +26,4 @@ def check_broker(settings: Settings) -> Iterator[Finding]:
             yield problem(BROKER, f"{address} cannot be used: {str(error).rstrip('.')}.")
         else:
             yield fine(BROKER, f"{address} answers.")
+            yield from check_broker_rights(settings, trial=trial)

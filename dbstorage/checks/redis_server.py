@@ -5,36 +5,69 @@ from collections.abc import Iterator
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from dbstorage.checks.finding import Finding, fine, problem, warning
+from dbstorage.checks.finding import Finding, Grade, fine, problem, warning
+from dbstorage.checks.redis_rights import check_redis_rights
 from dbstorage.redis_connection import connect_redis
 from dbstorage.redis_memory import why_full
+from dbstorage.redis_trimming import trimmed_unread
 from dbstorage.settings import Settings, without_password
 
 OLDEST, NEWEST = (7, 0), (8, 99)
 SUPPORTED = "7.0 to 8"
 SERVER, PERSISTENCE, MEMORY = "Redis", "Redis persistence", "Redis memory"
+#: A group that nobody has served for so long may have been forgotten.
+FORGOTTEN_SECONDS = 3600
 COMMANDS, RESPONSES, GROUP = "Command stream", "Response stream", "Consumer group"
 
 
-def check_redis(settings: Settings) -> Iterator[Finding]:
-    """Yield what is found on the server, then on the streams; only the first finding when it cannot be reached."""
+def check_redis(settings: Settings, *, trial: bool = True) -> Iterator[Finding]:
+    """Yield what is found on the server, then on the streams; only the first finding when it cannot be reached.
+
+    A `trial` may use a key of our own, where Redis does not say by itself what it would refuse.
+    """
     address = without_password(settings.redis_url)
     with connect_redis(settings.redis_url, timeout=5) as redis:
         try:
-            server: Any = redis.info("server")
-            persistence: Any = redis.info("persistence")
-            memory: Any = redis.info("memory")
-            findings = [
-                _version(address, server),
-                _persistence(redis, persistence),
-                _memory(memory),
-                *_streams(redis, settings),
-            ]
+            findings = [*_server(redis, address)]
+            # What comes next leans on what came before.
+            if not _any_problem(findings):
+                findings += check_redis_rights(redis, settings, trial=trial)
+            if not _any_problem(findings):
+                findings += _streams(redis, settings)
         except (RedisError, OSError) as error:
             findings = [problem(SERVER, f"{address} cannot be used: {str(error).rstrip('.')}.")]
     yield from findings
+
+
+def _any_problem(findings: list[Finding]) -> bool:
+    return any(finding.grade is Grade.PROBLEM for finding in findings)
+
+
+def _server(redis: Redis, address: str) -> Iterator[Finding]:
+    asking: Any = redis
+    hello: Any = asking.execute_command("HELLO")
+    said = {name.decode(): value for name, value in zip(hello[::2], hello[1::2], strict=True)}
+    if said.get("mode") == b"cluster":
+        yield problem(
+            SERVER,
+            f"{address} is a Redis Cluster, with which neither the streams nor Celery's broker work: "
+            "give the service a Redis of its own, with replicas if need be.",
+        )
+        return
+    try:
+        server: Any = redis.info("server")
+        persistence: Any = redis.info("persistence")
+        memory: Any = redis.info("memory")
+    except NoPermissionError:
+        # Without INFO there is still what it said when we came.
+        yield _version(address, {"redis_version": said["version"].decode(), "server": said["server"].decode()})
+        yield warning(PERSISTENCE, "This user may not ask (INFO): whether Redis keeps its data is unknown to us.")
+        return
+    yield _version(address, server)
+    yield _persistence(redis, persistence)
+    yield _memory(memory)
 
 
 def _version(address: str, server: dict[str, Any]) -> Finding:
@@ -116,6 +149,36 @@ def _stream(subject: str, name: str, stream: dict[str, Any]) -> Finding:
     return fine(subject, f"{name} holds {stream['length']:,} entries, {first} to {last}.")
 
 
+def _trimmed(settings: Settings, stream: dict[str, Any], groups: Any) -> Iterator[Finding]:
+    for group in groups:
+        if group["name"].decode(errors="replace") == settings.consumer_group:
+            gone = trimmed_unread(stream, group)
+            if gone:
+                yield problem(
+                    GROUP,
+                    f"{gone:,} entries were trimmed from the stream before {settings.consumer_group} read them, and "
+                    "are lost: the stream's writers must not trim it (MAXLEN, XTRIM); have them sent again.",
+                )
+
+
+def _forgotten(redis: Redis, settings: Settings, groups: Any) -> Iterator[Finding]:
+    """Groups that nobody serves any more hold the trimming, because no entry is trimmed that a group has to see."""
+    for group in groups:
+        name = group["name"].decode(errors="replace")
+        behind = group.get("lag") or 0
+        if name == settings.consumer_group or not (behind or group["pending"]):
+            continue
+        consumers: Any = redis.xinfo_consumers(settings.command_stream, group["name"])
+        idle = min((consumer["idle"] / 1000 for consumer in consumers), default=None)
+        if idle is None or idle > FORGOTTEN_SECONDS:
+            since = "has no consumer" if idle is None else f"was last served {idle / 3600:,.0f} hours ago"
+            yield warning(
+                GROUP,
+                f"The group {name} {since} and has {behind + group['pending']:,} entries to see: the stream is not "
+                f"trimmed before it has; if nobody needs it, XGROUP DESTROY {settings.command_stream} {name}.",
+            )
+
+
 def _groups(redis: Redis, settings: Settings, stream: dict[str, Any]) -> Iterator[Finding]:
     groups: Any = redis.xinfo_groups(settings.command_stream)
     names = [group["name"].decode(errors="replace") for group in groups]
@@ -125,6 +188,8 @@ def _groups(redis: Redis, settings: Settings, stream: dict[str, Any]) -> Iterato
             f"{settings.consumer_group} does not exist yet: the first worker creates it at the stream's beginning "
             f"and works off the {stream['length']:,} entries that are there.",
         )
+    yield from _trimmed(settings, stream, groups)
+    yield from _forgotten(redis, settings, groups)
     for group, name in zip(groups, names, strict=True):
         # Redis does not know the lag after entries were deleted.
         lag = 0 if group["last-delivered-id"] == stream["last-generated-id"] else group.get("lag")

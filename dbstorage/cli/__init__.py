@@ -17,6 +17,7 @@ COMMANDS = {
     "failed": "List, inspect, retry and discard failed tasks.",
     "flower": "Start the dashboard.",
     "generate": "Print made-up commands, for `dbstorage send`.",
+    "grants": "Print the rights that the service needs.",
     "history": "Ask the service for a user's closed orders.",
     "migrate": "Create or migrate the tables.",
     "send": "Play a file of commands into the command stream.",

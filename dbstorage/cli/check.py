@@ -30,7 +30,13 @@ def check(no_write: bool, as_json: bool) -> None:
       2  wrong usage or settings
     """
     settings = settings_for_command()
-    findings = list(chain(check_redis(settings), check_broker(settings), check_database(settings, trial=not no_write)))
+    findings = list(
+        chain(
+            check_redis(settings, trial=not no_write),
+            check_broker(settings, trial=not no_write),
+            check_database(settings, trial=not no_write),
+        )
+    )
     if as_json:
         print_json([finding._asdict() for finding in findings], indent=2)
     else:
