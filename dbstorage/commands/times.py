@@ -27,16 +27,26 @@ def utc_milliseconds(field: str, value: Any) -> str:
 
     Takes ISO 8601 text (without offset = UTC) or a number of milliseconds since 1970; raises RejectedEntry.
     """
+    if type(value) is str and (stored := javascript_time(value)) is not None:
+        return stored
     try:
-        if type(value) is str and _JAVASCRIPT_TIME.fullmatch(value):
-            datetime.fromisoformat(value)  # raises ValueError for a day or an hour that does not exist
-            return value[:23]
         moment = _moment(value)
     except (ValueError, OverflowError):
         moment = None
     if moment is None:
         raise rejected(field, value, _EXPECTED)
     return moment.isoformat(timespec="milliseconds")[:23]
+
+
+def javascript_time(text: str) -> str | None:
+    """What is stored of a time that is written as JavaScript does it; None for any other text."""
+    if not _JAVASCRIPT_TIME.fullmatch(text):
+        return None
+    try:
+        datetime.fromisoformat(text)
+    except ValueError:
+        return None  # a day or an hour that does not exist
+    return text[:23]
 
 
 def _moment(value: Any) -> datetime | None:
