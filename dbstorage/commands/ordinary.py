@@ -1,8 +1,8 @@
 """The ordinary entry, decoded and checked in one step in C: a tenth of the time that the rules take.
 
-It takes only what a program writes that keeps to the contract: texts that need no escape, numbers as numbers, lower-case
-words, times as JavaScript writes them. Whatever is otherwise it declines, and the rules (`interpret`) decide. It never
-says that something is wrong; where it says what an entry means, the rules say the same.
+It takes only what a program writes that keeps to the contract: texts that need no escape, numbers as numbers, words in
+lower case, times as JavaScript writes them. Whatever is otherwise it declines, and the rules (`interpret`) decide. It
+never says that something is wrong; where it says what an entry means, the rules say the same.
 """
 
 from typing import Annotated, Literal

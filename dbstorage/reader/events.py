@@ -1,14 +1,15 @@
 """Task events for Flower: each outcome as one complete event, successes thinned when there are too many."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from dbstorage.reader.messages import Entry
 from dbstorage.reader.sampling import Sampler
+from dbstorage.reader.stream_request import StreamRequest
 from dbstorage.settings import TaskEvents
 from dbstorage.storage.failures import told_id
 from dbstorage.storage.outcome import Outcome, Retried, Status
-from dbstorage.worker.requests import StreamRequest
 
 
 class TaskEventSender:
@@ -18,26 +19,37 @@ class TaskEventSender:
         self.mode = mode
         self._sampler = Sampler(time.monotonic())
 
-    def send(self, dispatcher: Any, finished: Sequence[tuple[StreamRequest, Outcome]], runtime: float) -> None:
+    def send(
+        self,
+        dispatcher: Any,
+        finished: Sequence[tuple[Entry, Outcome]],
+        request_of: Callable[[Entry], StreamRequest],
+        runtime: float,
+    ) -> None:
         """Tell of finished tasks; `runtime` is their batch's, in seconds."""
         if dispatcher is None or not dispatcher.enabled:
             return
         if dispatcher.groups and "task" not in dispatcher.groups:
             return
         successes = []
-        for request, outcome in finished:
+        for entry, outcome in finished:
             if outcome.status in (Status.FAILED, Status.RETRYING):
                 kind = "task-failed" if outcome.status is Status.FAILED else "task-retried"
-                dispatcher.send(kind, exception=described(outcome), traceback=None, **fields(request, outcome))
+                about = fields(request_of(entry), outcome)
+                dispatcher.send(kind, exception=described(outcome), traceback=None, **about)
             else:
-                successes.append((request, outcome))
+                successes.append((entry, outcome))
         told = self._chosen(successes)
         if told:
             dispatcher.send_all(
                 "task-succeeded",
                 (
-                    {"result": f"'{outcome.code or outcome.status}'", "runtime": runtime, **fields(request, outcome)}
-                    for request, outcome in told
+                    {
+                        "result": f"'{outcome.code or outcome.status}'",
+                        "runtime": runtime,
+                        **fields(request_of(entry), outcome),
+                    }
+                    for entry, outcome in told
                 ),
             )
 
@@ -60,7 +72,7 @@ class TaskEventSender:
             ({"result": f"'{each.outcome.status}'", "runtime": 0.0, **retried_fields(each)} for each in successes),
         )
 
-    def _chosen(self, successes: Sequence[tuple[StreamRequest, Outcome]]) -> Sequence[tuple[StreamRequest, Outcome]]:
+    def _chosen(self, successes: Sequence[tuple[Entry, Outcome]]) -> Sequence[tuple[Entry, Outcome]]:
         if self.mode is TaskEvents.FAILURES:
             return ()
         if self.mode is TaskEvents.ALL:

@@ -20,13 +20,15 @@ class Entry:
     may have at most, itself included; None where only the size of a batch limits it.
     """
 
-    __slots__ = ("_position", "_question", "alone", "company", "deliveries", "fields", "id", "size")
+    __slots__ = ("_position", "_question", "alone", "company", "deliveries", "fields", "id", "received", "size")
 
     def __init__(self, id: str, fields: Fields, size: int, deliveries: int = 1) -> None:
         self.id = id
         self.fields = fields
         self.size = size
         self.deliveries = deliveries
+        #: When it came in, in seconds since 1970; for people only.
+        self.received = 0.0
         self.alone = False
         self.company: int | None = None
         self._position: tuple[int, int] | None = None
@@ -67,7 +69,8 @@ class Job:
     """A job that the pool has. One that is `ahead` is decoded and waits until it is told to begin.
 
     `since`: the last of three moments, in monotonic seconds: it was submitted, a process took it, it was told to begin.
-    `error`: what an ANSWER job tells. `held_seconds`: how long a fault of the database has been holding its entries.
+    `began`: when it began, in seconds since 1970, for people only. `error`: what an ANSWER job tells.
+    `held_seconds`: how long a fault of the database has been holding its entries.
     """
 
     number: int
@@ -75,6 +78,7 @@ class Job:
     entries: list[Entry]
     ahead: bool
     since: float
+    began: float = 0.0
     error: str = ""
     held_seconds: float = 0.0
     accepted: bool = False

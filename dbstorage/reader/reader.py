@@ -19,10 +19,11 @@ from dbstorage.reader.link import Link
 from dbstorage.reader.messages import Action, Event
 from dbstorage.reader.pool_jobs import PoolJobs
 from dbstorage.reader.stream_actions import StreamActions
+from dbstorage.reader.stream_request import StreamRequest
 from dbstorage.reader.telling import Telling, log_hold
 from dbstorage.settings import Ordering, Settings
 from dbstorage.storage.turn import Turns
-from dbstorage.worker.internals import stop_worker, works_side_by_side
+from dbstorage.worker.internals import list_on_demand, stop_worker, works_side_by_side
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class StreamReader:
         self._redis_answers = True
         self._leads = False
         self._stands_by = False
+        list_on_demand(self.requests)
 
     # What Celery's blueprint asks for
 
@@ -103,6 +105,13 @@ class StreamReader:
         if not self.core.stopping:
             self._link.lose("the lease was given up, because there was no progress")
 
+    def requests(self) -> list[StreamRequest]:
+        """The entries in hand as task requests."""
+        waiting = [self._telling.request_of(entry, None) for entry in self.core.waiting]
+        return waiting + [
+            self._telling.request_of(entry, job) for job in self.core.jobs.values() for entry in job.entries
+        ]
+
     # What the link tells
 
     def link_up(self) -> None:
@@ -141,11 +150,10 @@ class StreamReader:
             # Raised into the event loop, it would end the worker or its connection to the broker.
             logger.exception("The reader met a bug with %r.", type(event).__name__)
             return
-        tells = [action for action in actions if isinstance(action, messages.Tell | messages.Left)]
+        tells = [action for action in actions if isinstance(action, messages.Tell)]
         if tells and any(isinstance(action, messages.Submit | messages.Begin) for action in actions):
             # The loop writes to the pool at its next turn, and the database should not wait while people are told.
-            actions = [action for action in actions if not isinstance(action, messages.Tell | messages.Left)]
-            # In one call: the loop keeps no order among several.
+            actions = [action for action in actions if not isinstance(action, messages.Tell)]
             self._consumer.hub.call_soon(self._carry_out, tells)
         self._carry_out(actions)
         if self.core.holding is not before:
@@ -167,12 +175,10 @@ class StreamReader:
                 self._pool.begin(number)
             case messages.Read():
                 self._stream.read(action)
-            case messages.Took(entries):
-                self._telling.took(entries, self._link.reading.reply_began)
+            case messages.Took():
+                self._telling.took(self._link.reading.reply_began)
             case messages.Tell():
                 self._telling.finished(action)
-            case messages.Left(entries):
-                self._telling.left(entries)
             case messages.ListPending():
                 self._stream.list_pending(action)
             case messages.FetchPending():
@@ -191,7 +197,7 @@ class StreamReader:
                 self._pool.withdraw(number)
             case messages.Kill(number):
                 self._pool.kill(number)
-            case messages.Stopped():
+            case messages.Left() | messages.Stopped():
                 pass
 
     def _tell_of_lease(self) -> None:

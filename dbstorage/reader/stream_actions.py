@@ -1,6 +1,7 @@
 """Carries out what the core asks of Redis, and reports the answers to it as events."""
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -112,11 +113,20 @@ class StreamActions:
         self._link.read(came, command, most_bytes, lambda: self._report(ReadTooLarge(number)))
 
     def _entries_came(self, number: int, came: list[StreamEntry], deliveries: dict[str, int]) -> None:
+        now = time.time()
+        limit = self._settings.max_entry_bytes
+        size_in_all = 0
         entries = []
-        for entry_id, delivered in came:
-            fields = fitting(delivered, self._settings.max_entry_bytes)
-            entries.append(Entry(entry_id, fields, held_bytes(fields), deliveries.get(entry_id, 1)))
-        self._report(EntriesRead(number, entries, sum(size_of(entry.fields) for entry in came)))
+        for entry_id, fields in came:
+            size = size_of(fields)
+            size_in_all += size
+            if size > limit:
+                fields = fitting(fields, limit)
+                size = held_bytes(fields)
+            entry = Entry(entry_id, fields, size, deliveries.get(entry_id, 1))
+            entry.received = now
+            entries.append(entry)
+        self._report(EntriesRead(number, entries, size_in_all))
 
     def look_at_progress(self) -> None:
         """Report an answer that is coming in slowly."""

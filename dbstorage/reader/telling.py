@@ -2,74 +2,77 @@
 
 import logging
 import time
-from collections.abc import Sequence
 from typing import Any
 
-from dbstorage.commands.interpret import identify, identify_undecodable
-from dbstorage.errors import RejectedEntry
 from dbstorage.metrics.service_metrics import ServiceMetrics
 from dbstorage.reader.core import Hold
 from dbstorage.reader.events import TaskEventSender
 from dbstorage.reader.messages import Entry, Job, Kind, Tell
+from dbstorage.reader.stream_request import StreamRequest
 from dbstorage.settings import Settings
 from dbstorage.storage.failures import told_id
 from dbstorage.storage.outcome import Outage, Outcome, Report, Status
-from dbstorage.wire.entry import StreamEntry, decode
-from dbstorage.worker.internals import track, untrack
-from dbstorage.worker.requests import StreamRequest
+from dbstorage.worker.internals import count_tasks
 
 logger = logging.getLogger(__name__)
 
 
 class Telling:
-    """Knows the task request of every entry in hand."""
+    """Names the tasks of entries where somebody is told of them, and only there."""
 
     def __init__(self, settings: Settings, consumer: Any) -> None:
         self._consumer = consumer
         self._events = TaskEventSender(settings.task_events)
         self._metrics: ServiceMetrics = consumer.app.metrics
-        self._requests: dict[str, StreamRequest] = {}
 
-    def took(self, entries: Sequence[Entry], reply_began: float) -> None:
+    def took(self, reply_began: float) -> None:
         """Entries are in hand. `reply_began`: when their reply began to come in, by time.perf_counter()."""
-        now = time.time()
-        requests = [_request_of(entry, self._consumer.hostname, now) for entry in entries]
-        self._requests.update((request.entry_id, request) for request in requests)
-        track(requests)
         self._metrics.batch_read(time.perf_counter() - reply_began)
 
     def began(self, job: Job) -> None:
         """A job begins to run."""
-        now = time.time()
-        for entry in job.entries:
-            self._requests[entry.id].started = now
+        job.began = time.time()
+
+    def request_of(self, entry: Entry, job: Job | None) -> StreamRequest:
+        """The task request of an entry in hand."""
+        return StreamRequest(entry, self._consumer.hostname, job.began if job is not None else 0.0)
 
     def finished(self, tell: Tell) -> None:
         """Outcomes are known."""
-        report = tell.report
-        if report.crash and tell.job.kind is Kind.RETRY:
+        job, report = tell.job, tell.report
+        if report.crash and job.kind is Kind.RETRY:
             logger.error("Failed tasks could not be run: a bug.\n%s", report.crash)
         elif report.crash:
-            logger.error(
-                "%d entries met a bug; what is left of them is run alone.\n%s", len(tell.job.entries), report.crash
-            )
-        done: list[tuple[StreamRequest, Outcome]] = []
-        for entry, outcome in zip(tell.entries, tell.outcomes, strict=True):
-            request = self._requests[entry.id]
-            done.append((request, outcome))
+            logger.error("%d entries met a bug; what is left of them is run alone.\n%s", len(job.entries), report.crash)
+        if job.entries:
+            self._count(tell)
+        finished = [*zip(tell.entries, tell.outcomes, strict=True)]
+        for entry, outcome in finished:
             if outcome.code is not None:
-                # What is tried again by itself, or was answered with an error, is nobody's business yet.
-                level = logging.WARNING if outcome.status is Status.FAILED else logging.DEBUG
-                task_id = told_id(request.id, request.entry_id, outcome)
-                logger.log(
-                    level, "%s %s: %s", task_id, outcome.status, outcome.message or outcome.code,
-                    extra={"task_id": task_id, "entry_id": request.entry_id, "code": outcome.code},
-                )  # fmt: skip
-        if tell.job.entries:
-            self._metrics.batch_finished(((request.name, outcome) for request, outcome in done), report)
-        runtime = time.time() - done[0][0].started if done else 0.0
-        self._events.send(self._consumer.event_dispatcher, done, runtime)
+                self._log(self.request_of(entry, job), outcome)
+        runtime = time.time() - job.began
+        self._events.send(
+            self._consumer.event_dispatcher, finished, lambda entry: self.request_of(entry, job), runtime
+        )  # fmt: skip
         self._retried(report)
+
+    def _count(self, tell: Tell) -> None:
+        """Count outcomes by the names of their tasks, which the pool process has told."""
+        functions = tell.report.functions
+        if not len(functions) == len(tell.job.entries) == len(tell.entries):
+            functions = [self.request_of(entry, tell.job).name for entry in tell.entries]
+        count_tasks(functions)
+        self._metrics.batch_finished(zip(functions, tell.outcomes, strict=True), tell.report)
+
+    @staticmethod
+    def _log(request: StreamRequest, outcome: Outcome) -> None:
+        # What is tried again by itself, or was answered with an error, is nobody's business yet.
+        level = logging.WARNING if outcome.status is Status.FAILED else logging.DEBUG
+        task_id = told_id(request.id, request.entry_id, outcome)
+        logger.log(
+            level, "%s %s: %s", task_id, outcome.status, outcome.message or outcome.code,
+            extra={"task_id": task_id, "entry_id": request.entry_id, "code": outcome.code},
+        )  # fmt: skip
 
     def _retried(self, report: Report) -> None:
         """Failed tasks were run again."""
@@ -81,19 +84,6 @@ class Telling:
                 )  # fmt: skip
         self._metrics.tasks_retried(report.retried)
         self._events.send_retried(self._consumer.event_dispatcher, report.retried)
-
-    def left(self, entries: Sequence[Entry]) -> None:
-        """Entries are no longer in hand."""
-        untrack([self._requests.pop(entry.id) for entry in entries])
-
-
-def _request_of(entry: Entry, hostname: str, now: float) -> StreamRequest:
-    stream_entry = StreamEntry(entry.id, entry.fields)
-    try:
-        identity = identify(decode(stream_entry))
-    except RejectedEntry:
-        identity = identify_undecodable(entry.id)
-    return StreamRequest(stream_entry, identity, hostname, now)
 
 
 def log_hold(before: Hold | None, after: Hold | None, now: float) -> None:

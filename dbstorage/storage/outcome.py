@@ -52,8 +52,8 @@ class Report(NamedTuple):
     """The result of one pool job.
 
     `outcomes` has one element for each entry of the job, None where nothing is decided yet; `acknowledged` tells
-    which of them the command stream knows about. Where `outage` is set the rest is to be tried again later. `crash` is
-    the traceback of a bug of ours.
+    which of them the command stream knows about. `functions` names the task of each; it is empty where that is unknown.
+    Where `outage` is set the rest is to be tried again later. `crash` is the traceback of a bug of ours.
     """
 
     outcomes: list[Outcome | None]
@@ -67,6 +67,7 @@ class Report(NamedTuple):
     retried: list[Retried] = []  # noqa: RUF012
     #: Whether further failed tasks are due at once.
     more: bool = False
+    functions: list[str] = []  # noqa: RUF012
 
     @property
     def finished(self) -> bool:

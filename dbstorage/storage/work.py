@@ -6,11 +6,15 @@ from typing import NamedTuple
 
 from dbstorage.commands.interpret import Identity, identify, identify_undecodable, interpret
 from dbstorage.commands.orders import CloseOrder
+from dbstorage.commands.ordinary import ordinary_command
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.commands.users import CreateUser
 from dbstorage.errors import RejectedEntry
 from dbstorage.storage.outcome import Outcome
-from dbstorage.wire.entry import Request, StreamEntry, decode
+from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER, GET_CLOSE_ORDERS, Request, StreamEntry, decode
+
+#: What a command that keeps to the rules is called, without a look at its entry.
+_FUNCTIONS = {CloseOrder: CREATE_CLOSE_ORDER, CreateUser: CREATE_USER, HistoryQuestion: GET_CLOSE_ORDERS}
 
 
 class Record(NamedTuple):
@@ -29,26 +33,42 @@ class Work:
     """An entry with what was understood of it and, once decided, its outcome.
 
     `entry` is None for a task that was called through the broker; `task_id` is then the id it was called by. `record`
-    is None at a first attempt.
+    is None at a first attempt. `decoded` is None where nobody has needed it, and where the entry cannot be decoded.
     """
 
     entry: StreamEntry | None
-    request: Request | None
+    decoded: Request | None
     command: CloseOrder | CreateUser | HistoryQuestion | RejectedEntry
     outcome: Outcome | None = field(default=None)
     task_id: str | None = None
     record: Record | None = None
 
     @property
+    def request(self) -> Request | None:
+        """The decoded entry, or the call; None where the entry cannot be decoded."""
+        if self.decoded is None and self.entry is not None and not isinstance(self.command, RejectedEntry):
+            self.decoded = decode(self.entry)
+        return self.decoded
+
+    @property
+    def function(self) -> str:
+        """The name of its task."""
+        return _FUNCTIONS.get(type(self.command)) or self.identity.name
+
+    @property
     def identity(self) -> Identity:
         """Task name and id; computed only where a row or an answer needs it."""
-        if self.request is not None:
-            return identify(self.request)
+        request = self.request
+        if request is not None:
+            return identify(request)
         return identify_undecodable(self.entry.id if self.entry else "")
 
 
 def understand(entry: StreamEntry, history_limit: int) -> Work:
     """Decode and validate one entry; never raises."""
+    ordinary = ordinary_command(entry)
+    if ordinary is not None:
+        return Work(entry, None, ordinary)
     try:
         request = decode(entry)
     except RejectedEntry as rejection:

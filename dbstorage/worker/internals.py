@@ -1,7 +1,7 @@
 """The parts of Celery that its documentation does not promise; tests/worker/test_internals.py names the versions.
 
-- `celery.worker.state`: the registries behind `inspect active`, `inspect stats` and revoke. A batch enters and leaves
-  them as a set, which costs a fifth of doing so task by task.
+- `celery.worker.state`: the registries behind `inspect active`, `inspect stats` and revoke. `Panel.data` of
+  `celery.worker.control`: the remote commands, of which those that look for requests are shown the entries in hand.
 - `celery.worker.state.should_stop`: how a step ends its worker with an exit code of its own.
 - `EventDispatcher._group_buffer`, `buffer_limit` and `send(retry=)`: events leave in one message for a batch, and
   never hold up the event loop when the broker is frozen.
@@ -22,7 +22,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, Protocol
 
@@ -34,11 +34,11 @@ from celery.events.event import group_from
 from celery.utils.time import utcoffset
 from celery.worker import state
 from celery.worker.consumer import Consumer
+from celery.worker.control import Panel
 from kombu.serialization import register
 
 from dbstorage.redis_connection import redis_error
 from dbstorage.worker.broker import give_up_broker
-from dbstorage.worker.requests import StreamRequest
 
 #: Longer than the statement timeout, and short enough for the worker to end within 10 seconds.
 DRAIN_SECONDS = 6.5
@@ -50,6 +50,8 @@ SILENT_SECONDS = 0.5
 REFUSED_PAUSE = 1.0
 #: What Linux lets anybody ask for.
 PIPE_BYTES = 1024 * 1024
+#: Remote commands that look for requests in hand.
+LOOKING_COMMANDS = ("active", "query_task", "revoke", "revoke_by_stamped_headers", "terminate")
 #: Task events that gather before they are published; more come to the same thing at a higher cost for each.
 EVENT_BUFFER = 1_000
 
@@ -204,20 +206,41 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
         )
 
 
-def track(requests: Collection[StreamRequest]) -> None:
-    """Show these requests as active in `inspect`, and count them in `inspect stats`."""
-    state.requests.update({request.id: request for request in requests})
-    # What is active need not stand among the reserved ones as well: `inspect reserved` leaves it out.
-    state.active_requests.update(requests)
-    state.total_count.update(Counter(request.name for request in requests))
-    state.all_total_count[0] += len(requests)
+class ListedRequest(Protocol):
+    """What Celery's inspection asks of a request; there is more, see StreamRequest."""
+
+    id: str
 
 
-def untrack(requests: Collection[StreamRequest]) -> None:
-    """The requests are finished, or were given back."""
-    for request in requests:
-        state.requests.pop(request.id, None)
-    state.active_requests.difference_update(requests)
+def list_on_demand(requests: Callable[[], Collection[ListedRequest]]) -> None:
+    """Show these requests to the remote commands that look for requests, and only while they look.
+
+    Registering each entry as it comes and goes would cost more than all else that the main process does for it.
+    """
+
+    def listing(command: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*arguments: Any, **options: Any) -> Any:
+            listed = requests()
+            by_id = {request.id: request for request in listed}
+            state.requests.update(by_id)
+            state.active_requests.update(listed)
+            try:
+                return command(*arguments, **options)
+            finally:
+                state.active_requests.difference_update(listed)
+                for task_id in by_id:
+                    state.requests.pop(task_id, None)
+
+        return run
+
+    looking = {Panel.data[name] for name in LOOKING_COMMANDS}
+    Panel.data.update({name: listing(command) for name, command in Panel.data.items() if command in looking})
+
+
+def count_tasks(names: Sequence[str]) -> None:
+    """Count tasks that came to an outcome, for `inspect stats`."""
+    state.total_count.update(Counter(names))
+    state.all_total_count[0] += len(names)
 
 
 def stop_worker(exit_code: int) -> None:

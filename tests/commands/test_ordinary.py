@@ -34,7 +34,7 @@ USER = {"userId": "81e74ef5-e8e2-4d94-8ed9-04759531985d", "userEmail": "trader7.
 ORDINARY = [
     envelope("createCloseOrder", message=ORDER, requestId="1012f037-b64c-4422-8c38-fb2918f135d2"),
     envelope("createCloseOrder", message={**ORDER, "requestId": 7, "extra": {"deep": [1]}}),
-    envelope("createCloseOrder", message={key: ORDER[key] for key in list(ORDER)[:4] + ["openTime", "closeTime"]}),
+    envelope("createCloseOrder", message={key: ORDER[key] for key in [*list(ORDER)[:4], "openTime", "closeTime"]}),
     envelope("createUser", message={"function": "createUser", **USER}, requestId="6f03675a"),
     flat(function="createCloseOrder", message=json.dumps(ORDER), userId="another"),
     flat(function="createUser", message=json.dumps(USER)),
@@ -71,7 +71,8 @@ def test_of_any_entry_the_quick_way_says_what_the_rules_say(entry: StreamEntry) 
 values = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=6),
     st.sampled_from([
-        "", "0", "5", "1e3", "BTC", "btc", "sell", "manual", -0.0, 0, 1e999, 2**31 - 1, 2**31, -(2**31), 2**63, 2**64, 10**400,
+        "", "0", "5", "1e3", "BTC", "btc", "sell", "manual", -0.0, 0, 1e999, 2**31 - 1, 2**31, -(2**31), 2**63, 2**64,
+        10**400,
         5.0, 5.5, 1e16, 9007199254740993, "2025-02-30T00:00:00.000Z", "2025-02-28T24:00:00.000Z",
         "2025-02-28T12:00:00.000+00:00", "2025-02-28T12:00:60.000Z", "x" * 255, "x" * 256, "a\0b", "\ud800", "é",
     ]), st.just([]), st.just({}),
@@ -101,8 +102,9 @@ def test_whatever_value_a_field_of_an_order_has(changes: dict[str, Any], as_flat
     st.one_of(st.binary(max_size=3), st.sampled_from([b'"', b",", b"{", b"}", b"0", b"-", b"e9", b"\\u0000", b"null"])),
 )  # fmt: skip
 def test_whatever_becomes_of_its_bytes(entry: StreamEntry, at: int, removed: int, inserted: bytes) -> None:
-    fields = list(entry.fields)
-    text = fields[-1] if entry.fields[0] != b"function" else fields[3]
+    fields = entry.fields
+    assert isinstance(fields, list)
+    text = fields[-1] if fields[0] != b"function" else fields[3]
     at %= len(text) + 1
     changed = text[:at] + inserted + text[at + removed :]
     assert_same_or_declined(StreamEntry(entry.id, [changed if part is text else part for part in fields]))

@@ -1,6 +1,7 @@
 """What dbstorage/worker/internals.py leans on in Celery; tried with the versions named here."""
 
 from importlib.metadata import version
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -8,21 +9,22 @@ import pytest
 from celery import Celery
 from celery.events.state import State
 from celery.worker import state
+from celery.worker.control import Panel
 from kombu.serialization import dumps, loads
 
 from dbstorage.application import create_app
-from dbstorage.commands.interpret import Identity
+from dbstorage.reader.messages import Entry
+from dbstorage.reader.stream_request import StreamRequest
 from dbstorage.settings import load_settings
-from dbstorage.wire.entry import StreamEntry
 from dbstorage.worker.internals import (
     EVENT_BUFFER,
     EVENT_SERIALIZER,
+    LOOKING_COMMANDS,
     BatchingDispatcher,
     PatientConsumer,
-    track,
-    untrack,
+    count_tasks,
+    list_on_demand,
 )
-from dbstorage.worker.requests import StreamRequest
 
 TESTED = {"celery": "5.7", "kombu": "5.7", "billiard": "4.3"}
 
@@ -33,20 +35,36 @@ def test_the_installed_version_is_one_that_was_tried(package: str) -> None:
 
 
 def request(number: int) -> StreamRequest:
-    identity = Identity("createCloseOrder", f"createCloseOrder:{number}", f"orderId {number}", None, None)
-    return StreamRequest(StreamEntry(f"{number}-0", []), identity, "worker@test", 1.0)
+    order = f'{{"function":"createCloseOrder","message":{{"orderId":"{number}"}}}}'.encode()
+    return StreamRequest(Entry(f"{number}-0", [b"message", order], 0), "worker@test", 1.0)
 
 
-def test_tracked_requests_are_active_and_counted_until_they_are_untracked() -> None:
-    before = state.total_count["createCloseOrder"]
-    requests = [request(number) for number in range(3)]
-    track(requests)
-    assert set(state.active_requests) == set(requests)
-    assert state.requests["createCloseOrder:1"] is requests[1]
-    assert state.total_count["createCloseOrder"] == before + 3
-    untrack(requests)
+def test_entries_in_hand_are_listed_while_a_remote_command_looks_for_requests() -> None:
+    in_hand = [request(number) for number in range(3)]
+    commands = dict(Panel.data)
+    try:
+        list_on_demand(lambda: in_hand)
+        found = {listed["id"] for listed in Panel.data["active"](SimpleNamespace(tset=set))}
+        queried = Panel.data["query_task"](None, ["createCloseOrder:1", "createCloseOrder:17"])
+    finally:
+        Panel.data.update(commands)
+    assert found == {"createCloseOrder:0", "createCloseOrder:1", "createCloseOrder:2"}
+    [(task_id, (activity, _))] = queried.items()
+    assert (task_id, activity) == ("createCloseOrder:1", "active")
     assert not state.active_requests
     assert "createCloseOrder:1" not in state.requests
+
+
+@pytest.mark.parametrize("command", LOOKING_COMMANDS)
+def test_the_commands_that_look_for_requests_are_there(command: str) -> None:
+    assert command in Panel.data
+
+
+def test_tasks_are_counted_by_their_names() -> None:
+    before, all_before = state.total_count["createCloseOrder"], state.all_total_count[0]
+    count_tasks(["createCloseOrder", "createUser", "createCloseOrder"])
+    assert state.total_count["createCloseOrder"] == before + 2
+    assert state.all_total_count[0] == all_before + 3
 
 
 def test_celery_may_set_on_a_request_what_it_sets_when_its_broker_is_back() -> None:
