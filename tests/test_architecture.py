@@ -31,6 +31,7 @@ PURE_FILES = ("dbstorage/reader/core.py", "dbstorage/reader/messages.py")
 #: None of them reaches a file, a process or a server.
 PURE_LIBRARIES = {
     *("base64", "collections", "contextlib", "datetime", "decimal", "enum", "hashlib", "json", "math", "re", "typing"),
+    "msgspec",
     "orjson",
 }
 #: What Celery documents; anything deeper belongs into dbstorage/worker/internals.py.
