@@ -17,16 +17,18 @@ from kombu.transport.redis import Channel, MultiChannelPoller, Transport
 from redis.connection import Connection, SSLConnection
 from redis.exceptions import ResponseError
 
+from dbstorage.redis_connection import ShortBeginning
+
 logger = logging.getLogger(__name__)
 
 _given_up = threading.Event()
 
 
-class BrokerConnection(Connection):
+class BrokerConnection(ShortBeginning, Connection):
     """Fails at once when the broker was given up, also where it is waiting for a reply."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
+        super().__init__(*arguments, **options)
         _connections.add(self)
 
     def _connect(self) -> Any:

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos.conftest import scaled
-from tests.chaos.liveness import reader_of
+from tests.chaos.liveness import reader_of, wait_until_orders_flow, wait_until_served
 from tests.chaos.proxy import Proxy
+from tests.chaos.traffic import Traffic
 from tests.service.platform import Platform, order, user
 from tests.service.worker import StartWorker
 from tests.waiting import wait_until
@@ -48,3 +49,22 @@ def test_the_lease_stays_with_who_reads_large_entries_over_a_slow_link(
     assert len(platform.orders()) == count
     assert len(readers) == 1, f"the lease went from {' to '.join(readers)}"
     assert not any("is interrupted" in worker.log for worker in workers)
+
+
+def test_sigterm_over_a_long_link_ends_cleanly_within_ten_seconds(
+    proxy: Proxy, platform: Platform, start_worker: StartWorker
+) -> None:
+    """Slow (20 s): every question to Redis takes 300 ms, and a worker that stops has twenty of them."""
+    worker = start_worker(**SETTINGS, REDIS_URL=proxy.url(platform.environment["REDIS_URL"]))
+    traffic = Traffic(platform, scaled(4_000, 20_000), per_second=1_000).start()
+    wait_until_orders_flow(platform)
+    proxy.delay = 0.15
+    wait_until_orders_flow(platform)
+    assert worker.stop(seconds=10) == 0
+    assert "was killed" not in worker.log
+    proxy.delay = 0.0
+    wait_until(traffic.sent.is_set, "the traffic to be sent")
+    worker.start()
+    wait_until_served(platform)
+    traffic.check_everything_is_stored_once()
+    assert traffic.unanswered() == []

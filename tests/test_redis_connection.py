@@ -1,0 +1,36 @@
+import pytest
+import redis
+from redis.connection import Connection, SSLConnection
+
+from dbstorage.redis_connection import connect_redis, connection_pool, redis_error
+
+
+def test_a_connection_costs_no_round_trips_but_its_own(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as observer:
+        observer.config_resetstat()
+        with connect_redis(redis_url) as client:
+            client.ping()
+        told = observer.info("commandstats")
+    assert told["cmdstat_ping"]["calls"] == 1
+    assert not [name for name in told if name.startswith(("cmdstat_client", "cmdstat_hello"))]
+
+
+@pytest.mark.parametrize(("scheme", "kind"), [("redis", Connection), ("rediss", SSLConnection)])
+def test_the_scheme_says_whether_with_tls(scheme: str, kind: type) -> None:
+    connection = connection_pool(f"{scheme}://localhost:6379/3", 1.5).make_connection()
+    assert isinstance(connection, kind)
+    assert isinstance(connection, SSLConnection) == (scheme == "rediss")
+
+
+def test_a_password_and_a_database_are_told(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url) as observer:
+        observer.execute_command("ACL", "SETUSER", "ann", "on", ">secret", "~*", "+@all")
+        try:
+            url = redis_url.rpartition("@")[2].removeprefix("redis://").rpartition("/")[0]
+            with connect_redis(f"redis://ann:secret@{url}/3") as client:
+                client.set("key", "value")
+            with redis.Redis.from_url(f"{redis_url.rpartition('/')[0]}/3") as other:
+                assert other.get("key") == b"value"
+            assert redis_error(f"redis://ann:wrong@{url}/3", 1.0) is not None
+        finally:
+            observer.execute_command("ACL", "DELUSER", "ann")
