@@ -45,6 +45,12 @@ class DatabaseFaultError(DatabaseUnavailableError):
     code = "database_fault"
 
 
+class OtherDatabaseError(DatabaseFaultError):
+    """Raised where this is not the database, or not its latest state, that the service was stored in; all waits."""
+
+    code = "other_database"
+
+
 class RedisUnavailableError(DBStorageError):
     """Raised when Redis cannot be used at the moment; the work stays pending and is tried again."""
 

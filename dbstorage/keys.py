@@ -7,6 +7,8 @@ Two services on one Redis, or on one virtual host of RabbitMQ, so never see each
 | `dbstorage:<stream>:<group>:` + kombu's own names | various | Celery's broker: queue, bindings, unacknowledged tasks |
 | `dbstorage:<stream>:<group>:lease` | string | which worker reads in strict order; expires |
 | `dbstorage:<stream>:<group>:worker:<node>` | string | that a worker of this name is alive; expires |
+| `dbstorage:<stream>:<group>:creation` | string | which creation of the group this is |
+| `dbstorage:<stream>:<group>:stored` | string | which database has applied the stream up to where |
 | `dbstorage:<stream>:<group>:alone:<entry or task>` | string | how often a suspect began to run alone; expires |
 """
 
@@ -45,6 +47,16 @@ def lease_key(settings: Settings) -> str:
 def worker_key(settings: Settings, node_name: str) -> str:
     """The sign of life of the worker with this node name."""
     return f"{prefix(settings.scope)}worker:{node_name}"
+
+
+def creation_key(settings: Settings) -> str:
+    """Which creation of the group this is."""
+    return f"{prefix(settings.scope)}creation"
+
+
+def stored_key(settings: Settings) -> str:
+    """Up to where which database has applied the stream."""
+    return f"{prefix(settings.scope)}stored"
 
 
 def alone_key(settings: Settings, name: str) -> str:

@@ -11,7 +11,7 @@ from dbstorage.failed_tasks.filters import FUNCTIONS
 from dbstorage.failed_tasks.whole import with_whole_entry
 from dbstorage.settings import Settings
 from dbstorage.storage.alone import ALLOWED_DEATHS, POISON, begin_alone, end_alone
-from dbstorage.storage.batch import bug
+from dbstorage.storage.batch import bug, open_database
 from dbstorage.storage.batch_writer import BatchWriter
 from dbstorage.storage.failures import retried
 from dbstorage.storage.outcome import Outage, Outcome, Report, Status
@@ -71,6 +71,7 @@ class Sweep:
 
     def run(self) -> None:
         """Run what is due. Raises DatabaseUnavailableError and RedisUnavailableError."""
+        open_database(self.resources)
         self.works = self._due(MOST_AT_ONCE)
         if not self.works:
             return

@@ -1,11 +1,13 @@
 """The consumer group's commands, as words for Redis, and its replies, as plain data."""
 
+import uuid
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
 
 from dbstorage.errors import RedisUnavailableError
+from dbstorage.keys import creation_key
 from dbstorage.reader.messages import PendingEntry
 from dbstorage.settings import Settings
 from dbstorage.wire.entry import StreamEntry
@@ -103,6 +105,19 @@ end
 return {size, fields}
 """
 
+#: Creates the group, and names the creation, so that everybody sees when the stream was deleted and made anew.
+#: KEYS: command stream, creation key. ARGV: group, name of this creation.
+#: Returns whether it was created, and the name of its creation ("" where nobody knows it).
+CREATE = """
+local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
+if type(made) == 'table' and made['err'] then
+    if string.sub(made['err'], 1, 9) ~= 'BUSYGROUP' then return made end
+    return {0, redis.call('GET', KEYS[2]) or ''}
+end
+redis.pcall('SET', KEYS[2], ARGV[2])
+return {1, ARGV[2]}
+"""
+
 #: Idle milliseconds that a released entry is given, so that any worker may claim it at once.
 RELEASED_IDLE = 3_600_000
 #: Pending entries looked at in one go, and entries named in one command.
@@ -125,10 +140,13 @@ class ConsumerGroup:
         self.stream = settings.command_stream
         self.name = settings.consumer_group
         self.consumer = consumer
+        #: Which creation of the group this is, once it is known.
+        self.creation = ""
+        self._creation_key = creation_key(settings)
 
     def create(self) -> Command:
-        """Create the group at the stream's beginning; an error reply BUSYGROUP means that it exists."""
-        return ("XGROUP", "CREATE", self.stream, self.name, "0", "MKSTREAM")
+        """Create the group at the stream's beginning, where it is not there; see CREATE."""
+        return ("EVAL", CREATE, 2, self.stream, self._creation_key, self.name, uuid.uuid4().hex)
 
     def read_new(self, count: int, block_milliseconds: int) -> Command:
         """Read entries that nobody has read."""

@@ -213,9 +213,9 @@ class Link:
             raise RedisUnavailableError("a worker of the same name has taken this one's place")
 
     def _group_created(self, reply: Any) -> None:
-        if isinstance(reply, Exception) and not str(reply).startswith("BUSYGROUP"):
-            accepted(reply)
-        if not isinstance(reply, Exception):
+        created, creation = accepted(reply)
+        self._group.creation = creation.decode()
+        if created:
             logger.info("Created the consumer group %s of the stream %s.", self._group.name, self._group.stream)
         most = self._settings.response_maxlen
         self.ask(accepted, ("XTRIM", self._settings.response_stream, "MAXLEN", "~", most), needed=False)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dbstorage.failed_tasks.sweep import run_due
+from dbstorage.reader.group import ConsumerGroup
 from dbstorage.reader.messages import Accepted, Event, Forgotten, Job, Kind, ProcessLost, Reported
 from dbstorage.settings import Settings
 from dbstorage.storage import batch
@@ -42,12 +43,14 @@ class PoolJobs:
         settings: Settings,
         consumer: Any,
         turns: Turns,
+        group: ConsumerGroup,
         report: Callable[[Event], None],
         began: Callable[[Job], None],
     ) -> None:
         self._settings = settings
         self._consumer = consumer
         self._turns = turns
+        self._group = group
         self._report = report
         self._began = began
         self._outstanding: dict[int, _Outstanding] = {}
@@ -104,6 +107,7 @@ class PoolJobs:
                 job.error,
                 job.held_seconds,
                 outstanding.turn,
+                self._group.creation,
             ),
         )
 

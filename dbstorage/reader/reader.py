@@ -51,7 +51,7 @@ class StreamReader:
         self._link = Link(settings, self._owner, self._group, consumer.hub, consumer.timer, self)
         self._stream = StreamActions(settings, self._owner, self._group, self._link, self.handle)
         self._telling = Telling(settings, consumer)
-        self._pool = PoolJobs(settings, consumer, turns, self.handle, self._telling.began)
+        self._pool = PoolJobs(settings, consumer, turns, self._group, self.handle, self._telling.began)
         self._housekeeping = Housekeeping(settings, self._owner, self._group, self._link, self.core)
         self._events: deque[Event] = deque()
         self._handling = False

@@ -8,8 +8,10 @@ from typing import NamedTuple
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from dbstorage.errors import RedisUnavailableError
+from dbstorage.errors import OtherDatabaseError, RedisUnavailableError
+from dbstorage.keys import stored_key
 from dbstorage.settings import Settings
+from dbstorage.storage.service import REMEMBER, Stored
 
 #: Acknowledges a question and then answers it, in one step. Only who acknowledged it may answer, so that no question is
 #: answered twice, whoever runs it again. It is not answered when it is older than its time to live by Redis' own clock:
@@ -49,16 +51,23 @@ class Answered(NamedTuple):
 
 
 def acknowledge_and_answer(
-    redis: Redis, settings: Settings, acknowledged: Sequence[str], answers: Sequence[Answered]
+    redis: Redis,
+    settings: Settings,
+    acknowledged: Sequence[str],
+    answers: Sequence[Answered],
+    stored: Stored | None = None,
 ) -> list[Told]:
     """Acknowledge entries, then answer questions in order; tells what became of each answer.
 
-    Raises RedisUnavailableError; the same again next time does only what was not done by then.
+    Redis remembers what is `stored`. Raises OtherDatabaseError where that is another database than before, and
+    RedisUnavailableError; the same again next time does only what was not done by then.
     """
     milliseconds = round(settings.query_ttl * 1000)
     with redis.pipeline(transaction=False) as pipeline:
         if acknowledged:
             pipeline.xack(settings.command_stream, settings.consumer_group, *acknowledged)
+        if acknowledged and stored is not None:
+            pipeline.eval(REMEMBER, 1, stored_key(settings), stored.text)
         for answer in answers:
             # Not by its hash: redis-py would ask first whether Redis knows it, a round trip more.
             pipeline.eval(
@@ -78,6 +87,8 @@ def acknowledge_and_answer(
             raise RedisUnavailableError(f"Redis refused an acknowledgement: {error}") from error
         except (RedisError, OSError) as error:
             raise RedisUnavailableError(f"Redis did not take an acknowledgement: {error}") from error
+    if acknowledged and stored is not None and replies[1]:
+        raise OtherDatabaseError("Another database is stored in for the same group.")
     return [Told(reply) for reply in replies[-len(answers) :]] if answers else []
 
 

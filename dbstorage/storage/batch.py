@@ -10,6 +10,7 @@ from dbstorage.errors import (
     DatabaseFaultError,
     DatabaseUnavailableError,
     DBStorageError,
+    OtherDatabaseError,
     RedisUnavailableError,
     RejectedEntry,
 )
@@ -61,6 +62,8 @@ class Job(NamedTuple):
     error: str = ""
     held_seconds: float = 0.0
     turn: Turn | None = None
+    #: Which creation of the group the entries come from; "" where that is not known.
+    group_creation: str = ""
 
 
 def run_job(resources: Resources, job: Job) -> Report:
@@ -105,6 +108,7 @@ class Batch:
         self.resources = resources
         self.settings = resources.settings
         self.job = job
+        resources.serves(job.consumer, job.group_creation)
         self.entries = [*map(StreamEntry, job.entry_ids, job.fields)]
         self.works: list[Work] = []
         self.acknowledged: set[str] = set()
@@ -129,6 +133,7 @@ class Batch:
         """Segment by segment: writes in one transaction, then its questions, then the acknowledgement."""
         # The time that splitting may take counts from now.
         writer = BatchWriter(self.resources, self.job.held_seconds)
+        open_database(self.resources)
         hand_back_at = time.monotonic() + LONGEST_RUN_SECONDS
         for segment in segments(self.resources, self.works):
             if time.monotonic() > hand_back_at:
@@ -178,6 +183,7 @@ class Batch:
 
     def _give_up(self, outcome: Outcome, *, decoded: bool = True) -> None:
         # Its command is not looked at, which may be what went wrong.
+        open_database(self.resources)
         [entry] = self.entries
         rejection = RejectedEntry(outcome.code or "", outcome.message or "")
         work = not_interpreted(entry, rejection) if decoded else Work(entry, None, rejection)
@@ -237,7 +243,11 @@ class Batch:
         ]
         first = [_id(work) for work in acknowledge_first]
         started = time.perf_counter()
-        told = acknowledge_and_answer(self.resources.redis, self.settings, first, answers)
+        try:
+            told = acknowledge_and_answer(self.resources.redis, self.settings, first, answers, self.resources.stored)
+        except OtherDatabaseError:
+            self.resources.is_another()
+            raise
         self.seconds["acknowledge"] += time.perf_counter() - started
         self.acknowledged.update(first)
         now = time.time()
@@ -261,6 +271,15 @@ class Batch:
             self.resources.redis, self.settings, entry_id, self.job.consumer
         ):
             time.sleep(OLDER_PENDING_PAUSE)
+
+
+def open_database(resources: Resources) -> None:
+    """Make sure that this is the service's database. Raises OtherDatabaseError, DatabaseUnavailableError."""
+    if not resources.is_open:
+        try:
+            without_transaction(resources, resources.open)
+        except Refused as refused:
+            raise DatabaseUnavailableError(refused.sentence) from refused
 
 
 def bug(error: Exception) -> Outcome:

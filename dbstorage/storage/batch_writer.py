@@ -19,6 +19,7 @@ from dbstorage.storage.outcome import Outcome, Retried, Status
 from dbstorage.storage.records import lock
 from dbstorage.storage.refused import Refused
 from dbstorage.storage.resources import Resources
+from dbstorage.storage.service import Applied
 from dbstorage.storage.transaction import in_transaction
 from dbstorage.storage.work import Work
 from dbstorage.storage.writes import write
@@ -50,6 +51,7 @@ class _Result(NamedTuple):
 
     outcomes: list[Outcome | None]
     released: list[Retried]
+    applied: Applied | None
 
 
 class BatchWriter:
@@ -105,6 +107,7 @@ class BatchWriter:
             if outcome is not None and outcome.status in _WRITTEN:
                 self._written.add(type(work.command))
         self.released += result.released
+        self.resources.committed(result.applied)
 
     def _write(
         self,
@@ -117,14 +120,16 @@ class BatchWriter:
         if self._patient:
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = {PATIENT_LOCK_TIMEOUT}")
         shape, service = adapt(self.resources.shape(connection)), self.resources.service(connection)
+        entries = [work.entry for work in works if work.entry is not None and work.record is None]
+        applied = self.resources.apply(connection, entries)
         mine = self._still_as_taken(connection, works)
         written = write(connection, shape, service, mine, self._locked)
         decided = list(zip(mine, written.outcomes, strict=True))
         kept = keep(connection, service, decided, self.resources.settings.user_wait, plain=plain)
         if len(mine) == len(works):
-            return _Result([*kept], written.released)
+            return _Result([*kept], written.released, applied)
         outcome_of = {id(work): outcome for work, outcome in zip(mine, kept, strict=True)}
-        return _Result([outcome_of.get(id(work)) for work in works], written.released)
+        return _Result([outcome_of.get(id(work)) for work in works], written.released, applied)
 
     def _still_as_taken(self, connection: Connection, works: Sequence[Work]) -> Sequence[Work]:
         """Those works that are first attempts, or whose record nobody has changed meanwhile; records are locked."""

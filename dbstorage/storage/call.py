@@ -3,7 +3,7 @@
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.storage import history
 from dbstorage.storage.answers import answer_call
-from dbstorage.storage.batch import UNAVAILABLE, answer_to
+from dbstorage.storage.batch import UNAVAILABLE, answer_to, open_database
 from dbstorage.storage.batch_writer import BatchWriter
 from dbstorage.storage.outcome import ANSWERED, Outcome, Status
 from dbstorage.storage.refused import Refused
@@ -29,6 +29,7 @@ def run_call(resources: Resources, request: Request, task_id: str) -> Outcome:
     work.task_id = task_id
     if isinstance(work.command, HistoryQuestion):
         return _answer(resources, work, work.command)
+    open_database(resources)
     writer = BatchWriter(resources)
     writer.run([work])
     assert work.outcome is not None

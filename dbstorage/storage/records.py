@@ -16,13 +16,18 @@ from dbstorage.wire.payload import pack, unpack
 #: Attempts of a task that are kept.
 KEPT_ATTEMPTS = 20
 
+<<<<<<< HEAD
 #: Bytes of payloads that are taken at one time, but for a single one that is larger.
 TAKEN_BYTES = 16 * 1024 * 1024
 
 _COLUMNS = """id, xmin::text AS version, task_id, entry_id, layout, payload, whole_length, whole_sha256, user_id,
     belongs_to, attempts, extract(epoch FROM now() - first_failed_at)::double precision AS waited"""
+=======
+_COLUMNS = """id, life, xmin::text AS version, task_id, entry_id, layout, payload, user_id, belongs_to, attempts,
+    extract(epoch FROM now() - first_failed_at)::double precision AS waited"""
+>>>>>>> 6d85608 (Know which database the service was stored in, and which life of the stream)
 #: The place of a record's entry in the stream; calls, which have none, come last.
-_STREAM_ORDER = "split_part(entry_id, '-', 1)::numeric NULLS LAST, split_part(entry_id, '-', 2)::numeric, id"
+_STREAM_ORDER = "life, split_part(entry_id, '-', 1)::numeric NULLS LAST, split_part(entry_id, '-', 2)::numeric, id"
 
 #: `size` is what has to be read of a task; the whole is read from the stream where the record has only the beginning.
 TAKE_DUE = f"""
@@ -106,7 +111,7 @@ def due(
 ) -> list[Work]:
     """The tasks of these functions whose next attempt is due, the longest due first; nothing is locked yet."""
     rows = connection.exec_driver_sql(TAKE_DUE, (service.stream, service.group, list(functions), most))
-    return [_work(row, history_limit) for row in rows]
+    return [_work(row, service, history_limit) for row in rows]
 
 
 def waiting_orders(
@@ -114,7 +119,7 @@ def waiting_orders(
 ) -> list[Work]:
     """The first orders, in stream order, that wait for one of these userIDs; locked."""
     rows = connection.exec_driver_sql(TAKE_WAITING, (service.stream, service.group, list(user_ids), most))
-    return [_work(row, history_limit) for row in rows]
+    return [_work(row, service, history_limit) for row in rows]
 
 
 def bind_waiting_orders(connection: Connection, service: Service, people: Mapping[str, str]) -> None:
@@ -154,11 +159,11 @@ def note(connection: Connection, noted: Sequence[Noted]) -> None:
     connection.exec_driver_sql(NOTE, tuple(list(column) for column in zip(*noted, strict=True)))
 
 
-def _work(row: Any, history_limit: int) -> Work:
+def _work(row: Any, service: Service, history_limit: int) -> Work:
     work = _understood(row, history_limit)
     if row.entry_id is None:
         work.task_id = row.task_id
-    work.record = Record(row.id, row.version, row.task_id, row.attempts, row.waited)
+    work.record = Record(row.id, row.version, row.task_id, row.attempts, row.waited, row.life != service.life)
     if row.belongs_to is not None and isinstance(work.command, CloseOrder) and work.command.user_id == row.user_id:
         work.command = work.command._replace(user_id=row.belongs_to)
     return work

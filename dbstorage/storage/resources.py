@@ -1,6 +1,7 @@
 """What a pool process holds: settings, one database engine, the tables' shape and one Redis client."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from redis import Redis
@@ -8,9 +9,20 @@ from sqlalchemy import Connection, Engine
 
 from dbstorage.database.engine import create_engine
 from dbstorage.database.shape import TableShape, inspect_shape
+from dbstorage.errors import OtherDatabaseError
 from dbstorage.redis_connection import connect_redis
 from dbstorage.settings import Settings
-from dbstorage.storage.service import Service, find_service
+from dbstorage.storage.service import (
+    Applied,
+    Service,
+    Stored,
+    apply_position,
+    check_may_write,
+    find_service,
+    last_of,
+    open_service,
+)
+from dbstorage.wire.entry import StreamEntry
 
 #: Milliseconds that a statement waits for a lock, before we look who holds it.
 LOCK_TIMEOUT = 200
@@ -33,7 +45,14 @@ class Resources:
     engine: Engine
     redis: Redis
     _shape: TableShape | None = field(default=None)
+    #: Who of all processes writes here, and which creation of the group its entries come from.
+    writer: str = ""
+    group_creation: str = ""
+    #: Whether this is known to be the service's database.
+    is_open: bool = False
     _service: Service | None = field(default=None)
+    _database: str = ""
+    _applied: Applied | None = field(default=None)
 
     def shape(self, connection: Connection) -> TableShape:
         """The tables' shape, read once; raises DatabaseNotReadyError until the database is migrated."""
@@ -51,6 +70,57 @@ class Resources:
             self._service = find_service(connection, self.settings.scope)
         return self._service
 
+    def open(self, connection: Connection) -> None:
+        """Make sure, once for each connection, that this is the database which the service was stored in last.
+
+        Begins a new life where the stream was made anew. Raises DatabaseNotReadyError, OtherDatabaseError and
+        RedisUnavailableError.
+        """
+        self.shape(connection)
+        self._service, self._database = open_service(connection, self.redis, self.settings, self.group_creation)
+        self.is_open = True
+
+    def serves(self, consumer: str, group_creation: str) -> None:
+        """Say for whom this process writes, and which creation of the group its entries come from."""
+        # Few rows for each worker, however many processes it has had.
+        self.writer = f"{consumer}/{os.getpid() % 64}"
+        if group_creation and group_creation != self.group_creation:
+            self.group_creation = group_creation
+            self._forget_service()
+
+    def apply(self, connection: Connection, entries: Sequence[StreamEntry]) -> Applied | None:
+        """Note in this transaction how far the stream is applied with these entries; None where there are none.
+
+        Raises OtherDatabaseError where the database has gone back, and while a replay runs.
+        """
+        service = self.service(connection)
+        if not entries:
+            check_may_write(connection, service)
+            return None
+        applied = last_of(entries, service.life)
+        try:
+            apply_position(connection, service, self.writer, applied, self._applied)
+        except OtherDatabaseError:
+            self._forget_service()
+            raise
+        return applied
+
+    def committed(self, applied: Applied | None) -> None:
+        """The transaction in which that was noted has committed."""
+        if applied is not None and (self._applied is None or self._applied[:2] < applied[:2]):
+            self._applied = applied
+
+    @property
+    def stored(self) -> Stored | None:
+        """What Redis is to remember of this database; None before anything was stored."""
+        if self._applied is None or not self.is_open:
+            return None
+        return Stored(self._database, self._applied.life, self._applied.position)
+
+    def is_another(self) -> None:
+        """Redis remembers another database than this one: it is looked at anew before anything more is stored."""
+        self._forget_service()
+
     def forget_shape(self) -> TableShape | None:
         """After an unexpected error: the tables may have changed under us. Returns what was known of them."""
         shape, self._shape = self._shape, None
@@ -58,8 +128,13 @@ class Resources:
 
     def forget_database(self) -> None:
         """After an outage: another server may answer."""
-        self._shape = self._service = None
+        self._shape = None
+        self._forget_service()
         self.engine.dispose()
+
+    def _forget_service(self) -> None:
+        self._service = self._applied = None
+        self.is_open = False
 
 
 _resources: tuple[int, Resources] | None = None

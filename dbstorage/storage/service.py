@@ -1,10 +1,42 @@
-"""The service as the database knows it: its stream and group, and which life of the stream is being stored."""
+"""The service as the database knows it, and whether this is the database that the service was stored in.
 
-from typing import NamedTuple
+A stream's ids begin anew when it is made anew: then a new *life* of the stream begins, and what is kept of entries says
+to which life they belong. A database is told from others by its id; that it went back in time, because a backup was
+restored or a standby without its last transactions was promoted, shows in the position up to which the stream is
+applied: Redis remembers the last one.
+"""
 
+import hashlib
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import Connection
 
-from dbstorage.settings import Scope
+from dbstorage.errors import OtherDatabaseError, RedisUnavailableError
+from dbstorage.keys import prefix, stored_key
+from dbstorage.redis_errors import is_not_there
+from dbstorage.settings import Scope, Settings
+from dbstorage.wire.entry import StreamEntry
+from dbstorage.wire.entry_id import entry_id_at, position_of
+
+logger = logging.getLogger(__name__)
+
+#: The life of a service that has stored nothing yet.
+FIRST_LIFE = 1
+#: Bytes of an entry that tell it from another one of the same id.
+DIGEST_BYTES = 4_096
+
+#: Remembers how far which database is, unless another one is remembered. KEYS: stored key. ARGV: a Stored as text.
+#: Returns what another database left, else nothing. A full Redis remembers what it did before.
+REMEMBER = """
+local known = redis.call('GET', KEYS[1])
+if known and string.match(known, '^%S+') ~= string.match(ARGV[1], '^%S+') then return known end
+redis.pcall('SET', KEYS[1], ARGV[1])
+return ''
+"""
 
 
 class Service(NamedTuple):
@@ -15,8 +47,34 @@ class Service(NamedTuple):
     life: int
 
 
-#: The life of a service that has stored nothing yet.
-FIRST_LIFE = 1
+class Stored(NamedTuple):
+    """Up to where which database has applied the stream."""
+
+    database: str
+    life: int
+    position: int
+
+    @classmethod
+    def parse(cls, text: bytes | None) -> "Stored | None":
+        """What Redis remembers; None where that is nothing, or nothing of ours."""
+        try:
+            database, life, position = (text or b"").decode().split()
+            return cls(database, int(life), int(position))
+        except ValueError:
+            return None
+
+    @property
+    def text(self) -> str:
+        """As it is remembered."""
+        return f"{self.database} {self.life} {self.position}"
+
+
+class Applied(NamedTuple):
+    """The last entry that was applied."""
+
+    life: int
+    position: int
+    digest: bytes
 
 
 def find_service(connection: Connection, scope: Scope) -> Service:
@@ -24,3 +82,174 @@ def find_service(connection: Connection, scope: Scope) -> Service:
     statement = "SELECT life FROM dbstorage.services WHERE stream = %s AND consumer_group = %s"
     life = connection.exec_driver_sql(statement, tuple(scope)).scalar()
     return Service(scope.stream, scope.group, int(life or FIRST_LIFE))
+
+
+def find_stored(connection: Connection, service: Service) -> Stored:
+    """This database's id, and up to where it has applied this life of the stream (0: nothing yet)."""
+    database = connection.exec_driver_sql("SELECT id::text FROM dbstorage.this_database").scalar()
+    applied = find_applied(connection, service)
+    return Stored(str(database), service.life, applied.position if applied else 0)
+
+
+def find_applied(connection: Connection, service: Service) -> Applied | None:
+    """The last entry of this life that any worker has applied."""
+    row: Any = connection.exec_driver_sql(
+        "SELECT entry_position, digest FROM dbstorage.positions "
+        "WHERE stream = %s AND consumer_group = %s AND life = %s ORDER BY entry_position DESC LIMIT 1",
+        tuple(service),
+    ).one_or_none()
+    return None if row is None else Applied(service.life, int(row[0]), bytes(row[1]))
+
+
+def open_service(connection: Connection, redis: Redis, settings: Settings, group_creation: str) -> tuple[Service, str]:
+    """The service, and this database's id; each statement here is a transaction of its own.
+
+    `group_creation` names the creation of the group that entries are read from; "" where it is not known. Begins a new
+    life where the stream was made anew. Raises OtherDatabaseError where the service was stored in another database, or
+    in this one at a later time; RedisUnavailableError.
+    """
+    service = find_service(connection, settings.scope)
+    stored = find_stored(connection, service)
+    try:
+        remembered = Stored.parse(redis.get(stored_key(settings)))  # type: ignore[arg-type]
+        sentence = difference(stored, remembered)
+        if sentence is not None:
+            raise OtherDatabaseError(sentence)
+        if group_creation:
+            service = _settle_creation(connection, redis, service, group_creation)
+    except (RedisError, OSError) as error:
+        raise RedisUnavailableError(f"Redis did not tell what is stored: {error}") from error
+    return service, stored.database
+
+
+def difference(stored: Stored, remembered: Stored | None) -> str | None:
+    """Why this is not the database that the service was stored in last, in a sentence; None where it is."""
+    way = (
+        "Run the stream again with dbstorage replay, or take the database as it is with dbstorage check --accept; "
+        "until then everything waits."
+    )
+    if remembered is None:
+        return None
+    if remembered.database != stored.database:
+        return f"This is not the database that the service stored in before. {way}"
+    if (stored.life, stored.position) < (remembered.life, remembered.position):
+        until = entry_id_at(stored.position) if stored.position else "nothing"
+        return (
+            f"The database has gone back: it holds {until} as the last entry, and the service had stored up to "
+            f"{entry_id_at(remembered.position)}. {way}"
+        )
+    return None
+
+
+def _settle_creation(connection: Connection, redis: Redis, service: Service, group_creation: str) -> Service:
+    row = connection.exec_driver_sql(
+        "SELECT group_creation FROM dbstorage.services WHERE stream = %s AND consumer_group = %s",
+        (service.stream, service.group),
+    ).one_or_none()
+    if row is not None and row[0] == group_creation:
+        return service
+    applied = find_applied(connection, service)
+    anew = applied is not None and was_made_anew(redis, service.stream, applied)
+    life = connection.exec_driver_sql(
+        "INSERT INTO dbstorage.services AS known (stream, consumer_group, life, group_creation) "
+        "VALUES (%s, %s, %s, %s) ON CONFLICT (stream, consumer_group) DO UPDATE "
+        "SET group_creation = excluded.group_creation, life = greatest(known.life, excluded.life), "
+        "life_began_at = CASE WHEN excluded.life > known.life THEN now() ELSE known.life_began_at END RETURNING life",
+        (service.stream, service.group, service.life + anew, group_creation),
+    ).scalar_one()
+    if anew:
+        logger.warning(
+            "The stream %s was made anew: its entries are told from those of before, whose ids they may have.",
+            service.stream,
+        )
+    return service._replace(life=int(life))
+
+
+def was_made_anew(redis: Redis, stream: str, applied: Applied) -> bool:
+    """Whether the stream is another one than that of which this entry was applied, and may use the same ids."""
+    try:
+        information: Any = redis.xinfo_stream(stream)
+    except ResponseError as error:
+        if is_not_there(error):
+            return True
+        raise
+    if position_of(information["last-generated-id"].decode()) < applied.position:
+        return True
+    first: Any = redis.xrange(stream, count=1)
+    if not first or position_of(first[0][0].decode()) > applied.position:
+        return False
+    entry_id = entry_id_at(applied.position)
+    there: Any = redis.execute_command("XRANGE", stream, entry_id, entry_id)  # type: ignore[no-untyped-call]
+    return not there or digest_of(_entry(there[0])) != applied.digest
+
+
+def _entry(item: Any) -> StreamEntry:
+    entry_id, fields = item
+    if isinstance(fields, dict):
+        fields = [part for field in fields.items() for part in field]
+    return StreamEntry(entry_id.decode(), fields)
+
+
+def digest_of(entry: StreamEntry) -> bytes:
+    """What tells an entry from another one of the same id: its beginning, since of a large one no more may be known."""
+    beginning = b"\0".join(part[:DIGEST_BYTES] for part in entry.fields[:DIGEST_BYTES])
+    return hashlib.sha256(beginning[:DIGEST_BYTES]).digest()
+
+
+def last_of(entries: Sequence[StreamEntry], life: int) -> Applied:
+    """The last entry of some, as what was applied."""
+    last = max(entries, key=lambda entry: position_of(entry.id))
+    return Applied(life, position_of(last.id), digest_of(last))
+
+
+# How far each process is
+
+#: Held shared by every transaction that writes, and alone by a replay: whoever comes meanwhile waits as in an outage.
+MAY_WRITE = "SELECT pg_try_advisory_xact_lock_shared(hashtextextended(%s, 0))"
+HOLD_WRITERS = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+APPLY = f"""
+WITH before AS (
+    SELECT life, entry_position FROM dbstorage.positions WHERE stream = %s AND consumer_group = %s AND writer = %s
+), noted AS (
+    INSERT INTO dbstorage.positions AS known (stream, consumer_group, writer, life, entry_position, digest)
+    VALUES (%s, %s, %s, %s, %s, %s)
+    ON CONFLICT (stream, consumer_group, writer) DO UPDATE SET
+        life = excluded.life, entry_position = excluded.entry_position, digest = excluded.digest, applied_at = now()
+        WHERE (known.life, known.entry_position) < (excluded.life, excluded.entry_position)
+)
+SELECT ({MAY_WRITE}), (SELECT life FROM before), (SELECT entry_position FROM before)
+"""
+REPLAYING = "A replay of the stream is running; what comes meanwhile waits until it has ended."
+
+
+def check_may_write(connection: Connection, service: Service) -> None:
+    """Raise OtherDatabaseError while a replay runs."""
+    if not connection.exec_driver_sql(MAY_WRITE, (_lock_name(service),)).scalar():
+        raise OtherDatabaseError(REPLAYING)
+
+
+def hold_writers(connection: Connection, service: Service) -> None:
+    """Let nobody else write until this transaction ends, once those that are writing have come to their end."""
+    connection.exec_driver_sql(HOLD_WRITERS, (_lock_name(service),))
+
+
+def apply_position(
+    connection: Connection, service: Service, writer: str, applied: Applied, before: Applied | None
+) -> None:
+    """Note in this transaction that an entry, and what stands before it, is applied by this writer.
+
+    `before` is the last that this writer has committed. Raises OtherDatabaseError where the database does not know of
+    it any more, and while a replay runs.
+    """
+    of_writer = (service.stream, service.group, writer)
+    may_write, life, position = connection.exec_driver_sql(
+        APPLY, (*of_writer, *of_writer, applied.life, applied.position, applied.digest, _lock_name(service))
+    ).one()
+    if not may_write:
+        raise OtherDatabaseError(REPLAYING)
+    if before is not None and (life or 0, position or 0) < (before.life, before.position):
+        raise OtherDatabaseError("The database has gone back, or is another one, while the service was storing.")
+
+
+def _lock_name(service: Service) -> str:
+    return f"{prefix(Scope(service.stream, service.group))}writes"

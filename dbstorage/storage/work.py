@@ -26,6 +26,8 @@ class Record(NamedTuple):
     #: Made so far, the first one `waited` seconds ago.
     attempts: int
     waited: float
+    #: Its entry's id is of an earlier life of the stream, and so says nothing about its place.
+    earlier_life: bool = False
 
 
 @dataclass(slots=True)

@@ -96,4 +96,7 @@ def write(
 
 def user_write(work: Work, command: CreateUser) -> UserWrite:
     """A createUser with its place in the stream."""
+    if work.record is not None and work.record.earlier_life:
+        # Older than whatever this life of the stream says of the same people.
+        return UserWrite(command, 0, retry=True)
     return UserWrite(command, position_of(work.entry.id) if work.entry else None, work.record is not None)

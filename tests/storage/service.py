@@ -1,13 +1,13 @@
 """A service without a worker: its batches and sweeps run in the test's own process, on real servers."""
 
 import json
-from contextlib import suppress
 from typing import Any
 
 import redis
 from sqlalchemy import Connection, text
 
 from dbstorage.failed_tasks.sweep import run_due
+from dbstorage.reader.group import ConsumerGroup
 from dbstorage.settings import Settings, load_settings
 from dbstorage.storage.batch import Job, run_job
 from dbstorage.storage.outcome import Outcome, Report
@@ -26,8 +26,8 @@ class Service:
 
     def join(self) -> None:
         """Make the group, where there is none."""
-        with suppress(redis.ResponseError):  # it is there
-            self.redis.xgroup_create(self.settings.command_stream, self.settings.consumer_group, "0", mkstream=True)
+        _, creation = self.redis.execute_command(*ConsumerGroup(self.settings, "test").create())
+        self.creation = creation.decode()
 
     def send(self, *commands: dict[str, Any], ids: list[str] | None = None) -> list[str]:
         """Write commands as the engine does; their entry ids."""
@@ -49,7 +49,7 @@ class Service:
         ids = [entry_id.decode() for entry_id, _ in entries]
         fields = [[part for pair in values.items() for part in pair] for _, values in entries]
         self.use()
-        report = run_job(self.resources, Job(ids, fields, "test"))
+        report = run_job(self.resources, Job(ids, fields, "test", group_creation=self.creation))
         assert report.crash == ""
         return report
 

@@ -1,0 +1,168 @@
+"""Which life of the stream is stored, and whether this is the database that it was stored in."""
+
+import hashlib
+
+import pytest
+
+from dbstorage.keys import stored_key
+from dbstorage.storage.outcome import DUPLICATE, STORED, Outage, Status
+from dbstorage.storage.service import Stored, difference
+from tests.service.platform import order, user
+from tests.storage.service import Service
+
+HERE = Stored("here", 2, 500)
+
+
+@pytest.mark.parametrize(
+    ("remembered", "begins"),
+    [
+        (None, None),
+        (HERE, None),
+        # Redis forgot its last second, or is an older copy: nothing is missing here.
+        (HERE._replace(position=499), None),
+        (HERE._replace(life=1, position=900), None),
+        (HERE._replace(position=501), "The database has gone back: it holds 0-500 as the last entry"),
+        (HERE._replace(life=3, position=1), "The database has gone back"),
+        (HERE._replace(database="there"), "This is not the database that the service stored in before."),
+    ],
+)
+def test_what_redis_remembers_says_whether_the_database_is_the_one(remembered: Stored | None, begins: str | None):
+    sentence = difference(HERE, remembered)
+    assert (sentence is None) == (begins is None)
+    assert sentence is None or sentence.startswith(begins or "")
+
+
+@pytest.mark.parametrize("text", [b"", b"here", b"here 1", b"here one 2", b"\xff 1 2", None])
+def test_what_is_not_ours_to_read_counts_as_nothing(text: bytes | None):
+    assert Stored.parse(text) is None
+
+
+def test_redis_remembers_how_far_the_database_is(storing: Service):
+    storing.outcomes(user("ann"))
+    [entry_id] = storing.send(order("o-1", "ann"))
+    storing.store()
+    remembered = Stored.parse(storing.redis.get(stored_key(storing.settings)))
+    assert remembered is not None
+    assert f"{remembered.position >> 64}-{remembered.position & (2**64 - 1)}" == entry_id
+    [(database,)] = storing.query("SELECT id::text FROM dbstorage.this_database")
+    assert remembered.database == database
+
+
+# The stream is made anew
+
+
+def test_a_stream_made_anew_begins_a_new_life(storing: Service, caplog: pytest.LogCaptureFixture):
+    storing.send(user("u1", "one@example.com"), order("bad1", "u1", symbol="doge"), ids=["5000-0", "5001-0"])
+    storing.store()
+    storing.redis.delete(storing.settings.command_stream)
+    storing.join()
+    storing.send(user("u1b", "one@example.com"), order("bad2", "u1b", symbol="shib"), ids=["4000-0", "5001-0"])
+    report = storing.store()
+    assert [outcome and outcome.status for outcome in report.outcomes] == [Status.UPDATED, Status.FAILED]
+    assert storing.failed("order_id", "life", "entry_id") == [("bad1", 1, "5001-0"), ("bad2", 2, "5001-0")]
+    assert storing.query('SELECT "userID" FROM "User"') == [("u1b",)]
+    [record] = [record for record in caplog.records if "made anew" in record.message]
+    assert record.levelname == "WARNING"
+    # It is told once.
+    storing.send(user("u2"))
+    storing.store()
+    assert storing.query("SELECT life FROM dbstorage.services") == [(2,)]
+
+
+def test_entries_of_the_same_ids_and_none_that_is_older_are_a_new_life_too(storing: Service):
+    storing.send(user("u1"), order("bad1", "u1", symbol="doge"), ids=["5000-0", "5001-0"])
+    storing.store()
+    storing.redis.delete(storing.settings.command_stream)
+    storing.join()
+    storing.send(user("u2"), order("bad2", "u2", symbol="doge"), ids=["5000-0", "5001-0"])
+    storing.store()
+    assert [life for _, life in storing.failed("order_id", "life")] == [1, 2]
+
+
+def test_a_group_made_anew_on_the_same_stream_is_no_new_life(storing: Service):
+    storing.send(user("u1"), order("o-1", "u1"), order("bad", "u1", symbol="doge"))
+    storing.store()
+    storing.redis.xgroup_destroy(storing.settings.command_stream, storing.settings.consumer_group)
+    storing.join()
+    report = storing.store()
+    assert [outcome and outcome.status for outcome in report.outcomes] == [
+        Status.UNCHANGED,
+        Status.DUPLICATE,
+        Status.FAILED,
+    ]
+    assert len(storing.failed("id")) == 1
+
+
+def test_an_emptied_redis_goes_on_with_the_next_life(storing: Service):
+    storing.send(user("u1"), ids=["5000-0"])
+    storing.store()
+    storing.redis.flushall()
+    storing.join()
+    storing.send(user("u2"), ids=["4000-0"])
+    assert storing.store().outage is None
+    assert storing.query("SELECT life FROM dbstorage.services") == [(2,)]
+
+
+# The database has gone back, or is another one
+
+
+def hold(storing: Service) -> str:
+    """Send an order, and see that everything waits; why it does."""
+    storing.send(order("held", "ann"))
+    report = storing.store()
+    assert report.outage is Outage.FAULT
+    assert report.outcomes == [None]
+    assert not any(report.acknowledged)
+    return report.reason
+
+
+def test_a_database_gone_back_holds_everything_with_a_sentence(storing: Service):
+    storing.outcomes(user("ann"))
+    [(position, digest)] = storing.query("SELECT entry_position, digest FROM dbstorage.positions")
+    storing.outcomes(order("o-1", "ann"))
+    # As a backup restored, with the connections that this takes.
+    storing.query("UPDATE dbstorage.positions SET entry_position = :p, digest = :d", p=position, d=bytes(digest))
+    storing.resources.forget_database()
+    assert hold(storing).startswith("The database has gone back: it holds")
+    assert "dbstorage replay" in hold(storing)
+
+
+def test_one_that_goes_back_under_a_connection_is_noticed_with_the_next_batch(storing: Service):
+    storing.outcomes(user("ann"))
+    storing.query("DELETE FROM dbstorage.positions")
+    assert hold(storing).startswith("The database has gone back, or is another one")
+    assert hold(storing).startswith("The database has gone back: it holds nothing")
+
+
+def test_another_database_holds_everything_until_it_is_accepted(storing: Service):
+    storing.outcomes(user("ann"))
+    storing.query("UPDATE dbstorage.this_database SET id = gen_random_uuid()")
+    storing.resources.forget_database()
+    assert hold(storing).startswith("This is not the database that the service stored in before.")
+
+
+def test_two_databases_behind_one_group_are_noticed(storing: Service):
+    storing.outcomes(user("ann"))
+    storing.redis.set(stored_key(storing.settings), Stored("11111111-1111-1111-1111-111111111111", 1, 1).text)
+    storing.send(order("o-1", "ann"))
+    assert storing.store().outage is Outage.FAULT
+    assert hold(storing).startswith("This is not the database")
+
+
+def test_a_redis_that_forgot_its_last_second_does_not_stop_anything(storing: Service):
+    storing.outcomes(user("ann"))
+    before = storing.redis.get(stored_key(storing.settings))
+    storing.outcomes(order("o-1", "ann"))
+    storing.redis.set(stored_key(storing.settings), before)
+    storing.resources.forget_database()
+    assert storing.outcomes(order("o-1", "ann"), order("o-2", "ann")) == [DUPLICATE, STORED]
+
+
+def test_the_position_is_that_of_the_last_entry_with_its_bytes(storing: Service):
+    [entry_id] = storing.send(user("ann"))
+    storing.store()
+    [[_, fields]] = storing.redis.xrange(storing.settings.command_stream)
+    words = [part for pair in fields.items() for part in pair]
+    digest = hashlib.sha256(b"\0".join(words)).digest()
+    [(position, found)] = storing.query("SELECT entry_position, digest FROM dbstorage.positions")
+    assert (int(position) >> 64, bytes(found)) == (int(entry_id.partition("-")[0]), digest)
