@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from redis.exceptions import ResponseError
 
 from dbstorage.errors import RedisUnavailableError
-from dbstorage.keys import creation_key
+from dbstorage.keys import creation_key, stored_key
 from dbstorage.reader.messages import PendingEntry
 from dbstorage.settings import Settings
 from dbstorage.wire.entry import StreamEntry
@@ -106,16 +106,16 @@ return {size, fields}
 """
 
 #: Creates the group, and names the creation, so that everybody sees when the stream was deleted and made anew.
-#: KEYS: command stream, creation key. ARGV: group, name of this creation.
-#: Returns whether it was created, and the name of its creation ("" where nobody knows it).
+#: KEYS: command stream, creation key, stored key. ARGV: group, name of this creation.
+#: Returns whether it was created, the name of its creation, and what is remembered of the database ("": nothing).
 CREATE = """
 local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
 if type(made) == 'table' and made['err'] then
     if string.sub(made['err'], 1, 9) ~= 'BUSYGROUP' then return made end
-    return {0, redis.call('GET', KEYS[2]) or ''}
+    return {0, redis.call('GET', KEYS[2]) or '', redis.call('GET', KEYS[3]) or ''}
 end
 redis.pcall('SET', KEYS[2], ARGV[2])
-return {1, ARGV[2]}
+return {1, ARGV[2], redis.call('GET', KEYS[3]) or ''}
 """
 
 #: Idle milliseconds that a released entry is given, so that any worker may claim it at once.
@@ -140,13 +140,14 @@ class ConsumerGroup:
         self.stream = settings.command_stream
         self.name = settings.consumer_group
         self.consumer = consumer
-        #: Which creation of the group this is, once it is known.
-        self.creation = ""
+        #: Which creation of the group this is, and what Redis remembered of the database, as of joining it.
+        self.creation = self.remembered = ""
         self._creation_key = creation_key(settings)
+        self._stored_key = stored_key(settings)
 
     def create(self) -> Command:
         """Create the group at the stream's beginning, where it is not there; see CREATE."""
-        return ("EVAL", CREATE, 2, self.stream, self._creation_key, self.name, uuid.uuid4().hex)
+        return ("EVAL", CREATE, 3, self.stream, self._creation_key, self._stored_key, self.name, uuid.uuid4().hex)
 
     def read_new(self, count: int, block_milliseconds: int) -> Command:
         """Read entries that nobody has read."""

@@ -213,8 +213,8 @@ class Link:
             raise RedisUnavailableError("a worker of the same name has taken this one's place")
 
     def _group_created(self, reply: Any) -> None:
-        created, creation = accepted(reply)
-        self._group.creation = creation.decode()
+        created, creation, remembered = accepted(reply)
+        self._group.creation, self._group.remembered = creation.decode(), remembered.decode(errors="replace")
         if created:
             logger.info("Created the consumer group %s of the stream %s.", self._group.name, self._group.stream)
         most = self._settings.response_maxlen

@@ -108,6 +108,7 @@ class PoolJobs:
                 job.held_seconds,
                 outstanding.turn,
                 self._group.creation,
+                self._group.remembered,
             ),
         )
 

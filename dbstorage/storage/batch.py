@@ -62,8 +62,10 @@ class Job(NamedTuple):
     error: str = ""
     held_seconds: float = 0.0
     turn: Turn | None = None
-    #: Which creation of the group the entries come from; "" where that is not known.
+    #: Which creation of the group the entries come from, and what Redis remembered of the database when the worker
+    #: joined that; "" where it is not known.
     group_creation: str = ""
+    remembered: str = ""
 
 
 def run_job(resources: Resources, job: Job) -> Report:
@@ -108,7 +110,7 @@ class Batch:
         self.resources = resources
         self.settings = resources.settings
         self.job = job
-        resources.serves(job.consumer, job.group_creation)
+        resources.serves(job.consumer, job.group_creation, job.remembered)
         self.entries = [*map(StreamEntry, job.entry_ids, job.fields)]
         self.works: list[Work] = []
         self.acknowledged: set[str] = set()

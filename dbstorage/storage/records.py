@@ -16,16 +16,11 @@ from dbstorage.wire.payload import pack, unpack
 #: Attempts of a task that are kept.
 KEPT_ATTEMPTS = 20
 
-<<<<<<< HEAD
 #: Bytes of payloads that are taken at one time, but for a single one that is larger.
 TAKEN_BYTES = 16 * 1024 * 1024
 
-_COLUMNS = """id, xmin::text AS version, task_id, entry_id, layout, payload, whole_length, whole_sha256, user_id,
-    belongs_to, attempts, extract(epoch FROM now() - first_failed_at)::double precision AS waited"""
-=======
-_COLUMNS = """id, life, xmin::text AS version, task_id, entry_id, layout, payload, user_id, belongs_to, attempts,
-    extract(epoch FROM now() - first_failed_at)::double precision AS waited"""
->>>>>>> 6d85608 (Know which database the service was stored in, and which life of the stream)
+_COLUMNS = """id, life, xmin::text AS version, task_id, entry_id, layout, payload, whole_length, whole_sha256,
+    user_id, belongs_to, attempts, extract(epoch FROM now() - first_failed_at)::double precision AS waited"""
 #: The place of a record's entry in the stream; calls, which have none, come last.
 _STREAM_ORDER = "life, split_part(entry_id, '-', 1)::numeric NULLS LAST, split_part(entry_id, '-', 2)::numeric, id"
 

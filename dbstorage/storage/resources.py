@@ -48,6 +48,7 @@ class Resources:
     #: Who of all processes writes here, and which creation of the group its entries come from.
     writer: str = ""
     group_creation: str = ""
+    remembered: str = ""
     #: Whether this is known to be the service's database.
     is_open: bool = False
     _service: Service | None = field(default=None)
@@ -77,11 +78,17 @@ class Resources:
         RedisUnavailableError.
         """
         self.shape(connection)
-        self._service, self._database = open_service(connection, self.redis, self.settings, self.group_creation)
+        self._service, self._database = open_service(
+            connection, self.redis, self.settings, self.group_creation, self.remembered
+        )
         self.is_open = True
 
-    def serves(self, consumer: str, group_creation: str) -> None:
-        """Say for whom this process writes, and which creation of the group its entries come from."""
+    def serves(self, consumer: str, group_creation: str, remembered: str) -> None:
+        """Say for whom this process writes, and which creation of the group its entries come from.
+
+        `remembered` is what Redis remembered of the database when the worker joined the group.
+        """
+        self.remembered = remembered
         # Few rows for each worker, however many processes it has had.
         self.writer = f"{consumer}/{os.getpid() % 64}"
         if group_creation and group_creation != self.group_creation:

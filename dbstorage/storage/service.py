@@ -21,6 +21,7 @@ from dbstorage.redis_errors import is_not_there
 from dbstorage.settings import Scope, Settings
 from dbstorage.wire.entry import StreamEntry
 from dbstorage.wire.entry_id import entry_id_at, position_of
+from dbstorage.wire.payload import pack
 
 logger = logging.getLogger(__name__)
 
@@ -101,24 +102,32 @@ def find_applied(connection: Connection, service: Service) -> Applied | None:
     return None if row is None else Applied(service.life, int(row[0]), bytes(row[1]))
 
 
-def open_service(connection: Connection, redis: Redis, settings: Settings, group_creation: str) -> tuple[Service, str]:
+def open_service(
+    connection: Connection, redis: Redis, settings: Settings, group_creation: str, remembered: str
+) -> tuple[Service, str]:
     """The service, and this database's id; each statement here is a transaction of its own.
 
-    `group_creation` names the creation of the group that entries are read from; "" where it is not known. Begins a new
-    life where the stream was made anew. Raises OtherDatabaseError where the service was stored in another database, or
-    in this one at a later time; RedisUnavailableError.
+    `group_creation` names the creation of the group that entries are read from, and `remembered` is what Redis
+    remembered when the worker joined that: it has to do where Redis does not answer. Begins a new life where the stream
+    was made anew. Raises OtherDatabaseError where the service was stored in another database, or in this one at a later
+    time; RedisUnavailableError.
     """
     service = find_service(connection, settings.scope)
     stored = find_stored(connection, service)
     try:
-        remembered = Stored.parse(redis.get(stored_key(settings)))  # type: ignore[arg-type]
-        sentence = difference(stored, remembered)
-        if sentence is not None:
-            raise OtherDatabaseError(sentence)
-        if group_creation:
-            service = _settle_creation(connection, redis, service, group_creation)
+        last: Any = redis.get(stored_key(settings))
     except (RedisError, OSError) as error:
-        raise RedisUnavailableError(f"Redis did not tell what is stored: {error}") from error
+        if not group_creation:
+            raise RedisUnavailableError(f"Redis did not tell what is stored: {error}") from error
+        last = remembered.encode()
+    sentence = difference(stored, Stored.parse(last))
+    if sentence is not None:
+        raise OtherDatabaseError(sentence)
+    if group_creation:
+        try:
+            service = _settle_creation(connection, redis, service, group_creation)
+        except (RedisError, OSError) as error:
+            raise RedisUnavailableError(f"Redis did not tell whether the stream was made anew: {error}") from error
     return service, stored.database
 
 
@@ -192,8 +201,7 @@ def _entry(item: Any) -> StreamEntry:
 
 def digest_of(entry: StreamEntry) -> bytes:
     """What tells an entry from another one of the same id: its beginning, since of a large one no more may be known."""
-    beginning = b"\0".join(part[:DIGEST_BYTES] for part in entry.fields[:DIGEST_BYTES])
-    return hashlib.sha256(beginning[:DIGEST_BYTES]).digest()
+    return hashlib.sha256(pack(entry)[1][:DIGEST_BYTES]).digest()
 
 
 def last_of(entries: Sequence[StreamEntry], life: int) -> Applied:

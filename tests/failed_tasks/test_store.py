@@ -245,22 +245,22 @@ def test_a_deadlock_with_a_worker_is_gone_through(engine: Engine, connection: Co
 
 @pytest.fixture
 def hundred_thousand(connection: Connection) -> Connection:
-    # The service's own five seconds are for its statements.
-    connection.execute(text("SET LOCAL statement_timeout = '60s'"))
-    connection.execute(
-        text(
-            """
-            INSERT INTO dbstorage.failed_tasks (stream, consumer_group, life,
-                task_id, function, entry_id, layout, payload, user_id, order_id, code, message, state, last_failed_at)
-            SELECT :stream, :group, 1, 'createCloseOrder:' || n, 'createCloseOrder', n || '-0', 'envelope',
-                convert_to('{"message":{"orderId":"' || n || repeat('x', 300) || '"}}', 'UTF8'),
-                'user-' || n % 500, n::text, 'code_' || n % 9, 'symbol is ''doge'': expected btc, eth or sol.',
-                'failed', now() - make_interval(secs => n)
-            FROM generate_series(1, 100000) AS n
-            """
-        ),
-        SCOPE._asdict(),
-    )
+    # In parts, because the service's own time limits are for its statements.
+    for first in range(1, 100_001, 10_000):
+        connection.execute(
+            text(
+                """
+                INSERT INTO dbstorage.failed_tasks (stream, consumer_group, life, task_id, function, entry_id, layout,
+                    payload, user_id, order_id, code, message, state, last_failed_at)
+                SELECT :stream, :group, 1, 'createCloseOrder:' || n, 'createCloseOrder', n || '-0', 'envelope',
+                    convert_to('{"message":{"orderId":"' || n || repeat('x', 300) || '"}}', 'UTF8'),
+                    'user-' || n % 500, n::text, 'code_' || n % 9, 'symbol is ''doge'': expected btc, eth or sol.',
+                    'failed', CAST(:now AS timestamptz) - make_interval(secs => n)
+                FROM generate_series(:first, :first + 9999) AS n
+                """
+            ),
+            {**SCOPE._asdict(), "first": first, "now": datetime.now(UTC)},
+        )
     connection.commit()
     connection.execute(text("ANALYZE dbstorage.failed_tasks"))
     connection.commit()

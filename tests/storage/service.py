@@ -26,7 +26,7 @@ class Service:
 
     def join(self) -> None:
         """Make the group, where there is none."""
-        _, creation = self.redis.execute_command(*ConsumerGroup(self.settings, "test").create())
+        _, creation, _ = self.redis.execute_command(*ConsumerGroup(self.settings, "test").create())
         self.creation = creation.decode()
 
     def send(self, *commands: dict[str, Any], ids: list[str] | None = None) -> list[str]:
