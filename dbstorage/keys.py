@@ -10,6 +10,9 @@ Two services on one Redis, or on one virtual host of RabbitMQ, so never see each
 | `dbstorage:<stream>:<group>:creation` | string | which creation of the group this is |
 | `dbstorage:<stream>:<group>:stored` | string | which database has applied the stream up to where |
 | `dbstorage:<stream>:<group>:alone:<entry or task>` | string | how often a suspect began to run alone; expires |
+| `dbstorage:<stream>:<group>:paused` | string | that an operator has paused the service: reason, who, since (JSON) |
+| `dbstorage:<stream>:<group>:workers` | hash | what each worker last said of itself (JSON); expires |
+| `dbstorage:<stream>:<group>:history` | stream | what each worker did in 10 s, for an hour; expires |
 """
 
 import hashlib
@@ -62,3 +65,18 @@ def stored_key(settings: Settings) -> str:
 def alone_key(settings: Settings, name: str) -> str:
     """The count of an entry's, or a task's, unfinished runs alone."""
     return f"{prefix(settings.scope)}alone:{name}"
+
+
+def paused_key(settings: Settings) -> str:
+    """An operator's pause; it stays until somebody resumes."""
+    return f"{prefix(settings.scope)}paused"
+
+
+def workers_key(settings: Settings) -> str:
+    """What the workers say of themselves, by node name."""
+    return f"{prefix(settings.scope)}workers"
+
+
+def history_key(settings: Settings) -> str:
+    """The last hour of the service."""
+    return f"{prefix(settings.scope)}history"

@@ -1,5 +1,6 @@
 """How the service stands: its stream, its workers, its database and what failed; asks both servers, changes nothing."""
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,13 @@ from dbstorage.errors import DatabaseNotReadyError, DBStorageError, RedisUnavail
 from dbstorage.failed_tasks.access import connected
 from dbstorage.failed_tasks.store import count_by_code
 from dbstorage.keys import lease_key, worker_key
-from dbstorage.metrics.figures import StreamFigures, read_stream
+from dbstorage.metrics.figures import TOUCH_FAILED, StreamFigures, read_stream
+from dbstorage.operating.facts import facts_of
+from dbstorage.operating.history import Point, read_points
+from dbstorage.operating.pause import read_pause
+from dbstorage.operating.today import LastOrder, Today, read_last_order, read_today
+from dbstorage.operating.verdict import TREND_SECONDS, Facts, Pause, Verdict, judge
+from dbstorage.operating.workers import Worker, read_workers
 from dbstorage.owner import Owner
 from dbstorage.redis_connection import connect_redis
 from dbstorage.redis_errors import redis_errors_explained
@@ -64,6 +71,13 @@ class StreamStatus:
     ordering: str
     #: None in parallel order, and where nobody reads.
     reader: Reader | None = None
+    #: Those that read, stand by or wait, and those that are gone since less than an hour.
+    workers: list[Worker] | None = None
+    paused: Pause | None = None
+    #: The last minutes, or the last hour where that was asked for.
+    history: list[Point] | None = None
+    #: By Redis' clock, in seconds since 1970.
+    now: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,27 +90,49 @@ class DatabaseStatus:
     version: str | None = None
     #: code -> state -> number of tasks
     failed_tasks: dict[str, dict[str, int]] | None = field(default=None)
+    #: Orders that were closed today, in UTC; empty without one.
+    today: list[Today] | None = None
+    last_order: LastOrder | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """Both servers at one moment."""
+    """Both servers at one moment, and what that means."""
 
+    verdict: Verdict
     redis: StreamStatus
     database: DatabaseStatus
 
-    @property
-    def healthy(self) -> bool:
-        """Whether both servers can be used."""
-        return self.redis.problem is None and self.database.problem is None
 
-
-def read_status(settings: Settings) -> Status:
+def read_status(settings: Settings, history_seconds: float = 2 * TREND_SECONDS) -> Status:
     """Ask both servers; one that is away is reported, nothing is raised."""
-    return Status(redis=_stream_status(settings), database=_database_status(settings))
+    redis, database = _stream_status(settings, history_seconds), _database_status(settings)
+    return Status(verdict=judge(_facts(redis, database.problem)), redis=redis, database=database)
 
 
-def _stream_status(settings: Settings) -> StreamStatus:
+def read_verdict(settings: Settings) -> Verdict:
+    """The verdict alone: the database is only asked whether it can be used."""
+    redis = _stream_status(settings, 2 * TREND_SECONDS)
+    return judge(_facts(redis, _database_problem(settings)))
+
+
+def _facts(redis: StreamStatus, database_problem: str | None) -> Facts:
+    if redis.problem is not None:
+        return Facts(now=time.time(), redis_problem=redis.problem, database_problem=database_problem)
+    return facts_of(
+        now=redis.now or time.time(),
+        workers=redis.workers or [],
+        pause=redis.paused,
+        points=redis.history or [],
+        database_problem=database_problem,
+        unread=redis.lag if redis.lag is not None else redis.lag_at_least,
+        pending=redis.pending,
+        oldest_unread_seconds=redis.oldest_unread_seconds,
+        oldest_pending_seconds=redis.oldest_pending_seconds,
+    )
+
+
+def _stream_status(settings: Settings, history_seconds: float) -> StreamStatus:
     known: dict[str, Any] = {
         "url": without_password(settings.redis_url),
         "name": settings.command_stream,
@@ -110,6 +146,8 @@ def _stream_status(settings: Settings) -> StreamStatus:
             figures = read_stream(redis, settings)
             if figures is None:
                 return StreamStatus(**known, problem=f"The key {settings.command_stream} is not a stream.")
+            consumers = _consumers(redis, settings)
+            seconds: Any = redis.time()
             return StreamStatus(
                 **known,
                 problem=full_redis(redis),
@@ -118,8 +156,12 @@ def _stream_status(settings: Settings) -> StreamStatus:
                 pending=figures.pending,
                 oldest_pending_seconds=figures.oldest_pending_age,
                 oldest_unread_seconds=figures.oldest_unread_age,
-                consumers=_consumers(redis, settings),
+                consumers=consumers,
                 reader=_reader(redis, settings),
+                workers=read_workers(redis, settings, [consumer.name for consumer in consumers or ()]),
+                paused=read_pause(redis, settings),
+                history=read_points(redis, settings, history_seconds),
+                now=seconds[0] + seconds[1] / 1_000_000,
             )
     except RedisUnavailableError as error:
         return StreamStatus(**{**known, "up": False}, problem=str(error))
@@ -176,10 +218,25 @@ def _database_status(settings: Settings) -> DatabaseStatus:
         with connected(engine) as connection:
             version = str(connection.scalar(text("SHOW server_version")))
             counts = count_by_code(connection, settings.scope)
+            today, last_order = read_today(connection), read_last_order(connection)
     except DBStorageError as error:
         up = isinstance(error, DatabaseNotReadyError)
         return DatabaseStatus(up=up, address=address, version=version, problem=str(error))
     finally:
         engine.dispose()
     failed = {code: {state.value: number for state, number in states.items()} for code, states in counts.items()}
-    return DatabaseStatus(up=True, address=address, version=version, failed_tasks=failed)
+    return DatabaseStatus(
+        up=True, address=address, version=version, failed_tasks=failed, today=today, last_order=last_order
+    )
+
+
+def _database_problem(settings: Settings) -> str | None:
+    engine = create_engine(settings.database, application_name="dbstorage verdict")
+    try:
+        with connected(engine) as connection:
+            connection.execute(TOUCH_FAILED)
+    except DBStorageError as error:
+        return str(error)
+    finally:
+        engine.dispose()
+    return None

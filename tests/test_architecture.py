@@ -18,16 +18,17 @@ STOREYS = (
     {"keys", "logs"},
     {"storage", "migrations", "redis_rights"},
     {"failed_tasks"},
-    {"tasks", "worker", "metrics", "dashboard", "audit", "checks", "traffic"},
+    {"operating"},
+    {"tasks", "worker", "metrics", "audit", "checks", "traffic"},
     {"reader", "status"},
-    {"application"},
+    {"application", "dashboard"},
     {"celery"},
     {"cli"},
     {"__main__"},
 )
 PURE_ROOMS = {"wire", "commands"}
 #: In rooms that reach servers, the files that do not.
-PURE_FILES = ("dbstorage/reader/core.py", "dbstorage/reader/messages.py")
+PURE_FILES = ("dbstorage/reader/core.py", "dbstorage/reader/messages.py", "dbstorage/operating/verdict.py")
 #: None of them reaches a file, a process or a server.
 PURE_LIBRARIES = {
     *("base64", "collections", "contextlib", "datetime", "decimal", "enum", "hashlib", "json", "math", "re", "typing"),

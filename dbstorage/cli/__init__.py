@@ -7,7 +7,13 @@ import click
 
 from dbstorage import __version__
 from dbstorage.cli.output import print_any_character, say_error
-from dbstorage.errors import DBStorageError, SettingsError
+from dbstorage.errors import (
+    DatabaseNotReadyError,
+    DatabaseUnavailableError,
+    DBStorageError,
+    RedisUnavailableError,
+    SettingsError,
+)
 
 #: Subcommands, each named as its module and the function therein, with what `dbstorage --help` says of it.
 COMMANDS = {
@@ -20,6 +26,8 @@ COMMANDS = {
     "grants": "Print the rights that the service needs.",
     "history": "Ask the service for a user's closed orders.",
     "migrate": "Create or migrate the tables.",
+    "pause": "Have nothing stored until somebody resumes.",
+    "resume": "End a pause.",
     "send": "Play a file of commands into the command stream.",
     "status": "Show what is behind, who works, what failed.",
     "up": "Start the whole service on this machine.",
@@ -28,6 +36,8 @@ COMMANDS = {
 
 FAILED = 1
 WRONG_SETTING = 2
+#: Redis or PostgreSQL cannot be used.
+UNAVAILABLE = 3
 
 
 class Commands(click.Group):
@@ -53,13 +63,23 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
     def invoke(self, context: click.Context) -> Any:
-        """Run the command; exit code 2 for wrong settings, 1 for any other error of ours."""
+        """Run the command; exit code 2 for wrong settings, 3 without a server, 1 for any other error of ours."""
         print_any_character()
         try:
             return super().invoke(context)
         except DBStorageError as error:
             say_error(error)
-            context.exit(WRONG_SETTING if isinstance(error, SettingsError) else FAILED)
+            context.exit(exit_code_of(error))
+
+
+def exit_code_of(error: DBStorageError) -> int:
+    """What a command ends with that meets this error."""
+    match error:
+        case SettingsError():
+            return WRONG_SETTING
+        case RedisUnavailableError() | DatabaseUnavailableError() | DatabaseNotReadyError():
+            return UNAVAILABLE
+    return FAILED
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -61,8 +61,9 @@ def history(user: str, limit: int | None, every: bool, detail: bool, timeout: fl
     \b
     Exit codes:
       0  answered
-      1  no answer in time, answered with an error, or Redis cannot be used
+      1  no answer in time, or answered with an error
       2  wrong usage or settings
+      3  Redis cannot be used
     """
     settings = settings_for_command()
     seconds = settings.query_ttl + 1 if timeout is None else timeout

@@ -3,9 +3,11 @@
 An orderId may hold what clears the screen, or a line end with a made-up line behind it.
 """
 
+import io
 import json
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -84,6 +86,23 @@ def print_table(
         # As text: rich reads brackets in a string as markup.
         table.add_row(*map(text, row))
     terminal.print(table)
+
+
+def redraw(draw: Callable[[], None]) -> None:
+    """Print on a cleared terminal, and no more lines than it has, so that the beginning stays in sight."""
+    lines = shutil.get_terminal_size().lines
+    printed = io.StringIO()
+    terminal = sys.stdout
+    sys.stdout = printed
+    try:
+        draw()
+    finally:
+        sys.stdout = terminal
+    shown = printed.getvalue().splitlines()
+    if len(shown) >= lines:
+        shown = [*shown[: max(1, lines - 2)], f"… {len(shown) - max(1, lines - 2)} more lines"]
+    click.clear()
+    write("\n".join(shown) + "\n")
 
 
 def print_any_character() -> None:

@@ -56,8 +56,9 @@ def send(file: str, layout: str, rate: float | None, wait: bool, timeout: float,
     \b
     Exit codes:
       0  sent, and acknowledged if waited for
-      1  not acknowledged in time, or Redis cannot be used
+      1  not acknowledged in time
       2  wrong usage, settings or file
+      3  Redis cannot be used
     """
     wanted_layout = Layout(layout)
     if raw and wanted_layout is Layout.FLAT:

@@ -1,17 +1,18 @@
 import sys
 import time
 from dataclasses import asdict
+from functools import partial
 
 import click
 
-from dbstorage.cli.output import print_json, print_table, say
+from dbstorage.cli.output import console, print_json, print_table, redraw, say
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.failed_tasks.filters import State
 from dbstorage.failed_tasks.readable import printable
+from dbstorage.operating.workers import STANDS_BY
 from dbstorage.settings import Ordering
-from dbstorage.status import Status, StreamStatus, read_status
+from dbstorage.status import DatabaseStatus, Status, StreamStatus, read_status
 
-UNHEALTHY = 1
 UNKNOWN = "unknown"
 
 
@@ -31,33 +32,40 @@ def status(as_json: bool, watch: float | None) -> None:
     Lag is the number of entries nobody has read, pending those that were read and are not finished. What Redis or
     PostgreSQL cannot tell is `unknown`.
 
+    The first line is the verdict: whether all is well, and if not, what is wrong and since when.
+
     \b
     Exit codes:
-      0  both servers can be used
-      1  one of them cannot
+      0  fine
+      1  behind, paused, or nobody reads
       2  wrong usage or settings
+      3  Redis or PostgreSQL cannot be used
     """
     settings = settings_for_command()
     if watch is None:
         found = read_status(settings)
         _print(found, as_json, indent=2)
-        sys.exit(0 if found.healthy else UNHEALTHY)
+        sys.exit(found.verdict.exit_code)
     try:
         while True:
             found = read_status(settings)
-            click.clear()  # does nothing where there is no terminal
-            _print(found, as_json, indent=None)
+            if as_json or not console().is_terminal:
+                _print(found, as_json, indent=None)
+            else:
+                redraw(partial(_print, found, as_json, indent=None))
             sys.stdout.flush()
             time.sleep(watch)
     except KeyboardInterrupt:
-        sys.exit(0 if found.healthy else UNHEALTHY)
+        sys.exit(found.verdict.exit_code)
 
 
 def _print(found: Status, as_json: bool, indent: int | None) -> None:
     if as_json:
-        print_json(asdict(found), indent=indent)
+        verdict = {**found.verdict._asdict(), "exit_code": found.verdict.exit_code}
+        print_json({**asdict(found), "verdict": verdict}, indent=indent)
         return
     redis, database = found.redis, found.database
+    say(f"{'verdict:':16}{found.verdict.sentence}")
     for name, value in [
         ("redis", _server(redis.up, redis.version, redis.url)),
         ("stream", f"{printable(redis.name)} (group {printable(redis.group)})"),
@@ -67,7 +75,10 @@ def _print(found: Status, as_json: bool, indent: int | None) -> None:
         ("pending", _number(redis.pending)),
         ("oldest pending", _age(redis.oldest_pending_seconds, redis.pending)),
         ("reader", _reader(redis)),
+        ("standing by", _standbys(redis)),
         ("database", _server(database.up, database.version, database.address)),
+        ("today (UTC)", _today(database)),
+        ("last order", _last_order(database)),
         ("failed tasks", "none" if database.failed_tasks == {} else "" if database.failed_tasks else UNKNOWN),
     ]:
         say(f"{name + ':':16}{value}".rstrip())
@@ -88,6 +99,26 @@ def _print(found: Status, as_json: bool, indent: int | None) -> None:
     for problem in (redis.problem, database.problem):
         if problem is not None:
             say(problem, err=True)
+
+
+def _standbys(redis: StreamStatus) -> str:
+    if redis.workers is None:
+        return UNKNOWN
+    return ", ".join(printable(worker.name) for worker in redis.workers if worker.state == STANDS_BY) or "nobody"
+
+
+def _today(database: DatabaseStatus) -> str:
+    if database.today is None:
+        return UNKNOWN
+    by_symbol = [f"{each.orders:,} {printable(each.symbol)} (profit {each.profit})" for each in database.today]
+    return ", ".join(by_symbol) or "no order was closed"
+
+
+def _last_order(database: DatabaseStatus) -> str:
+    last = database.last_order
+    if last is None:
+        return UNKNOWN if database.today is None else "none"
+    return f"{printable(last.order_id)} of {printable(last.user_id)}, {printable(last.symbol)}, closed {last.closed}"
 
 
 def _print_counts(counts: dict[str, dict[str, int]]) -> None:

@@ -7,6 +7,7 @@ from prometheus_client.registry import Collector
 
 from dbstorage.metrics.figures import Figures, StreamFigures
 from dbstorage.metrics.health import Health, ReaderState
+from dbstorage.operating.verdict import Standing
 
 
 class FiguresCollector(Collector):
@@ -24,6 +25,13 @@ class FiguresCollector(Collector):
         yield self._reader_state()
         yield from _gauge("dbstorage_redis_up", "Whether Redis answered (1) or not (0).", figures.redis_up)
         yield from _gauge("dbstorage_database_up", "Whether the database answered (1) or not (0).", figures.database_up)
+        if figures.verdict is not None:
+            verdict = GaugeMetricFamily(
+                "dbstorage_verdict", "How the service stands: 1 for what it is.", labels=("standing",)
+            )
+            for standing in Standing:
+                verdict.add_metric((standing.value,), standing is figures.verdict.standing)
+            yield verdict
         if figures.stream is not None:
             yield from _stream(figures.stream)
         if figures.failed_tasks is not None:

@@ -7,6 +7,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 from sqlalchemy import Connection, text
 
+from dbstorage.operating.verdict import Verdict
 from dbstorage.settings import Scope, Settings
 from dbstorage.wire.entry_id import milliseconds_of
 
@@ -43,6 +44,7 @@ class Figures:
     redis_up: bool | None = None
     database_up: bool | None = None
     stream: StreamFigures | None = None
+    verdict: Verdict | None = None
     #: How many failed tasks there are by code and state (`failed`, `retrying`).
     failed_tasks: dict[tuple[str, str], int] | None = field(default=None)
 

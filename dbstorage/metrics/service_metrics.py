@@ -1,6 +1,6 @@
 """What the service counts, in the worker's main process: outcomes arrive here from all pool processes."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -24,6 +24,8 @@ OUTCOMES: dict[str, tuple[Status, ...]] = {
 }
 STAGES = ("read", "decode", "database", "acknowledge")
 SIZE_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
+#: Answers that are remembered until the history takes them.
+MOST_ANSWERS = 10_000
 SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
@@ -34,6 +36,9 @@ class Totals:
     orders_stored: int = 0
     queries_processed: int = 0
     errors: int = 0
+    #: Entries of the command stream that came to an outcome.
+    entries: int = 0
+    failed: int = 0
 
 
 class ServiceMetrics:
@@ -43,6 +48,10 @@ class ServiceMetrics:
         self.registry = CollectorRegistry()
         self.totals = Totals()
         self.health = Health()
+        #: Why the reader stores nothing; None while it may.
+        self.holding: str | None = None
+        #: Seconds that the last answers took.
+        self.answers: deque[float] = deque(maxlen=MOST_ANSWERS)
         self._figures = FiguresCollector(self.health)
         self.registry.register(self._figures)
         ProcessCollector(registry=self.registry)
@@ -94,12 +103,14 @@ class ServiceMetrics:
         """A pool job ended: the outcomes that are new, each with its function, and the job's report."""
         for (function, outcome), count in Counter(outcomes).items():
             self._entries.labels(function, outcome.status.value).inc(count)
+            self.totals.entries += count
             self._add_to_totals(function, outcome, count)
         self._batch_entries.observe(len(report.outcomes))
         for stage, seconds in report.seconds.items():
             self._stage_seconds.labels(stage).observe(seconds)
         for seconds in report.answer_seconds:
             self._answer_seconds.observe(max(0.0, seconds))
+            self.answers.append(max(0.0, seconds))
 
     def tasks_retried(self, retried: Iterable[Retried]) -> None:
         """Failed tasks were run again."""
@@ -114,10 +125,12 @@ class ServiceMetrics:
 
     def reader_beat(self, state: ReaderState, *, stalled_for: float, holding: str | None) -> None:
         """The event loop turns. See `Health.beat`."""
+        self.holding = holding
         self.health.beat(state, stalled_for=stalled_for, holding=holding)
 
     def reader_paused(self) -> None:
         """The broker is away: the event loop stands still until it is back."""
+        self.holding = "the broker does not answer"
         self.health.pause()
 
     def figures_gathered(self, figures: Figures) -> None:
@@ -131,5 +144,7 @@ class ServiceMetrics:
             self.totals.queries_processed += count
         if outcome.status is Status.ANSWERED and outcome.code is not None:
             self._answer_errors.labels(outcome.code).inc(count)
+        if outcome.status is Status.FAILED:
+            self.totals.failed += count
         if outcome.status is Status.FAILED or (outcome.status is Status.ANSWERED and outcome.code is not None):
             self.totals.errors += count

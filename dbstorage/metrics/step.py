@@ -41,7 +41,7 @@ class MetricsStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has 
                     port, error.strerror,
                 )  # fmt: skip
                 raise SystemExit(2) from None
-        Watch(self._settings, self._metrics).start()
+        Watch(self._settings, self._metrics, node=worker.hostname).start()
 
     def stop(self, worker: Any) -> None:
         """Nothing: see `start`."""

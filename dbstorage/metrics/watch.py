@@ -1,8 +1,11 @@
-"""A thread of its own that gathers figures and writes the log line of every minute, also while Celery reconnects."""
+"""A thread of its own, which goes on while Celery reconnects: it gathers figures for metrics and readiness, tells the
+other processes of the service how this worker does, and writes the log line of every minute.
+"""
 
 import logging
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 from redis.exceptions import RedisError
@@ -11,7 +14,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from dbstorage.database.engine import create_engine
 from dbstorage.database.sqlstate import Verdict, classify, describe
 from dbstorage.metrics.figures import TOUCH_FAILED, Figures, count_failed_tasks, read_stream
+from dbstorage.metrics.journal import Journal
 from dbstorage.metrics.service_metrics import ServiceMetrics
+from dbstorage.operating import verdict as service
+from dbstorage.operating.facts import facts_of
+from dbstorage.operating.pause import read_pause
+from dbstorage.operating.verdict import Facts, judge
+from dbstorage.operating.workers import read_workers
 from dbstorage.redis_connection import connect_redis
 from dbstorage.redis_memory import full_redis
 from dbstorage.settings import Settings
@@ -19,6 +28,8 @@ from dbstorage.settings import Settings
 logger = logging.getLogger("dbstorage.metrics")
 
 GATHER_SECONDS = 2.0
+#: Where nobody asks for metrics: how often this worker tells the others how it does.
+TELL_SECONDS = 5.0
 #: Less often, because there may be millions of them.
 COUNT_SECONDS = 10.0
 MINUTE = 60.0
@@ -36,15 +47,17 @@ class Watch:
         *,
         gather_seconds: float = GATHER_SECONDS,
         minute: float = MINUTE,
+        node: str = "",
     ) -> None:
         self._settings = settings
         self._metrics = metrics
-        self._gather_seconds = gather_seconds
+        self._pause = gather_seconds if settings.metrics_port is not None else min(TELL_SECONDS, minute)
         self._minute = minute
         self._redis = connect_redis(settings.redis_url, REDIS_TIMEOUT)
         self._engine = create_engine(
             settings.database, application_name="dbstorage metrics", statement_timeout=STATEMENT_TIMEOUT
         )
+        self._journal = Journal(settings, metrics, self._redis, node) if node else None
         self._figures = Figures()
         self._count_at = 0.0
         self._logged = replace(metrics.totals)
@@ -70,23 +83,56 @@ class Watch:
             try:
                 if serves:
                     self.gather()
+                else:
+                    self._gather_stream()
+                self._tell()
                 if time.monotonic() >= log_at:
                     log_at += self._minute
-                    if not serves:
-                        self._gather_stream()
                     self.log_line()
             except Exception:
                 # What is counted and shown must never be the reason that nothing is stored, or that this thread ends.
                 logger.exception("The metrics could not be gathered.")
             pause = log_at - time.monotonic()
-            if self._stopped.wait(max(0.0, min(pause, self._gather_seconds) if serves else pause)):
+            if self._stopped.wait(max(0.0, min(pause, self._pause))):
                 return
+
+    def _tell(self) -> None:
+        """Tell the others, if Redis takes it: a full one does not."""
+        if self._journal is not None and self._figures.redis_up:
+            with suppress(RedisError, OSError):
+                self._journal.tell(self._figures)
 
     def gather(self) -> None:
         """Ask Redis and the database, and show what they said."""
-        away = [sentence for sentence in (self._gather_stream(), self._gather_database()) if sentence is not None]
+        redis_problem, database_problem = self._gather_stream(), self._gather_database()
+        away = [sentence for sentence in (redis_problem, database_problem) if sentence is not None]
+        self._figures = replace(self._figures, verdict=self._verdict(redis_problem, database_problem))
         self._metrics.figures_gathered(self._figures)
         self._metrics.health.servers_asked(*away)
+
+    def _verdict(self, redis_problem: str | None, database_problem: str | None) -> service.Verdict | None:
+        stream = self._figures.stream
+        if redis_problem is not None or stream is None:
+            problem = redis_problem or f"The key {self._settings.command_stream} is not a stream."
+            return judge(Facts(now=time.time(), redis_problem=problem, database_problem=database_problem))
+        try:
+            workers = read_workers(self._redis, self._settings)
+            pause = read_pause(self._redis, self._settings)
+        except (RedisError, OSError):
+            return None
+        return judge(
+            facts_of(
+                now=time.time(),
+                workers=workers,
+                pause=pause,
+                points=(),
+                database_problem=database_problem,
+                unread=stream.lag,
+                pending=stream.pending,
+                oldest_unread_seconds=stream.oldest_unread_age,
+                oldest_pending_seconds=stream.oldest_pending_age,
+            )
+        )
 
     def log_line(self) -> None:
         """Write the line of this minute."""

@@ -1,44 +1,77 @@
-"""What a reader does beside reading: trimming, renewing claims, removing consumers of workers that are gone."""
+"""What a reader does beside reading: trimming, renewing claims, removing consumers of workers that are gone, looking
+whether an operator has paused the service.
+"""
 
 import logging
 from collections.abc import Callable
 from typing import Any
 
-from dbstorage.keys import lease_key, worker_key
+from dbstorage.keys import lease_key, paused_key, worker_key
+from dbstorage.operating.pause import parse_pause
 from dbstorage.owner import Owner
 from dbstorage.reader.core import Core
 from dbstorage.reader.group import AT_ONCE, ConsumerGroup, accepted, parse_consumers
 from dbstorage.reader.link import Link
+from dbstorage.reader.messages import Paused
 from dbstorage.settings import Ordering, Settings
 
 logger = logging.getLogger(__name__)
 
 TRIM_SECONDS = 5.0
 CLEAN_SECONDS = 15.0
+#: How often it is looked whether the service is paused.
+PAUSE_SECONDS = 1.0
 
 
 class Housekeeping:
-    """Looks at the core's state, never changes it."""
+    """Looks at the core's state, never changes it; `tell` takes the one event that comes from here."""
 
-    def __init__(self, settings: Settings, owner: Owner, group: ConsumerGroup, link: Link, core: Core) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        owner: Owner,
+        group: ConsumerGroup,
+        link: Link,
+        core: Core,
+        tell: Callable[[Paused], None],
+    ) -> None:
         self._settings = settings
         self._owner = owner
         self._group = group
         self._link = link
         self._core = core
+        self._tell = tell
         self._told_of_strict_order = False
 
     def timers(self) -> list[tuple[float, Callable[[], None]]]:
         """What is to be called, and every how many seconds."""
         timers: list[tuple[float, Callable[[], None]]] = [
-            (TRIM_SECONDS, self.trim), (CLEAN_SECONDS, self.remove_consumers)
-        ]  # fmt: skip
+            (TRIM_SECONDS, self.trim),
+            (CLEAN_SECONDS, self.remove_consumers),
+            (PAUSE_SECONDS, self.look_for_pause),
+        ]
         if self._settings.ordering is Ordering.PARALLEL:
             timers += [
                 (max(0.5, self._settings.claim_idle / 4), self.renew_claims),
                 (CLEAN_SECONDS, self.look_for_lease),
             ]
         return timers
+
+    def look_for_pause(self) -> None:
+        """Look whether an operator has paused the service. What Redis is asked later is answered later."""
+        if self._core.link and not self._core.stopping:
+            self.ask_for_pause()
+
+    def ask_for_pause(self) -> None:
+        """The same, before the core knows that the link is up."""
+        self._link.ask(self._pause_seen, ("GET", paused_key(self._settings)), needed=False)
+
+    def _pause_seen(self, reply: Any) -> None:
+        pause = parse_pause(accepted(reply))
+        reason = None if pause is None else f"{pause.reason} ({pause.who})"
+        known = self._core.paused
+        if reason != (known.reason if known else None):
+            self._tell(Paused(reason))
 
     def trim(self) -> None:
         """Trim the command stream behind the work."""

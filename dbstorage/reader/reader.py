@@ -52,7 +52,7 @@ class StreamReader:
         self._stream = StreamActions(settings, self._owner, self._group, self._link, self.handle)
         self._telling = Telling(settings, consumer)
         self._pool = PoolJobs(settings, consumer, turns, self._group, self.handle, self._telling.began)
-        self._housekeeping = Housekeeping(settings, self._owner, self._group, self._link, self.core)
+        self._housekeeping = Housekeeping(settings, self._owner, self._group, self._link, self.core, self.handle)
         self._events: deque[Event] = deque()
         self._handling = False
         self._timers: list[Any] = []
@@ -116,6 +116,8 @@ class StreamReader:
 
     def link_up(self) -> None:
         """The link is up."""
+        # Answered before the lease is: a service that is paused begins nothing.
+        self._housekeeping.ask_for_pause()
         self.handle(messages.LinkUp())
 
     def link_down(self) -> None:
@@ -237,6 +239,8 @@ class StreamReader:
         else:
             state = ReaderState.WAITING
         holding = core.holding.reason if core.holding else None
+        if core.paused is not None:
+            holding = f"an operator has paused the service: {holding}"
         self._metrics.reader_beat(state, stalled_for=core.stalled_for, holding=holding)
 
 

@@ -110,7 +110,7 @@ def test_without_an_answer_one_sentence_asks_for_the_worker(monkeypatch: pytest.
 def test_without_redis_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
     result = history("ann")
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert result.stderr == ("Redis cannot be used: Error 111 connecting to 127.0.0.1:1. Connection refused.\n")
 
 

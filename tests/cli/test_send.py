@@ -172,7 +172,7 @@ def test_without_a_database_the_failures_are_unknown(monkeypatch: pytest.MonkeyP
 def test_without_redis_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("REDIS_URL", "redis://:secret@127.0.0.1:1")
     result = send(write(user("no-redis")))
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert result.stderr.startswith("Redis cannot be used: Error 111 connecting to 127.0.0.1:1")
     assert "secret" not in result.output
 

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import redis
 from click.testing import CliRunner, Result
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from dbstorage import status
 from dbstorage.cli import main
+from dbstorage.cli.output import redraw, say
 from dbstorage.database.engine import create_engine
 from dbstorage.database.url import parse_database_url
 from dbstorage.keys import lease_key, worker_key
@@ -72,6 +73,8 @@ def test_figures_of_a_stream_in_work(client: redis.Redis, engine: Engine):
     result = run()
     assert result.exit_code == 0
     shown = lines(result)
+    assert result.stdout.splitlines()[0] == "verdict:        fine: 8 entries wait"
+    assert shown["standing by"] == "nobody"
     assert shown["redis"].startswith("up, version ")
     assert shown["stream"] == f"{STREAM} (group dbstorage)"
     assert (shown["length"], shown["lag"], shown["pending"]) == ("10", "4", "4")
@@ -84,13 +87,19 @@ def test_figures_of_a_stream_in_work(client: redis.Redis, engine: Engine):
     assert "user_not_found\t0\t1\t0\t0" in result.stdout
 
     found = as_json()
-    varying = {"version": "", "oldest_pending_seconds": 0, "oldest_unread_seconds": 0, "consumers": []}
+    varying = {
+        "version": "", "oldest_pending_seconds": 0, "oldest_unread_seconds": 0, "consumers": [], "workers": [],
+        "now": 0,
+    }  # fmt: skip
     assert found["redis"] | varying == {
         "up": True, "url": client_url(client), "problem": None, "version": "", "name": STREAM, "group": "dbstorage",
         "length": 10, "lag": 4, "lag_at_least": None, "pending": 4, "oldest_pending_seconds": 0,
         "oldest_unread_seconds": 0, "consumers": [], "ordering": "strict",
-        "reader": {"name": "worker@a", "host": "host-1", "process_id": 17},
+        "reader": {"name": "worker@a", "host": "host-1", "process_id": 17}, "workers": [], "paused": None,
+        "history": [], "now": 0,
     }  # fmt: skip
+    assert {one["name"]: one["state"] for one in found["redis"]["workers"]} == {"worker@a": "reads", "worker@b": "gone"}
+    assert found["verdict"]["standing"] == "fine"
     consumers = {one["name"]: (one["pending"], one["alive"]) for one in found["redis"]["consumers"]}
     assert consumers == {"worker@a": (4, True), "worker@b": (0, False)}
     assert found["database"]["failed_tasks"] == {
@@ -148,7 +157,7 @@ def test_in_parallel_order_every_worker_reads(client: redis.Redis, monkeypatch: 
 def test_redis_down_is_said_and_the_rest_is_told(client: redis.Redis, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("REDIS_URL", "redis://:secret@localhost:1")
     result = run()
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     shown = lines(result)
     assert shown["redis"] == "down, redis://:***@localhost:1"
     assert {shown[name] for name in ("length", "lag", "pending", "oldest pending", "reader", "consumers")} == {
@@ -157,13 +166,13 @@ def test_redis_down_is_said_and_the_rest_is_told(client: redis.Redis, monkeypatc
     assert shown["database"].startswith("up, version ")
     assert result.stderr.startswith("Redis cannot be used: ")
     assert "secret" not in result.output
-    assert run("--json").exit_code == 1
+    assert run("--json").exit_code == 3
 
 
 def test_postgresql_down_is_said_and_the_rest_is_told(client: redis.Redis, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("DATABASE_URL", "postgresql://joe:secret@localhost:1/nowhere")
     result = run()
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     shown = lines(result)
     assert shown["database"] == "down, postgresql://joe@localhost:1/nowhere"
     assert shown["failed tasks"] == "unknown"
@@ -178,7 +187,7 @@ def test_a_database_that_is_not_migrated_is_up_and_a_problem(
 ):
     monkeypatch.setenv("DATABASE_URL", empty_database_url)
     result = run()
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert lines(result)["database"].startswith("up, version ")
     assert result.stderr.startswith("The database is not migrated")
 
@@ -186,7 +195,7 @@ def test_a_database_that_is_not_migrated_is_up_and_a_problem(
 def test_another_kind_of_key_in_the_streams_place_is_a_problem(client: redis.Redis):
     client.set(STREAM, "text")
     result = run()
-    assert (result.exit_code, result.stderr) == (1, f"The key {STREAM} is not a stream.\n")
+    assert (result.exit_code, result.stderr) == (3, f"The key {STREAM} is not a stream.\n")
     assert lines(result)["length"] == "unknown"
 
 
@@ -200,4 +209,34 @@ def test_watch_looks_again_until_ctrl_c(client: redis.Redis):
         while json.loads(process.stdout.readline())["redis"]["length"] != 2:
             pass
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(30) == 1  # nobody reads
+
+
+def test_what_was_closed_today_and_stored_last(client: redis.Redis, engine: Engine):
+    insert = text(
+        'INSERT INTO "Orders" ("orderId", "userId", symbol, type, quantity, leverage, "openPrice", "closePrice", '
+        '"openTime", "closeTime", "profitLoss") SELECT :order, \'u\', :symbol, \'buy\', 1, 1, 1, 1, moment, moment, '
+        ":profit FROM (SELECT timezone('UTC', now()) - :days * interval '1 day' AS moment) AS given"
+    )
+    with engine.connect() as connection:
+        connection.execute(text("INSERT INTO \"User\" (\"userID\", email) VALUES ('u', 'u@example.com')"))
+        for order_id, symbol, profit, days in [
+            ("a", "eth", 2.5, 0),
+            ("b", "btc", 1, 0),
+            ("c", "btc", -3, 0),
+            ("d", "btc", 9, 1),
+        ]:
+            connection.execute(insert, {"order": order_id, "symbol": symbol, "profit": profit, "days": days})
+        connection.commit()
+    shown = lines(run())
+    assert shown["today (UTC)"] == "2 btc (profit -2), 1 eth (profit 2.5)"
+    assert shown["last order"].startswith("d of u, btc, closed ")
+    assert [one["orders"] for one in as_json()["database"]["today"]] == [2, 1]
+
+
+def test_a_terminal_shows_no_more_lines_than_it_has(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("LINES", "5")
+    redraw(lambda: say(*(f"line {number}" for number in range(9))))
+    assert capsys.readouterr().out.splitlines()[-4:] == ["line 0", "line 1", "line 2", "… 6 more lines"]

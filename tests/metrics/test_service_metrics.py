@@ -31,7 +31,7 @@ def test_outcomes_are_counted_by_function(metrics: ServiceMetrics) -> None:
     assert samples['dbstorage_entries_total{function="getCloseOrders",outcome="expired"}'] == 1
     assert samples['dbstorage_entries_total{function="invalidEntry",outcome="failed"}'] == 1
     assert samples['dbstorage_answer_errors_total{code="unavailable"}'] == 1
-    assert metrics.totals == Totals(orders_stored=2, queries_processed=2, errors=3)
+    assert metrics.totals == Totals(orders_stored=2, queries_processed=2, errors=3, entries=9, failed=2)
 
 
 def test_every_outcome_is_there_from_the_start_so_that_the_first_one_shows_as_an_increase(
@@ -71,7 +71,7 @@ def test_retries_and_calls_are_counted_apart(metrics: ServiceMetrics) -> None:
     assert samples['dbstorage_retries_total{function="createCloseOrder",outcome="stored"}'] == 1
     assert samples['dbstorage_calls_total{function="createCloseOrder",outcome="stored"}'] == 1
     assert samples['dbstorage_calls_total{function="getCloseOrders",outcome="failed"}'] == 1
-    assert metrics.totals == Totals(orders_stored=2, queries_processed=0, errors=1)
+    assert metrics.totals == Totals(orders_stored=2, queries_processed=0, errors=1, failed=1)
 
 
 def test_what_is_not_known_is_absent(metrics: ServiceMetrics) -> None:

@@ -1,0 +1,40 @@
+"""The facts that the verdict rests on, from what Redis knows of the workers and of the stream."""
+
+from collections.abc import Sequence
+
+from dbstorage.operating.history import Point, trend
+from dbstorage.operating.verdict import Facts, Pause
+from dbstorage.operating.workers import READS, STANDS_BY, WAITS, Worker
+
+
+def facts_of(
+    *,
+    now: float,
+    workers: Sequence[Worker],
+    pause: Pause | None,
+    points: Sequence[Point],
+    database_problem: str | None,
+    unread: int | None,
+    pending: int | None,
+    oldest_unread_seconds: float | None,
+    oldest_pending_seconds: float | None,
+) -> Facts:
+    """The facts where Redis answers; `now` by its clock."""
+    reading = [worker for worker in workers if worker.state == READS]
+    # One that waits for a server, or for an operator, would read.
+    waiting = [worker for worker in workers if worker.state == WAITS]
+    held = next((worker for worker in waiting if worker.holding), None) if not reading else None
+    return Facts(
+        now=now,
+        database_problem=database_problem,
+        pause=pause,
+        readers=len(reading) + len(waiting),
+        standbys=sum(worker.state == STANDS_BY for worker in workers),
+        holding=held.holding if held else None,
+        holding_since=held.holding_since if held else None,
+        unread=unread,
+        pending=pending,
+        oldest_unread_seconds=oldest_unread_seconds,
+        oldest_pending_seconds=oldest_pending_seconds,
+        trend=trend(points),
+    )

@@ -1,0 +1,206 @@
+"""How the service stands, in one sentence: decided here, from plain figures, for everybody who shows it.
+
+`dbstorage status`, the page Service, the banner on Flower's pages and the metrics all ask `judge`, so that no two of
+them can say different things.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+#: An entry may wait for so many seconds before the service counts as behind.
+BEHIND_SECONDS = 10.0
+#: Seconds over which it is looked at whether what waits gets less.
+TREND_SECONDS = 120.0
+
+
+class Standing(StrEnum):
+    """How the service stands, the worst first."""
+
+    #: Redis or PostgreSQL cannot be used.
+    AWAY = "away"
+    #: An operator has paused it.
+    PAUSED = "paused"
+    #: No worker reads the stream.
+    UNREAD = "unread"
+    #: Entries wait for longer than they should, or cannot be stored.
+    BEHIND = "behind"
+    FINE = "fine"
+
+
+#: What a command ends with that says how the service stands.
+EXIT_CODES = {
+    Standing.FINE: 0,
+    Standing.BEHIND: 1,
+    Standing.UNREAD: 1,
+    Standing.PAUSED: 1,
+    Standing.AWAY: 3,
+}
+
+
+class Pause(NamedTuple):
+    """An operator's pause: why, who began it, and when, in seconds since 1970."""
+
+    reason: str
+    who: str
+    since: float
+
+
+class Waiting(NamedTuple):
+    """How many entries waited at a moment, in seconds since 1970."""
+
+    at: float
+    entries: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What is known at one moment; None is what could not be asked. Ages in seconds, moments in seconds since 1970."""
+
+    now: float
+    #: Why Redis, or the stream in it, cannot be used; a sentence.
+    redis_problem: str | None = None
+    #: Why PostgreSQL, or our tables in it, cannot be used; a sentence.
+    database_problem: str | None = None
+    pause: Pause | None = None
+    #: Workers that read the stream, and those that would take over.
+    readers: int | None = None
+    standbys: int = 0
+    #: Why the reader stores nothing, as it says itself, and since when.
+    holding: str | None = None
+    holding_since: float | None = None
+    #: Entries that nobody has read (at least, where not all were counted), and those read and not finished.
+    unread: int | None = None
+    pending: int | None = None
+    oldest_unread_seconds: float | None = None
+    oldest_pending_seconds: float | None = None
+    #: How many entries waited lately, the oldest moment first.
+    trend: Sequence[Waiting] = ()
+
+    @property
+    def waiting(self) -> int:
+        """Entries that are not finished, as far as is known."""
+        return (self.unread or 0) + (self.pending or 0)
+
+    @property
+    def oldest_seconds(self) -> float:
+        """The age of the oldest entry that is not finished; 0 without one."""
+        return max(self.oldest_unread_seconds or 0.0, self.oldest_pending_seconds or 0.0)
+
+
+class Verdict(NamedTuple):
+    """How the service stands; `since` in seconds since 1970 where it is known, `caught_up_in` in seconds."""
+
+    standing: Standing
+    sentence: str
+    since: float | None = None
+    caught_up_in: float | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """What a command ends with."""
+        return EXIT_CODES[self.standing]
+
+
+def judge(facts: Facts) -> Verdict:
+    """How the service stands; the first of these that is true counts."""
+    if facts.redis_problem is not None:
+        problems = [facts.redis_problem, *([facts.database_problem] if facts.database_problem else [])]
+        return Verdict(Standing.AWAY, f"nothing is read: {' '.join(map(_inner, problems))}")
+    if facts.database_problem is not None:
+        return _held(facts, Standing.AWAY, facts.database_problem)
+    if facts.pause is not None:
+        since = facts.pause.since
+        return Verdict(
+            Standing.PAUSED,
+            f"paused since {_clock(since, facts.now)} by {facts.pause.who}: {_inner(facts.pause.reason)}{_wait(facts)}",
+            since,
+        )
+    if facts.readers == 0:
+        return Verdict(Standing.UNREAD, f"nobody reads: no worker runs{_wait(facts)}", _oldest_since(facts))
+    if facts.holding is not None:
+        return _held(facts, Standing.BEHIND, facts.holding)
+    if facts.oldest_seconds > BEHIND_SECONDS:
+        seconds = caught_up_in(facts.trend)
+        since = facts.now - facts.oldest_seconds
+        if seconds is not None:
+            outlook = f", caught up in about {duration(seconds)}"
+        else:
+            outlook = ", and they do not get fewer" if len(facts.trend) > 1 else ""
+        return Verdict(Standing.BEHIND, f"{_behind(facts)}{_count(facts)}{outlook}", since, seconds)
+    return Verdict(Standing.FINE, _fine(facts))
+
+
+def caught_up_in(trend: Sequence[Waiting]) -> float | None:
+    """Seconds until nothing waits any more if it goes on like lately; None where nothing says that it ever will."""
+    recent = [point for point in trend if point.at >= trend[-1].at - TREND_SECONDS] if trend else []
+    if len(recent) < 2 or recent[-1].at <= recent[0].at:
+        return None
+    fewer = recent[0].entries - recent[-1].entries
+    if fewer <= 0:
+        return None
+    return recent[-1].entries * (recent[-1].at - recent[0].at) / fewer
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it: `46 s`, `3 min`, `2 h 5 min`, `4 d`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{round(hours / 24)} d"
+
+
+def _held(facts: Facts, standing: Standing, reason: str) -> Verdict:
+    """Nothing can be stored, for a reason that somebody knows."""
+    if facts.waiting and facts.oldest_seconds:
+        since = facts.holding_since or facts.now - facts.oldest_seconds
+        return Verdict(standing, f"{_behind(facts)} {_inner(reason)}{_wait(facts)}", since)
+    since_known = f" since {_clock(facts.holding_since, facts.now)}" if facts.holding_since else ""
+    return Verdict(standing, f"nothing can be stored{since_known}: {_inner(reason)}", facts.holding_since)
+
+
+def _behind(facts: Facts) -> str:
+    since = facts.now - facts.oldest_seconds
+    return f"behind {duration(facts.oldest_seconds)} since {_clock(since, facts.now)}:"
+
+
+def _fine(facts: Facts) -> str:
+    words = ["fine"]
+    if facts.waiting:
+        words = [f"fine:{_count(facts)}"]
+    if facts.standbys:
+        words.append("1 worker stands by" if facts.standbys == 1 else f"{facts.standbys} workers stand by")
+    return ", ".join(words)
+
+
+def _count(facts: Facts) -> str:
+    return " 1 entry waits" if facts.waiting == 1 else f" {facts.waiting:,} entries wait"
+
+
+def _wait(facts: Facts) -> str:
+    if not facts.waiting:
+        return ""
+    oldest = f", the oldest for {duration(facts.oldest_seconds)}" if facts.oldest_seconds else ""
+    return f";{_count(facts)}{oldest}"
+
+
+def _oldest_since(facts: Facts) -> float | None:
+    return facts.now - facts.oldest_seconds if facts.oldest_seconds else None
+
+
+def _clock(moment: float, now: float) -> str:
+    """The moment in UTC: the time of day, with its day where that is not today's."""
+    at, today = datetime.fromtimestamp(moment, UTC), datetime.fromtimestamp(now, UTC)
+    return f"{at:%H:%M}Z" if at.date() == today.date() else f"{at:%Y-%m-%d %H:%M}Z"
+
+
+def _inner(sentence: str) -> str:
+    """A sentence as a part of another one."""
+    return sentence.rstrip(".")

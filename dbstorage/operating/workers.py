@@ -1,0 +1,142 @@
+"""What each worker says of itself, in Redis, so that standbys are seen too: they have no consumer in the group."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from redis import Redis
+
+from dbstorage.keys import lease_key, worker_key, workers_key
+from dbstorage.owner import Owner
+from dbstorage.settings import Ordering, Settings
+
+#: Seconds after which what a worker said of itself is old: it says it anew every few seconds.
+FRESH_SECONDS = 20.0
+#: Seconds for which a worker that is gone is still named.
+KEPT_SECONDS = 3600
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerReport:
+    """What a worker says of itself; moments in seconds since 1970."""
+
+    node: str
+    host: str
+    process_id: int
+    version: str
+    #: A ReaderState: active, standby or waiting.
+    state: str
+    #: Why it stores nothing, and since when.
+    holding: str | None = None
+    holding_since: float | None = None
+    at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Worker:
+    """A worker as others see it."""
+
+    name: str
+    #: `reads`, `stands by`, `waits` (for a server, or for the end of a pause) or `gone`.
+    state: str
+    host: str | None = None
+    process_id: int | None = None
+    version: str | None = None
+    holding: str | None = None
+    holding_since: float | None = None
+    #: Seconds since it last said something of itself; None where it never did.
+    silent_seconds: float | None = None
+
+
+READS, STANDS_BY, WAITS, GONE = "reads", "stands by", "waits", "gone"
+
+
+def write_report(redis: Redis, settings: Settings, report: WorkerReport, *, forget_before: float | None) -> None:
+    """Say how this worker does; forget those who were silent since `forget_before`. Raises RedisError and OSError."""
+    key = workers_key(settings)
+    with redis.pipeline(transaction=False) as pipeline:
+        pipeline.hset(key, report.node, json.dumps(asdict(report)))
+        pipeline.expire(key, KEPT_SECONDS)
+        pipeline.execute()
+    if forget_before is not None:
+        old = [other.node for other in read_reports(redis, settings) if other.at < forget_before]
+        if old:
+            redis.hdel(key, *old)
+
+
+def read_reports(redis: Redis, settings: Settings) -> list[WorkerReport]:
+    """What the workers say, by name; what cannot be read is left out. Raises RedisError and OSError."""
+    found: Any = redis.hgetall(workers_key(settings))
+    reports = [report for value in found.values() if (report := _parse(value)) is not None]
+    return sorted(reports, key=lambda report: report.node)
+
+
+def read_workers(redis: Redis, settings: Settings, consumers: Iterable[str] = ()) -> list[Worker]:
+    """All workers that are known, also by their consumers in the group. Raises RedisError and OSError."""
+    reports = {report.node: report for report in read_reports(redis, settings)}
+    now: Any = redis.time()
+    token: Any = redis.get(lease_key(settings))
+    owner = Owner.parse(token)
+    leader = owner.node_name if owner else None
+    names = sorted({*reports, *consumers, *([leader] if leader else [])})
+    signs: Any = redis.mget([worker_key(settings, name) for name in names]) if names else []
+    seconds = now[0] + now[1] / 1_000_000
+    strict = settings.ordering is Ordering.STRICT
+    return [
+        describe(name, reports.get(name), alive=sign is not None, leads=name == leader, strict=strict, now=seconds)
+        for name, sign in zip(names, signs, strict=True)
+    ]
+
+
+def describe(name: str, report: WorkerReport | None, *, alive: bool, leads: bool, strict: bool, now: float) -> Worker:
+    """A worker, from what it says of itself and from its keys: `alive` is its sign of life."""
+    silent = None if report is None else max(0.0, now - report.at)
+    fresh = silent is not None and silent < FRESH_SECONDS
+    if not (alive or leads or (fresh and report is not None and report.state == "waiting")):
+        return Worker(
+            name=name,
+            state=GONE,
+            host=report.host if report else None,
+            process_id=report.process_id if report else None,
+            version=report.version if report else None,
+            silent_seconds=silent,
+        )
+    if report is None or not fresh:
+        state = READS if leads or not strict else STANDS_BY
+        return Worker(name=name, state=state, silent_seconds=silent)
+    if report.state == "waiting" or report.holding is not None:
+        state = WAITS
+    elif strict:
+        state = READS if leads else STANDS_BY
+    else:
+        state = READS
+    if strict and not leads and report.state == "standby":
+        state = STANDS_BY
+    return Worker(
+        name=name,
+        state=state,
+        host=report.host,
+        process_id=report.process_id,
+        version=report.version,
+        holding=report.holding if state == WAITS else None,
+        holding_since=report.holding_since if state == WAITS else None,
+        silent_seconds=silent,
+    )
+
+
+def _parse(value: bytes) -> WorkerReport | None:
+    try:
+        fields = json.loads(value)
+        return WorkerReport(
+            node=str(fields["node"]),
+            host=str(fields["host"]),
+            process_id=int(fields["process_id"]),
+            version=str(fields["version"]),
+            state=str(fields["state"]),
+            holding=None if fields["holding"] is None else str(fields["holding"]),
+            holding_since=None if fields["holding_since"] is None else float(fields["holding_since"]),
+            at=float(fields["at"]),
+        )
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+        return None

@@ -1,0 +1,120 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dbstorage.operating.verdict import Facts, Pause, Standing, Waiting, caught_up_in, duration, judge
+
+#: 2026-05-05T22:08:46Z
+NOW = 1_778_018_926.0
+REFUSED = "The database cannot be used: connection refused."
+GOOD = Facts(now=NOW, readers=1, unread=0, pending=0, oldest_unread_seconds=0.0, oldest_pending_seconds=0.0)
+BEHIND = replace(GOOD, unread=39_000, pending=1_000, oldest_unread_seconds=40.0, oldest_pending_seconds=46.0)
+FEWER = (Waiting(NOW - 20, 50_000), Waiting(NOW - 10, 45_000), Waiting(NOW, 40_000))
+
+
+@pytest.mark.parametrize(
+    ("facts", "standing", "exit_code", "sentence"),
+    [
+        (GOOD, Standing.FINE, 0, "fine"),
+        (replace(GOOD, standbys=1), Standing.FINE, 0, "fine, 1 worker stands by"),
+        (replace(GOOD, standbys=2, unread=1), Standing.FINE, 0, "fine: 1 entry waits, 2 workers stand by"),
+        (replace(GOOD, pending=500, oldest_pending_seconds=9.9), Standing.FINE, 0, "fine: 500 entries wait"),
+        (replace(GOOD, readers=None), Standing.FINE, 0, "fine"),
+        (
+            replace(BEHIND, trend=FEWER), Standing.BEHIND, 1,
+            "behind 46 s since 22:08Z: 40,000 entries wait, caught up in about 80 s",
+        ),
+        (
+            replace(BEHIND, trend=FEWER[:1]), Standing.BEHIND, 1,
+            "behind 46 s since 22:08Z: 40,000 entries wait",
+        ),
+        (
+            replace(BEHIND, trend=(Waiting(NOW - 20, 1), Waiting(NOW, 2))), Standing.BEHIND, 1,
+            "behind 46 s since 22:08Z: 40,000 entries wait, and they do not get fewer",
+        ),
+        (
+            replace(BEHIND, holding="the id sequence lags.", holding_since=NOW - 120), Standing.BEHIND, 1,
+            "behind 46 s since 22:08Z: the id sequence lags; 40,000 entries wait, the oldest for 46 s",
+        ),
+        (
+            replace(GOOD, holding="the broker does not answer", holding_since=NOW - 120), Standing.BEHIND, 1,
+            "nothing can be stored since 22:06Z: the broker does not answer",
+        ),
+        (replace(GOOD, readers=0), Standing.UNREAD, 1, "nobody reads: no worker runs"),
+        (
+            replace(BEHIND, readers=0), Standing.UNREAD, 1,
+            "nobody reads: no worker runs; 40,000 entries wait, the oldest for 46 s",
+        ),
+        (
+            replace(BEHIND, pause=Pause("a new disk.", "joe", NOW - 7200)), Standing.PAUSED, 1,
+            "paused since 20:08Z by joe: a new disk; 40,000 entries wait, the oldest for 46 s",
+        ),
+        (
+            replace(GOOD, pause=Pause("a new disk", "joe", NOW - 86_400)), Standing.PAUSED, 1,
+            "paused since 2026-05-04 22:08Z by joe: a new disk",
+        ),
+        (replace(GOOD, database_problem=REFUSED), Standing.AWAY, 3, "nothing can be stored: " + REFUSED[:-1]),
+        (
+            replace(BEHIND, database_problem=REFUSED, readers=0), Standing.AWAY, 3,
+            f"behind 46 s since 22:08Z: {REFUSED[:-1]}; 40,000 entries wait, the oldest for 46 s",
+        ),
+        (
+            Facts(now=NOW, redis_problem="Redis cannot be used: timeout."), Standing.AWAY, 3,
+            "nothing is read: Redis cannot be used: timeout",
+        ),
+    ],
+)  # fmt: skip
+def test_the_verdict_on_what_is_known(facts: Facts, standing: Standing, exit_code: int, sentence: str):
+    verdict = judge(facts)
+    assert verdict.standing is standing
+    assert verdict.exit_code == exit_code
+    assert verdict.sentence.replace("\n", " ") == sentence
+
+
+NUMBERS = st.none() | st.integers(0, 10**9)
+AGES = st.none() | st.floats(0, 10**9)
+ANY_FACTS = st.builds(
+    Facts,
+    now=st.floats(10**9, 3 * 10**9),
+    redis_problem=st.none() | st.text(),
+    database_problem=st.none() | st.text(),
+    pause=st.none() | st.builds(Pause, st.text(), st.text(), st.floats(0, 3 * 10**9)),
+    readers=st.none() | st.integers(0, 5),
+    standbys=st.integers(0, 5),
+    holding=st.none() | st.text(),
+    holding_since=st.none() | st.floats(0, 3 * 10**9),
+    unread=NUMBERS,
+    pending=NUMBERS,
+    oldest_unread_seconds=AGES,
+    oldest_pending_seconds=AGES,
+    trend=st.lists(st.builds(Waiting, st.floats(0, 3 * 10**9), st.integers(0, 10**9)), max_size=5),
+)
+
+
+@settings(deadline=None)
+@given(ANY_FACTS)
+def test_whatever_is_known_there_is_a_verdict_and_fine_means_that_nothing_is_wrong(facts: Facts):
+    verdict = judge(facts)
+    assert verdict.sentence
+    wrong = facts.redis_problem, facts.database_problem, facts.pause, facts.holding
+    fine = all(one is None for one in wrong) and facts.readers != 0 and facts.oldest_seconds <= 10
+    assert (verdict.standing is Standing.FINE) == fine == (verdict.exit_code == 0)
+
+
+def test_no_end_is_promised_without_two_moments_or_while_it_gets_worse():
+    assert caught_up_in(()) is None
+    assert caught_up_in(FEWER[:1]) is None
+    assert caught_up_in((Waiting(NOW - 10, 5), Waiting(NOW, 5))) is None
+    # What was an hour ago says nothing of now.
+    assert caught_up_in((Waiting(NOW - 3600, 10**6), Waiting(NOW - 10, 5), Waiting(NOW, 6))) is None
+    assert caught_up_in((Waiting(NOW - 10, 5), Waiting(NOW, 0))) == 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0, "0 s"), (89, "89 s"), (90, "2 min"), (3600, "60 min"), (7200, "2 h"), (7500, "2 h 5 min"), (200_000, "2 d")],
+)
+def test_durations_as_a_person_says_them(seconds: float, words: str):
+    assert duration(seconds) == words

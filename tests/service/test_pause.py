@@ -1,0 +1,73 @@
+"""A paused service with a real worker."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from dbstorage.embedded.ports import choose_port
+from tests.service.platform import Platform, order, question, user
+from tests.service.worker import StartWorker
+from tests.waiting import wait_until
+
+
+def dbstorage(environment: Mapping[str, str], *arguments: str) -> str:
+    command = [sys.executable, "-c", "from dbstorage.cli import main; main()", *arguments]
+    return subprocess.run(command, env=dict(environment), capture_output=True, text=True, timeout=60).stdout
+
+
+@pytest.mark.parametrize("ordering", ["strict", "parallel"])
+def test_nothing_is_stored_and_questions_are_told_until_somebody_resumes(
+    platform: Platform, start_worker: StartWorker, environment: dict[str, str], ordering: str
+):
+    platform.send(user("user-1"), order("before"))
+    worker = start_worker(ORDERING=ordering)
+    platform.wait_until_finished()
+    dbstorage(environment, "pause", "--reason", "a new disk")
+    wait_until(lambda: "Paused by an operator: a new disk" in worker.log, "the worker to see it")
+
+    platform.send(order("meanwhile"), question("user-1", "r-paused"))
+    assert platform.answer_to("r-paused")["error"] == "paused"
+    assert platform.orders().keys() == {"before"}
+
+    # It survives a restart: the new worker begins nothing.
+    worker.stop()
+    worker.start()
+    platform.send(order("after a restart"), question("user-1", "r-again"))
+    assert platform.answer_to("r-again")["error"] == "paused"
+    assert platform.orders().keys() == {"before"}
+    assert platform.failed("code") == []
+
+    dbstorage(environment, "resume")
+    platform.wait_until_finished()
+    assert platform.orders().keys() == {"before", "meanwhile", "after a restart"}
+    wait_until(lambda: "The operator's pause is over" in worker.log, "the worker to say so")
+
+
+def test_a_pause_is_told_by_probe_status_and_metrics_and_ends_nobody(
+    platform: Platform, start_worker: StartWorker, environment: dict[str, str]
+):
+    port = choose_port()
+    start_worker(METRICS_PORT=str(port))
+    standby = start_worker("standby")
+    wait_until(lambda: "Standing by" in standby.log, "the standby")
+
+    def status() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(dbstorage(environment, "status", "--json"))["verdict"]
+        return found
+
+    wait_until(lambda: status()["sentence"] == "fine, 1 worker stands by", "the verdict")
+    dbstorage(environment, "pause", "--reason", "a new disk")
+
+    def metrics() -> str:
+        return str(urlopen(f"http://127.0.0.1:{port}/metrics").read().decode())
+
+    wait_until(lambda: 'dbstorage_verdict{standing="paused"} 1.0' in metrics(), "the metric")
+    assert urlopen(f"http://127.0.0.1:{port}/livez").status == 200
+    found = status()
+    assert (found["standing"], found["exit_code"]) == ("paused", 1)
+    assert "a new disk" in found["sentence"]
