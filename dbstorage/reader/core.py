@@ -228,7 +228,8 @@ class Core:
         """Seconds without progress, or for which the longest wait has lasted: for an answer of Redis, or for a job."""
         waits = [job.since for job in self.jobs.values() if not job.ahead]
         waits += [asked.since for asked in (self.read, self.claim) if asked is not None]
-        waits += [self.progress_at] if self.progress_at is not None else []
+        # Without a link nothing can be done, and nobody else could do better.
+        waits += [self.progress_at] if self.link and self.progress_at is not None else []
         return self.now - min(waits, default=self.now)
 
     @property
@@ -416,7 +417,7 @@ class Core:
         elif not job.ahead:
             self._try_smaller(job, left)
             if (job.kind is Kind.RUN and told) or (job.kind is Kind.RETRY and not self.in_hand):
-                self.away, self.pause = None, 0.0
+                self.away, self.pause, self.hold_until = None, 0.0, -inf
         if job.kind is Kind.ANSWER and left:
             self.answer_at = self.now + FIRST_PAUSE
         if report.more:

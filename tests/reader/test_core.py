@@ -1,0 +1,802 @@
+"""The reader's core as a table of values: what it is told at which moment, and what it asks for.
+
+Each test is one rule. `Story` tells a core events and compares what it asks for; `tests/reader/test_machine.py` and
+`test_orders.py` look for what no rule here says.
+"""
+
+from math import inf
+from typing import Any
+
+import pytest
+
+from dbstorage.reader import core as rules
+from dbstorage.reader.core import Core, Hold, Stage
+from dbstorage.reader.messages import (
+    Accepted,
+    Acknowledge,
+    Acknowledged,
+    Action,
+    Begin,
+    Claimed,
+    EntriesRead,
+    Entry,
+    Event,
+    FetchPending,
+    Finish,
+    Forgotten,
+    Job,
+    Kill,
+    Kind,
+    LeaseAnswered,
+    Left,
+    LinkDown,
+    LinkUp,
+    Listed,
+    ListPending,
+    Paused,
+    PendingEntry,
+    ProcessLost,
+    Read,
+    ReadTooLarge,
+    Receiving,
+    Release,
+    Reported,
+    Stop,
+    Submit,
+    Tell,
+    Tick,
+    Took,
+    Withdraw,
+)
+from dbstorage.storage.outcome import ANSWERED, STORED, Outage, Outcome, Report
+
+WRITE = [b"message", b'{"function":"createUser"}']
+QUESTION = [b"message", b'{"function":"getCloseOrders"}']
+FAILED = Report([None], [False], Outage.DATABASE, "The database does not answer")
+
+
+def write(place: int, deliveries: int = 1, size: int = 100) -> Entry:
+    return Entry(f"{place}-0", WRITE, size, deliveries)
+
+
+def question(place: int, deliveries: int = 1) -> Entry:
+    return Entry(f"{place}-0", QUESTION, 100, deliveries)
+
+
+def pending(*places: int, deliveries: int = 1) -> list[PendingEntry]:
+    return [PendingEntry(f"{place}-0", deliveries) for place in places]
+
+
+def said(action: Action) -> tuple[Any, ...]:
+    """An action in short: its name, and what matters of it. Numbers of questions are left to the machine."""
+    match action:
+        case Submit(job):
+            return ("ahead" if job.ahead else job.kind.value, *(entry.id[:-2] for entry in job.entries))
+        case Took(entries) | Left(entries) | Tell(entries):
+            return (type(action).__name__, *(entry.id[:-2] for entry in entries))
+        case Acknowledge(ids) | Release(ids):
+            return (type(action).__name__, *(entry_id[:-2] for entry_id in ids))
+        case Read(_, most):
+            return ("Read", most)
+        case ListPending(_, after):
+            return ("ListPending", after)
+        case FetchPending(_, wanted, brief):
+            return ("FetchPending", *(entry.id[:-2] for entry in wanted), *(["brief"] if brief else []))
+        case Begin() | Withdraw() | Kill():
+            return (type(action).__name__,)
+        case _:
+            return (type(action).__name__,)
+
+
+class Story:
+    """A core, told one event after the other.
+
+    Retries of failed tasks are left out and the lease is renewed by itself, unless a test is about them.
+    """
+
+    def __init__(self, *, retries: bool = False, renews: bool = True, **options: Any) -> None:
+        self.renews = renews
+        self.core = Core(**{"batch_size": 4, **options})
+        self.now = 100.0
+        if not retries:
+            self.core.retry_at = inf
+        self.actions: list[Action] = []
+
+    def tell(self, event: Event) -> list[tuple[Any, ...]]:
+        self.actions = self.core.on(event, self.now)
+        return [said(action) for action in self.actions]
+
+    def wait(self, seconds: float) -> list[tuple[Any, ...]]:
+        """Time passes, with a tick every quarter of a second."""
+        acts: list[tuple[Any, ...]] = []
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(end, self.now + 0.25)
+            said = self.tell(Tick())
+            if self.renews and ("AskLease",) in said and self.core.leads:
+                said.remove(("AskLease",))
+                said += self.lease(True)
+            acts += said
+        return acts
+
+    def look_again(self, *own: int) -> list[tuple[Any, ...]]:
+        """A claim is due, and what is pending for us is listed again."""
+        while self.core.claim is None:
+            self.wait(0.25)
+        self.claimed()
+        if self.core.read is not None and self.core.read.after is None:
+            self.come()
+        return self.listed(*own)
+
+    def begin(self, *own: int, deliveries: int = 1) -> list[tuple[Any, ...]]:
+        """The link comes up, the lease is ours, and these entries are pending for us."""
+        self.tell(LinkUp())
+        if self.core.strict:
+            self.lease(True)
+        self.claimed()
+        return self.listed(*own, deliveries=deliveries)
+
+    # Answers to what was asked last
+
+    def lease(self, mine: bool) -> list[tuple[Any, ...]]:
+        assert self.core.lease is not None
+        return self.tell(LeaseAnswered(self.core.lease.number, mine))
+
+    def claimed(self, mine: bool = True, more: bool = False) -> list[tuple[Any, ...]]:
+        assert self.core.claim is not None
+        return self.tell(Claimed(self.core.claim.number, mine, more))
+
+    def listed(self, *own: int, deliveries: int = 1, full: bool = False) -> list[tuple[Any, ...]]:
+        return self.tell(Listed(self.read, pending(*own, deliveries=deliveries), full))
+
+    def come(self, *entries: Entry, size: int | None = None) -> list[tuple[Any, ...]]:
+        return self.tell(
+            EntriesRead(self.read, list(entries), sum(entry.size for entry in entries) if size is None else size)
+        )
+
+    def too_large(self) -> list[tuple[Any, ...]]:
+        return self.tell(ReadTooLarge(self.read))
+
+    @property
+    def read(self) -> int:
+        assert self.core.read is not None
+        return self.core.read.number
+
+    # Jobs
+
+    def job(self, kind: Kind = Kind.RUN) -> Job:
+        [job] = [job for job in self.core.jobs.values() if job.kind is kind and not job.ahead]
+        return job
+
+    def report(
+        self,
+        *outcomes: Outcome | None,
+        kind: Kind = Kind.RUN,
+        acknowledged: bool = True,
+        outage: Outage | None = None,
+        crash: str = "",
+        more: bool = False,
+    ) -> list[tuple[Any, ...]]:
+        """A job comes back; without outcomes nothing is decided."""
+        job = self.job(kind)
+        decided = list(outcomes) or [None] * len(job.entries)
+        flags = [outcome is not None and acknowledged for outcome in decided]
+        report = Report(decided, flags, outage, f"{outage} is away" if outage else "", crash, more=more)
+        return self.tell(Reported(job.number, report))
+
+    def fails(self, outage: Outage = Outage.DATABASE, kind: Kind = Kind.RUN) -> list[tuple[Any, ...]]:
+        return self.report(outage=outage, kind=kind)
+
+
+@pytest.fixture
+def story() -> Story:
+    """A leader with nothing in hand that waits for new entries."""
+    story = Story()
+    story.begin()
+    return story
+
+
+@pytest.fixture
+def held_up() -> Story:
+    """The same; whether the lease is renewed is up to the test."""
+    story = Story(renews=False)
+    story.begin()
+    return story
+
+
+# How a worker begins
+
+
+def test_a_leader_takes_over_then_looks_at_what_is_pending_then_reads_on():
+    story = Story()
+    assert story.tell(LinkUp()) == [("AskLease",)]
+    assert story.lease(True) == [("Claim",)]
+    assert story.claimed() == [("ListPending", "")]
+    assert story.listed() == [("Read", 4)]
+
+
+def test_in_parallel_order_there_is_no_lease():
+    story = Story(strict=False)
+    assert story.tell(LinkUp()) == [("Claim",)]
+    assert story.claimed() == [("ListPending", "")]
+
+
+def test_who_has_no_lease_reads_nothing_and_asks_again():
+    story = Story()
+    story.tell(LinkUp())
+    assert story.lease(False) == []
+    assert story.wait(rules.STANDBY_SECONDS / 2) == []
+    assert story.wait(rules.STANDBY_SECONDS / 2) == [("AskLease",)]
+
+
+def test_taking_over_goes_on_while_there_is_more():
+    story = Story()
+    story.tell(LinkUp())
+    story.lease(True)
+    assert story.claimed(more=True) == [("Claim",)]
+    assert story.claimed() == [("ListPending", "")]
+
+
+def test_a_claim_that_finds_the_lease_gone_ends_the_leading():
+    story = Story()
+    story.tell(LinkUp())
+    story.lease(True)
+    assert story.claimed(mine=False) == [("AskLease",)]
+    assert not story.core.leads
+
+
+def test_pending_entries_are_listed_page_by_page():
+    story = Story()
+    story.tell(LinkUp())
+    story.lease(True)
+    story.claimed()
+    assert story.listed(1, full=True) == [("FetchPending", "1")]
+    assert story.come(write(1, 2)) == [("Took", "1"), ("run", "1"), ("ListPending", "1-0")]
+    assert story.listed(2) == [("FetchPending", "2")]
+
+
+def test_what_is_pending_is_fetched_in_growing_numbers_and_before_anything_new():
+    story = Story(batch_size=100, processes=1)
+    assert story.begin(*range(1, 31)) == [("FetchPending", "1")]
+    fetched = [1]
+    while story.core.stage is Stage.PENDING:
+        assert story.core.read is not None
+        assert story.core.read.fetched is not None
+        entries = [Entry(entry.id, WRITE, 100, 1) for entry in story.core.read.fetched]
+        story.come(*entries)
+        story.report(*[STORED] * len(entries))
+        if story.core.read is not None and story.core.read.fetched:
+            fetched.append(len(story.core.read.fetched))
+    assert fetched == [1, 4, 16, 9]
+
+
+# Running
+
+
+def test_what_comes_in_runs_and_the_next_is_decoded_meanwhile(story: Story):
+    assert story.come(write(1), write(2)) == [("Took", "1", "2"), ("run", "1", "2"), ("Read", 4)]
+    assert story.come(write(3)) == [("Took", "3"), ("ahead", "3")]
+    assert story.report(STORED, STORED) == [("Begin",), ("Read", 4), ("Tell", "1", "2"), ("Left", "1", "2")]
+
+
+def test_with_one_process_nothing_is_decoded_ahead():
+    story = Story(processes=1)
+    story.begin()
+    story.come(write(1))
+    assert story.come(write(2)) == [("Took", "2")]
+    assert story.report(STORED) == [("run", "2"), ("Read", 4), ("Tell", "1"), ("Left", "1")]
+
+
+def test_what_a_job_left_undone_runs_before_what_was_decoded_ahead(story: Story):
+    story.come(write(1), write(2))
+    story.come(write(3))
+    assert story.report(STORED, None) == [("Withdraw",), ("run", "2", "3"), ("Read", 4), ("Tell", "1"), ("Left", "1")]
+
+
+def test_a_withdrawn_job_says_nothing_any_more(story: Story):
+    story.come(write(1), write(2))
+    story.come(write(3))
+    ahead = story.core.ahead
+    assert ahead is not None
+    story.report(STORED, None)
+    assert story.tell(Reported(ahead.number, Report([STORED], [True]))) == []
+
+
+def test_a_batch_has_so_many_entries_and_bytes_at_most():
+    story = Story(batch_size=3)
+    story.begin()
+    half = rules.READ_BYTES // 2
+    assert story.come(*(write(place, size=half) for place in (1, 2, 3)))[1:3] == [("run", "1", "2"), ("ahead", "3")]
+    assert story.report(STORED, STORED)[0] == ("Begin",)
+
+
+def test_an_entry_larger_than_a_batch_runs_by_itself(story: Story):
+    acts = story.come(write(1, size=2 * rules.READ_BYTES), write(2))
+    assert acts[1:3] == [("run", "1"), ("ahead", "2")]
+
+
+def test_an_outcome_that_redis_does_not_know_of_is_told_once_and_acknowledged(story: Story):
+    story.come(write(1))
+    acts = story.report(STORED, acknowledged=False, outage=Outage.REDIS)
+    assert acts == [("Acknowledge", "1"), ("Tell", "1")]
+    assert story.core.in_hand == {"1-0"}
+    assert story.tell(Acknowledged(("1-0",))) == [("Left", "1")]
+    assert story.tell(Acknowledged(("1-0",))) == []
+
+
+def test_what_is_decided_is_acknowledged_when_the_link_is_back(story: Story):
+    story.come(write(1))
+    story.tell(LinkDown())
+    assert story.report(STORED, acknowledged=False, outage=Outage.REDIS) == [("Tell", "1")]
+    assert story.tell(LinkUp())[0] == ("Acknowledge", "1")
+
+
+def test_jobs_that_the_pool_forgot_run_again(story: Story):
+    story.come(write(1))
+    assert story.tell(Forgotten(story.job().number)) == [("run", "1")]
+
+
+# Holding: the database is away or wrong, an operator pauses
+
+
+def test_a_lone_question_does_not_end_the_reading(story: Story):
+    """It was answered, and nothing in hand was left to end the outage."""
+    story.core.retry_at = story.now
+    story.tell(Tick())
+    story.come(question(1))
+    assert story.fails() == [("answer", "1")]
+    assert story.report(ANSWERED, kind=Kind.ANSWER)[-2:] == [("Tell", "1"), ("Left", "1")]
+    story.report(kind=Kind.RETRY)
+    assert story.core.away is None
+    assert story.come(write(2))[:2] == [("Took", "2"), ("run", "2")]
+
+
+def test_with_nothing_in_hand_the_retries_are_what_is_tried():
+    story = Story(retries=True)
+    story.begin()
+    story.fails(kind=Kind.RETRY)
+    assert story.core.away is not None
+    assert ("retry",) in story.wait(rules.LONGEST_PAUSE)
+    story.report(kind=Kind.RETRY)
+    assert story.core.away is None
+
+
+def test_an_outage_does_not_outlive_the_lease(held_up: Story):
+    """A leader that met one and lost the lease held on to it, with nothing in hand that could end it."""
+    held_up.come(write(1))
+    held_up.fails()
+    while held_up.core.leads:
+        held_up.wait(0.25)
+        if held_up.core.running:
+            held_up.fails()
+    assert held_up.core.in_hand == set()
+    held_up.lease(False)
+    held_up.core.retry_at = held_up.now
+    assert ("retry",) in held_up.wait(rules.LONGEST_PAUSE)
+    held_up.report(kind=Kind.RETRY)
+    assert held_up.core.away is None
+    assert ("Claim",) in held_up.lease(True)
+    held_up.claimed()
+    assert held_up.listed()[-1] == ("Read", 4)
+
+
+def test_pauses_between_attempts_double_up_to_the_longest(story: Story):
+    story.come(write(1))
+    pauses = []
+    for _ in range(6):
+        story.fails()
+        pauses.append(story.core.hold_until - story.now)
+        assert story.wait(pauses[-1])[-1] == ("run", "1")
+    assert pauses == pytest.approx([0.5, 1.0, 2.0, 4.0, 5.0, 5.0])
+
+
+def test_pauses_are_cut_at_random_and_never_to_nothing():
+    cuts = iter([0.5, 0.0])
+    story = Story(jitter=lambda: next(cuts))
+    story.begin()
+    story.come(write(1))
+    story.fails()
+    assert story.core.hold_until - story.now == rules.FIRST_PAUSE / 2
+    story.wait(rules.FIRST_PAUSE)
+    story.fails()
+    assert story.core.hold_until - story.now == pytest.approx(rules.SHORTEST_PAUSE)
+
+
+def test_a_success_ends_the_outage_and_its_pauses(story: Story):
+    story.come(write(1))
+    story.fails()
+    story.wait(rules.FIRST_PAUSE)
+    assert story.report(STORED) == [("Tell", "1"), ("Left", "1")]
+    assert (story.core.away, story.core.pause) == (None, 0.0)
+
+
+def test_what_holds_has_a_reason_and_a_beginning(story: Story):
+    story.come(write(1))
+    story.fails()
+    began = story.now
+    story.wait(rules.FIRST_PAUSE)
+    story.fails()
+    assert story.core.holding == Hold(Outage.DATABASE, "database is away", began)
+    story.wait(1.0)
+    story.fails(Outage.FAULT)
+    assert story.core.holding == Hold(Outage.FAULT, "fault is away", story.now)
+
+
+def test_a_job_knows_how_long_a_fault_has_been_holding(story: Story):
+    story.come(write(1))
+    assert story.job().held_seconds == 0.0
+    story.fails(Outage.FAULT)
+    story.wait(0.5)
+    assert story.job().held_seconds == 0.5
+    story.fails(Outage.FAULT)
+    story.wait(1.0)
+    assert story.job().held_seconds == 1.5
+
+
+@pytest.mark.parametrize("outage", [Outage.DATABASE, Outage.FAULT])
+def test_questions_behind_a_write_are_answered_while_nothing_can_be_stored(story: Story, outage: Outage):
+    story.come(write(1))
+    story.fails(outage)
+    acts = story.come(question(2), write(3), question(4))
+    assert acts == [("Took", "2", "3", "4"), ("answer", "2", "4"), ("Read", 4)]
+    assert story.job(Kind.ANSWER).error == "unavailable"
+    assert story.report(ANSWERED, ANSWERED, kind=Kind.ANSWER) == [("Tell", "2", "4"), ("Left", "2", "4")]
+    assert [entry.id for entry in story.core.waiting] == ["1-0", "3-0"]
+
+
+def test_while_one_pauses_questions_are_told_so_and_writes_wait(story: Story):
+    story.tell(Paused("maintenance"))
+    acts = story.come(write(1), question(2))
+    assert acts == [("Took", "1", "2"), ("answer", "2"), ("Read", 4)]
+    assert story.job(Kind.ANSWER).error == "paused"
+    story.report(ANSWERED, kind=Kind.ANSWER)
+    assert story.core.holding == Hold(None, "maintenance", story.now)
+    assert story.tell(Paused(None)) == [("run", "1")]
+
+
+def test_a_probe_holds_no_question(story: Story):
+    """Once the pause is over, writes go first by themselves, up to the first question's turn."""
+    story.come(write(1), write(2))
+    story.fails()
+    story.come(write(3))
+    assert story.wait(rules.FIRST_PAUSE)[0] == ("run", "1", "2", "3")
+    assert story.come(question(4))[:2] == [("Took", "4"), ("answer", "4")]
+
+
+def test_nobody_is_answered_before_one_who_asked_earlier(story: Story):
+    story.come(question(1))
+    assert story.fails() == [("answer", "1")]
+    assert story.come(question(2)) == [("Took", "2"), ("Read", 4)]
+    assert story.wait(rules.FIRST_PAUSE) == []
+    assert story.report(ANSWERED, kind=Kind.ANSWER)[0] == ("run", "2")
+    assert story.come(question(3)) == [("Took", "3"), ("Read", 4)]
+    assert story.fails() == [("answer", "2", "3")]
+
+
+def test_a_suspected_question_is_answered_by_itself(story: Story):
+    story.come(write(1))
+    story.fails()
+    acts = story.come(question(2, deliveries=rules.SUSPECT_DELIVERIES), question(3))
+    assert ("answer", "2") in acts
+
+
+def test_reading_ahead_has_a_bound(story: Story):
+    story.core.look_ahead = 3
+    story.come(write(1))
+    story.fails()
+    assert story.come(write(2)) == [("Took", "2"), ("Read", 4)]
+    assert story.come(write(3)) == [("Took", "3")]
+    story.core.look_ahead = 100
+    assert story.wait(0.1) == [("Read", 4)]
+
+
+def test_reading_ahead_has_a_bound_in_bytes(story: Story):
+    story.come(write(1))
+    story.fails()
+    assert story.come(write(2, size=rules.LOOK_AHEAD_BYTES)) == [("Took", "2")]
+
+
+def test_older_pending_entries_have_room_in_a_full_hand(story: Story):
+    """Another's entries are taken over when the hand is full of newer ones: a question among them is answered."""
+    story.core.look_ahead = 1
+    story.come(write(5))
+    story.fails()
+    assert story.look_again(2, 5) == [("FetchPending", "2")]
+    assert story.come(question(2)) == [("Took", "2"), ("answer", "2")]
+
+
+def test_when_redis_is_away_nothing_is_read_ahead(story: Story):
+    story.come(write(1), write(2))
+    acts = story.report(STORED, None, acknowledged=False, outage=Outage.REDIS)
+    assert ("Read", 4) not in acts
+    assert not story.core.looks_ahead
+
+
+def test_an_outage_of_the_failed_tasks_does_not_hold_up_entries():
+    story = Story(retries=True)
+    story.begin()
+    story.fails(Outage.FAULT, kind=Kind.RETRY)
+    assert story.core.away is None
+    assert story.core.retry_at == story.now + rules.LONGEST_PAUSE
+    assert story.come(write(1))[:2] == [("Took", "1"), ("run", "1")]
+
+
+# The lease
+
+
+def test_the_lease_is_renewed(held_up: Story):
+    assert held_up.wait(rules.RENEW_SECONDS - 0.1) == []
+    assert held_up.wait(0.1) == [("AskLease",)]
+    assert held_up.wait(0.1) == []
+
+
+def test_the_lease_lasts_from_the_moment_of_asking(held_up: Story):
+    asked = held_up.now
+    held_up.wait(rules.RENEW_SECONDS)
+    held_up.now = asked + rules.RENEW_SECONDS + rules.LEASE_SECONDS - 1
+    held_up.lease(True)
+    assert held_up.core.leads
+    held_up.wait(1.0)
+    assert not held_up.core.leads
+
+
+def test_an_answer_about_the_lease_counts_only_for_its_question(held_up: Story):
+    held_up.wait(rules.RENEW_SECONDS)
+    assert held_up.core.lease is not None
+    held_up.tell(LeaseAnswered(held_up.core.lease.number - 1, False))
+    assert held_up.core.leads
+    assert held_up.core.lease is not None
+
+
+def test_without_the_lease_everything_that_does_not_run_is_given_back(held_up: Story):
+    held_up.come(write(1))
+    held_up.come(write(2))
+    held_up.wait(rules.RENEW_SECONDS)
+    assert held_up.lease(False) == [("Withdraw",), ("Release", "2"), ("Left", "2")]
+    assert held_up.report(None) == [("Release", "1"), ("Left", "1")]
+
+
+def test_what_a_late_read_brings_is_given_back(held_up: Story):
+    """An ex-leader dropped it, and it stayed pending for good."""
+    held_up.now += rules.LEASE_SECONDS
+    assert ("Release", "1", "2") in held_up.come(write(1), write(2))
+    assert held_up.core.in_hand == set()
+
+
+def test_a_read_of_an_earlier_time_of_leading_is_given_back(held_up: Story):
+    earlier = held_up.read
+    held_up.wait(rules.RENEW_SECONDS)
+    held_up.lease(False)
+    held_up.wait(rules.STANDBY_SECONDS)
+    assert held_up.lease(True) == [("Claim",)]
+    assert held_up.tell(EntriesRead(earlier, [write(7)], 100))[0] == ("Release", "7")
+    assert held_up.core.in_hand == set()
+
+
+def test_a_leader_looks_again_and_again_for_what_is_pending_and_not_in_hand(story: Story):
+    assert story.wait(rules.CLAIM_SECONDS) == [("Claim",)]
+    story.claimed()
+    assert story.come() == [("ListPending", "")]
+    assert story.listed(3) == [("FetchPending", "3")]
+    assert story.come(write(3)) == [("Took", "3"), ("run", "3"), ("Read", 4)]
+
+
+def test_what_is_in_hand_is_not_fetched(story: Story):
+    story.come(write(1), write(2))
+    assert story.look_again(1, 2) == [("Read", 4)]
+
+
+def test_what_waits_for_something_older_does_not_keep_it_from_being_fetched():
+    story = Story(processes=1)
+    story.begin()
+    story.come(write(5))
+    story.come(write(6))
+    story.wait(rules.CLAIM_SECONDS)
+    story.claimed()
+    story.report(STORED)
+    assert story.listed(2, 6) == [("FetchPending", "2")]
+    assert story.come(write(2)) == [("Took", "2"), ("run", "2", "6"), ("Read", 4)]
+
+
+def test_who_makes_no_progress_gives_the_lease_up_and_does_not_ask_for_it(story: Story):
+    story.come(write(1))
+    story.come(write(2))
+    story.tell(Accepted(story.job().number))
+    assert ("GiveLease",) not in story.wait(rules.STALL_SECONDS)
+    assert ("GiveLease",) in story.wait(0.25)
+    assert story.core.in_hand == {"1-0"}
+    assert ("AskLease",) not in story.wait(10.0)
+    story.claimed(mine=False)
+    assert ("AskLease",) in story.tell(ProcessLost(story.job().number))
+
+
+def test_in_parallel_order_who_makes_no_progress_leaves_the_rest_to_others():
+    story = Story(strict=False)
+    story.begin()
+    story.come(write(1))
+    story.come(write(2))
+    assert story.wait(rules.STALL_SECONDS + 1)[-2:] == [("Release", "2"), ("Left", "2")]
+    assert not story.core.leads
+
+
+def test_a_long_outage_of_redis_is_no_stall(story: Story):
+    story.tell(LinkDown())
+    story.wait(10 * rules.STALL_SECONDS)
+    assert not story.core.stalled
+
+
+# Links
+
+
+def test_a_lost_link_keeps_what_is_in_hand_and_forgets_what_was_asked(story: Story):
+    story.come(write(1))
+    assert story.tell(LinkDown()) == []
+    assert (story.core.read, story.core.claim, story.core.lease) == (None, None, None)
+    assert story.core.in_hand == {"1-0"}
+    assert story.tell(LinkUp()) == [("AskLease",), ("Claim",)]
+    assert story.claimed() == [("ListPending", "")]
+    assert story.listed(1, 2) == [("FetchPending", "2")]
+
+
+# Suspects
+
+
+def test_what_was_delivered_often_runs_alone():
+    story = Story()
+    story.begin(1, 2)
+    often = rules.SUSPECT_DELIVERIES
+    acts = story.come(write(1, often), write(2, often))
+    assert acts[:2] == [("Took", "1", "2"), ("run", "1")]
+    assert story.report(STORED)[0] == ("run", "2")
+
+
+def test_the_third_death_makes_suspects(story: Story):
+    story.come(write(1), write(2))
+    assert story.tell(ProcessLost(story.job().number)) == [("run", "1", "2")]
+    assert story.tell(ProcessLost(story.job().number)) == [("run", "1")]
+    assert [entry.deliveries for entry in story.job().entries] == [3]
+
+
+def test_a_bug_makes_its_job_run_one_by_one(story: Story):
+    story.come(write(1), write(2))
+    assert story.report(crash="Traceback")[0] == ("run", "1")
+
+
+def test_nothing_is_decoded_ahead_of_a_suspect_nor_is_a_suspect(story: Story):
+    story.come(write(1, rules.SUSPECT_DELIVERIES))
+    assert story.come(write(2)) == [("Took", "2")]
+    story.report(STORED)
+    assert story.come(write(3, rules.SUSPECT_DELIVERIES)) == [("Took", "3")]
+
+
+# Halving
+
+
+def test_a_job_that_comes_to_nothing_runs_in_smaller_parts(story: Story):
+    story.come(*map(write, (1, 2, 3, 4)))
+    assert ("run", "1", "2") in story.report()
+    assert ("run", "1") in story.report()
+
+
+def test_a_single_entry_that_comes_to_nothing_waits_as_in_an_outage(story: Story):
+    story.come(write(1))
+    assert story.report() == []
+    assert story.core.holding is not None
+    assert story.core.holding.reason == "the entry 1-0 does not come to an end"
+
+
+def test_a_job_that_got_somewhere_is_not_halved(story: Story):
+    story.come(*map(write, (1, 2, 3, 4)))
+    assert story.report(STORED, None, None, None)[0] == ("run", "2", "3", "4")
+
+
+# Sizes
+
+
+def test_reads_grow_fourfold_up_to_a_batch():
+    story = Story(batch_size=500)
+    story.begin()
+    counts = [rules.FIRST_COUNT]
+    for place in range(1, 6):
+        acts = story.come(write(place)) + story.report(STORED)
+        counts += [act[1] for act in acts if act[0] == "Read"]
+    assert counts[:4] == [16, 64, 256, 500]
+    assert set(counts[4:]) <= {500}
+
+
+def test_reads_shrink_with_the_size_of_entries():
+    story = Story(batch_size=500)
+    story.begin()
+    megabyte = 2**20
+    acts = story.come(*(write(place, size=megabyte) for place in range(1, 17)))
+    assert acts[-1] == ("Read", rules.READ_BYTES // megabyte)
+
+
+def test_a_read_that_is_too_large_is_done_again_one_by_one(story: Story):
+    assert story.too_large() == [("Claim",)]
+    story.claimed()
+    assert story.listed(1, 2, 3) == [("FetchPending", "1")]
+    assert story.core.read_count == 1
+
+
+def test_of_what_is_too_large_by_itself_only_the_beginning_is_read(story: Story):
+    story.too_large()
+    story.claimed()
+    story.listed(1, 2)
+    assert story.too_large() == [("Claim",)]
+    story.claimed()
+    assert story.listed(1, 2) == [("FetchPending", "1", "brief")]
+    assert story.come(write(1)) == [("Took", "1"), ("run", "1"), ("FetchPending", "2")]
+    assert story.core.oversized == set()
+
+
+def test_bytes_that_come_in_are_no_standstill(story: Story):
+    for _ in range(4):
+        story.now += rules.STALL_SECONDS / 2
+        story.tell(Receiving(story.read))
+        assert not story.core.stalled
+
+
+# Jobs that hang
+
+
+def test_a_job_that_hangs_is_killed_again_and_again_and_that_is_no_delivery(story: Story):
+    story.come(write(1))
+    story.tell(Accepted(story.job().number))
+    assert ("Kill",) not in story.wait(rules.JOB_SECONDS)
+    assert ("Kill",) in story.wait(0.25)
+    assert ("Kill",) in story.wait(0.25)
+    story.tell(ProcessLost(story.job().number))
+    assert [(entry.id, entry.deliveries) for entry in story.core.waiting] == [("1-0", 1)]
+    assert story.core.holding == Hold(Outage.DATABASE, "a job did not come back within 30 s and was killed", story.now)
+
+
+def test_a_job_that_no_process_has_begun_is_not_killed(story: Story):
+    story.come(write(1))
+    assert ("Kill",) not in story.wait(rules.JOB_SECONDS + 1)
+
+
+# Retries
+
+
+def test_failed_tasks_are_run_every_second_and_at_once_while_more_are_due():
+    story = Story(retries=True)
+    assert ("retry",) in story.tell(LinkUp())
+    assert story.report(kind=Kind.RETRY, more=True) == [("retry",)]
+    assert story.report(kind=Kind.RETRY) == []
+    assert ("retry",) in story.wait(rules.RETRY_SECONDS)
+
+
+def test_who_stands_by_runs_failed_tasks_too():
+    story = Story(retries=True)
+    story.tell(LinkUp())
+    story.report(kind=Kind.RETRY)
+    story.lease(False)
+    assert ("retry",) in story.wait(rules.RETRY_SECONDS)
+
+
+# Stopping
+
+
+def test_who_stops_finishes_what_runs_and_gives_back_what_waits(story: Story):
+    story.come(write(1))
+    story.come(write(2))
+    assert story.tell(Stop()) == [("Withdraw",), ("Release", "2"), ("Left", "2")]
+    assert story.report(STORED) == [("GiveLease",), ("Tell", "1"), ("Left", "1"), ("Stopped",)]
+    assert story.wait(10.0) == []
+
+
+def test_who_stops_with_nothing_in_hand_has_stopped(story: Story):
+    assert story.tell(Stop()) == [("GiveLease",), ("Stopped",)]
+
+
+def test_what_the_pool_takes_along_when_it_ends_is_given_back(story: Story):
+    story.come(write(1))
+    story.tell(Stop())
+    assert story.tell(Finish()) == [("Release", "1"), ("GiveLease",), ("Left", "1"), ("Stopped",)]
+
+
+def test_the_clock_never_goes_back(story: Story):
+    story.wait(1.0)
+    story.core.on(Tick(), story.now - 50)
+    assert story.core.now == story.now
