@@ -10,14 +10,16 @@ from typing import Any
 
 from celery import Celery, signals
 
+from dbstorage.broker_url import broker_address
 from dbstorage.keys import TASK_QUEUE, amqp_prefix, prefix
 from dbstorage.logs import set_up_logging
 from dbstorage.metrics.service_metrics import ServiceMetrics
 from dbstorage.metrics.step import MetricsStep
 from dbstorage.reader.step import StreamReaderStep
+from dbstorage.redis_url import is_redis, is_sentinel
 from dbstorage.settings import LogFormat, Scope, Settings
 from dbstorage.worker.broker import register_broker_transport
-from dbstorage.worker.internals import EVENT_SERIALIZER, register_event_serializer
+from dbstorage.worker.internals import EVENT_SERIALIZER, log_file_of, register_event_serializer
 
 #: Seconds after which a task taken by a worker that died is given to another; tasks take milliseconds.
 VISIBILITY_TIMEOUT = 60
@@ -47,7 +49,8 @@ def create_app(settings: Settings) -> DBStorage:
     app.steps["worker"].add(MetricsStep)
     app.steps["consumer"].add(StreamReaderStep)
     # A receiver of this signal is what keeps Celery from setting up logging its own way.
-    signals.setup_logging.connect(lambda **_: set_up_logging(settings), weak=False)
+    # It is sent in the main process, and in a pool process where each has a file of its own (%I).
+    signals.setup_logging.connect(lambda logfile=None, **_: set_up_logging(settings, logfile), weak=False)
     signals.celeryd_init.connect(prepare_worker, weak=False)
     signals.worker_init.connect(prepare_pool, weak=False)
     return app
@@ -70,10 +73,10 @@ def load_own_tasks() -> None:
     spec.loader.exec_module(sys.modules["tasks"])
 
 
-def prepare_worker(instance: Any, **_: Any) -> None:
+def prepare_worker(sender: str, instance: Any, options: dict[str, Any], **_: Any) -> None:
     """Called first of all in a worker, before Celery itself warns of anything."""
     settings: Settings = instance.app.settings
-    set_up_logging(settings)
+    set_up_logging(settings, log_file_of(options.get("logfile"), sender))
     # Celery's banner is no line of JSON.
     instance.quiet = instance.quiet or settings.log_format is LogFormat.JSON
 
@@ -94,10 +97,12 @@ def end_orphan(main_process: int) -> None:
 
 def configuration(settings: Settings) -> dict[str, Any]:
     """Celery's own settings."""
+    broker = broker_address(settings.broker_url)
     transport_options: dict[str, Any] = {}
     names: dict[str, str] = {"task_default_queue": TASK_QUEUE}
-    if settings.broker_url.startswith("redis"):
+    if is_redis(settings.broker_url):
         transport_options = {
+            **broker.transport_options,
             "global_keyprefix": prefix(settings.scope),
             "visibility_timeout": VISIBILITY_TIMEOUT,
             "unacked_restore_interval": 5,
@@ -105,11 +110,17 @@ def configuration(settings: Settings) -> dict[str, Any]:
             "socket_timeout": BROKER_SOCKET_TIMEOUT,
             "socket_connect_timeout": BROKER_SOCKET_TIMEOUT,
             "socket_keepalive": True,
+            # A master that is frozen for good would be waited for until this is noticed.
+            **({"health_check_interval": 5} if is_sentinel(settings.broker_url) else {}),
         }
     else:
         names = amqp_names(settings.scope)
     return {
-        "broker_url": settings.broker_url,
+        "broker_url": broker.url,
+        # Celery itself prefers CELERY_BROKER_URL, as it was written, to the setting before: not to these two.
+        "broker_read_url": broker.url,
+        "broker_write_url": broker.url,
+        "broker_use_ssl": broker.ssl or False,
         "broker_transport_options": transport_options,
         "broker_connection_max_retries": None,
         # A Redis that became a replica refuses commands: that is waited out as well.

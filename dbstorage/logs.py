@@ -1,4 +1,4 @@
-"""Log lines: one line an event, as text or as JSON, on standard error."""
+"""Log lines: one line an event, as text or as JSON, on standard error or in a file."""
 
 import json
 import logging
@@ -6,6 +6,7 @@ import sys
 import threading
 import warnings
 from datetime import UTC, datetime
+from logging.handlers import WatchedFileHandler
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -51,12 +52,13 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields).replace("\x7f", "\\u007f")
 
 
-def set_up_logging(settings: Settings) -> None:
-    """Send everything from LOG_LEVEL on (or the level of the worker's option -l) to standard error.
+def set_up_logging(settings: Settings, log_file: str | None = None) -> None:
+    """Send everything from LOG_LEVEL on (or the level of the worker's option -l) to a file, or to standard error.
 
-    Warnings of Python and errors that end the process become lines too.
+    Warnings of Python and errors that end the process become lines too. Ends the process with exit code 2 where the
+    file cannot be written.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _handler(log_file)
     handler.setFormatter(JsonFormatter() if settings.log_format is LogFormat.JSON else TextFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -69,6 +71,17 @@ def set_up_logging(settings: Settings) -> None:
     warnings.showwarning = _log_warning
     sys.excepthook = _log_exception
     threading.excepthook = lambda hook: _log_exception(hook.exc_type, hook.exc_value, hook.exc_traceback)
+
+
+def _handler(log_file: str | None) -> logging.Handler:
+    if not log_file:
+        return logging.StreamHandler(sys.stderr)
+    try:
+        # Follows the name, so that logrotate may move the file away.
+        return WatchedFileHandler(log_file, encoding="utf-8")
+    except OSError as error:
+        print(f"The log file {log_file!r} cannot be written: {error.strerror}.", file=sys.stderr)
+        raise SystemExit(2) from None
 
 
 def _level_of_command_line() -> int | None:

@@ -1,15 +1,42 @@
 """How this service connects to Redis: RESP2, a short beginning, an early end to waiting, and no retry unseen."""
 
+import time
 from typing import Any
 
 from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
-from redis.connection import Connection, SSLConnection
+from redis.connection import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
+from redis.sentinel import (
+    Sentinel,
+    SentinelConnectionPool,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
+
+from dbstorage.redis_url import SentinelAddress, is_sentinel, parse_sentinel_url
 
 #: Seconds that a command waits for Redis where nothing else is said; pausing is the event loop's business.
 REDIS_TIMEOUT = 2.0
+#: Seconds that one sentinel is waited for: the next one knows as much.
+SENTINEL_TIMEOUT = 0.5
+#: For so long the last answer of the sentinels is trusted. After a planned fail-over the old master takes writes for
+#: ten seconds more, and forgets them.
+MASTER_SECONDS = 0.5
+
+
+class MasterPool(SentinelConnectionPool):
+    """Connections to the server that is the master by now: sentinels are asked for old connections too."""
+
+    _asked_at = -MASTER_SECONDS
+
+    def get_connection(self, *_arguments: Any, **_options: Any) -> Any:
+        """A connection; those to an earlier master are closed."""
+        if time.monotonic() - self._asked_at > MASTER_SECONDS:
+            self.proxy.get_master_address()  # type: ignore[no-untyped-call]
+            self._asked_at = time.monotonic()
+        return super().get_connection()
 
 
 class ShortBeginning:
@@ -34,6 +61,27 @@ class ShortTLSConnection(ShortBeginning, SSLConnection):
     """The same with TLS."""
 
 
+class ShortSocketConnection(ShortBeginning, UnixDomainSocketConnection):
+    """The same through a Unix socket."""
+
+
+class ShortMasterConnection(ShortBeginning, SentinelManagedConnection):
+    """The same to the master that sentinels name."""
+
+
+class ShortTLSMasterConnection(ShortBeginning, SentinelManagedSSLConnection):
+    """The same with TLS."""
+
+
+SHORT: dict[Any, Any] = {
+    Connection: ShortConnection,
+    SSLConnection: ShortTLSConnection,
+    UnixDomainSocketConnection: ShortSocketConnection,
+    SentinelManagedConnection: ShortMasterConnection,
+    SentinelManagedSSLConnection: ShortTLSMasterConnection,
+}
+
+
 def connect_redis(url: str, timeout: float = REDIS_TIMEOUT) -> Redis:
     """A client that waits at most `timeout` seconds, and never tries again, lest an answer be written twice unseen."""
     return Redis.from_pool(connection_pool(url, timeout))
@@ -41,9 +89,45 @@ def connect_redis(url: str, timeout: float = REDIS_TIMEOUT) -> Redis:
 
 def connection_pool(url: str, timeout: float) -> ConnectionPool:
     """A maker of single connections, which are used without a client."""
-    pool = ConnectionPool.from_url(url, **_options(timeout))
-    pool.connection_class = ShortTLSConnection if pool.connection_class is SSLConnection else ShortConnection
+    pool = (
+        _master_pool(parse_sentinel_url(url), timeout)
+        if is_sentinel(url)
+        else ConnectionPool.from_url(url, **_options(url, timeout))
+    )
+    pool.connection_class = SHORT[pool.connection_class]
     return pool
+
+
+def master_address(url: str) -> tuple[str, int]:
+    """Host and port of the master, by the sentinels of the URL; raises RedisError where none of them knows."""
+    address = parse_sentinel_url(url)
+    host, port = _sentinels(address).discover_master(address.service)  # type: ignore[no-untyped-call]
+    return host, int(port)
+
+
+def _master_pool(address: SentinelAddress, timeout: float) -> MasterPool:
+    options: dict[str, Any] = _options("redis://", timeout)
+    tls = {"ssl": True, **address.tls} if address.tls is not None else {}
+    return MasterPool(  # type: ignore[no-untyped-call]
+        address.service,
+        _sentinels(address),
+        db=address.database,
+        username=address.username,
+        password=address.password,
+        **options,
+        **tls,
+    )
+
+
+def _sentinels(address: SentinelAddress) -> Sentinel:
+    # Nothing of what the server is asked with holds for the sentinels: login, limits and TLS are told again.
+    asking: dict[str, Any] = {
+        **_options("redis://", SENTINEL_TIMEOUT),
+        "username": address.sentinel_username,
+        "password": address.sentinel_password,
+        **({"ssl": True, **address.tls} if address.tls is not None else {}),
+    }
+    return Sentinel(list(address.hosts), sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
 
 
 def redis_error(url: str, timeout: float) -> Exception | None:
@@ -58,12 +142,13 @@ def redis_error(url: str, timeout: float) -> Exception | None:
     return None
 
 
-def _options(timeout: float) -> dict[str, Any]:
-    return {
+def _options(url: str, timeout: float) -> dict[str, Any]:
+    options = {
         "protocol": 2,
         "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
-        "socket_keepalive": True,
         "retry": Retry(NoBackoff(), 0),
         "health_check_interval": 0,
     }
+    if url.startswith("unix://"):
+        return options
+    return {**options, "socket_connect_timeout": timeout, "socket_keepalive": True}

@@ -8,15 +8,23 @@ from enum import StrEnum
 from typing import NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit
 
+from dbstorage.broker_url import AMQP_SCHEMES, checked_broker_url
 from dbstorage.database.url import DatabaseAddress, parse_database_url
 from dbstorage.errors import SettingsError
-from dbstorage.redis_url import with_tls_options
+from dbstorage.redis_url import SCHEMES as REDIS_SCHEMES
+from dbstorage.redis_url import checked_redis_url
 
 Value = TypeVar("Value")
 
-REDIS_SCHEMES = ("redis", "rediss")
 #: Broker transports with an event loop that the reader can share (Celery: Redis and AMQP).
-BROKER_SCHEMES = ("redis", "rediss", "amqp", "amqps", "pyamqp")
+BROKER_SCHEMES = (*REDIS_SCHEMES, *AMQP_SCHEMES)
+#: Of one server. The others name several hosts, or none.
+ONE_SERVER = ("redis", "rediss", *AMQP_SCHEMES)
+
+
+_ONE_PLACE = r"(\[[\da-fA-F:]+\]|[\w.-]*)(:\d*)?"
+#: One host or several, and what stands behind them.
+_PLACE = re.compile(rf"{_ONE_PLACE}(,{_ONE_PLACE})*(/.*)?")
 
 
 class Ordering(StrEnum):
@@ -135,7 +143,7 @@ def without_password(url: str) -> str:
     # The last @ ends the login, also where the password was not percent-encoded and holds a / or another @.
     login, at, place = rest.rpartition("@")
     place = re.split(r"[?#]", place)[0]
-    if not separator or not (at or re.fullmatch(r"(\[[\da-fA-F:]+\]|[\w.-]*)(:\d*)?(/.*)?", place)):
+    if not separator or not (at or _PLACE.fullmatch(place)):
         return f"{scheme}://***" if separator else "***"
     name, colon, _password = login.partition(":")
     return f"{scheme}://{name}{colon and ':***'}{at}{place}"
@@ -167,22 +175,26 @@ class _Reader:
 
 
 def _redis_url(text: str) -> str:
-    return _url(text, REDIS_SCHEMES)
+    return checked_redis_url(_url(text, REDIS_SCHEMES))
 
 
 def _broker_url(text: str) -> str:
-    return _url(text, BROKER_SCHEMES)
+    return checked_broker_url(_url(text, BROKER_SCHEMES))
 
 
 def _url(text: str, schemes: tuple[str, ...]) -> str:
+    """The URL, if what any URL of these schemes has to keep to is kept to."""
     expected = "expected a URL that begins with " + ", ".join(f"{scheme}://" for scheme in schemes)
+    scheme, separator, _ = text.partition("://")
+    if not separator or scheme not in (*schemes, "sentinel"):
+        raise ValueError(expected)
+    if scheme not in ONE_SERVER:
+        return text
     try:
         parts = urlsplit(text)
         parts.port  # noqa: B018  # reading it checks it
     except ValueError:
         raise ValueError(f"{expected} and a port from 1 to 65535") from None
-    if parts.scheme not in schemes:
-        raise ValueError(expected)
     if "@" in parts.path + parts.query + parts.fragment:
         # What stands before it would be taken for the host, and shown.
         raise ValueError("its password has to be percent-encoded (@ as %40, / as %2F, ? as %3F, # as %23)")
@@ -191,7 +203,7 @@ def _url(text: str, schemes: tuple[str, ...]) -> str:
     database = parts.path.strip("/")
     if parts.scheme in REDIS_SCHEMES and database and not database.isdecimal():
         raise ValueError(f"the part after the host is {database!r}; expected the number of a Redis database, such as 0")
-    return with_tls_options(text) if parts.scheme in REDIS_SCHEMES else text
+    return text
 
 
 def _name(text: str) -> str:

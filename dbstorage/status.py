@@ -57,6 +57,8 @@ class StreamStatus:
     url: str
     #: Why Redis, or the stream in it, cannot be used.
     problem: str | None = None
+    #: Redis, or Valkey.
+    server: str | None = None
     version: str | None = None
     name: str
     group: str
@@ -142,7 +144,7 @@ def _stream_status(settings: Settings, history_seconds: float) -> StreamStatus:
     try:
         with connect_redis(settings.redis_url) as redis, redis_errors_explained():
             redis.ping()
-            known |= {"up": True, "version": _version(redis)}
+            known |= {"up": True, **_version(redis)}
             figures = read_stream(redis, settings)
             if figures is None:
                 return StreamStatus(**known, problem=f"The key {settings.command_stream} is not a stream.")
@@ -167,13 +169,17 @@ def _stream_status(settings: Settings, history_seconds: float) -> StreamStatus:
         return StreamStatus(**{**known, "up": False}, problem=str(error))
 
 
-def _version(redis: Redis) -> str | None:
+def _version(redis: Redis) -> dict[str, str]:
+    """What the server is and its version; nothing where it keeps that to itself, as some hosted ones do."""
     try:
         information: Any = redis.info("server")
     except ResponseError:
-        return None  # some hosted servers keep it to themselves
-    found = information.get("valkey_version") or information.get("redis_version")
-    return str(found) if found else None
+        return {}
+    # Valkey's redis_version only says which Redis it is compatible with.
+    for server in ("Valkey", "Redis"):
+        if found := information.get(f"{server.lower()}_version"):
+            return {"server": server, "version": str(found)}
+    return {}
 
 
 def _lag(redis: Redis, settings: Settings, figures: StreamFigures) -> dict[str, Any]:

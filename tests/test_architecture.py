@@ -12,8 +12,8 @@ OURS = ("dbstorage", "tasks", "migrations")
 
 #: From the ground up: a room imports only from those in the lines above its own.
 STOREYS = (
-    {"errors", "printable"},
-    {"wire", "database", "embedded", "redis_url", "redis_connection", "redis_errors", "redis_memory", "owner"},
+    {"errors", "printable", "redis_url"},
+    {"wire", "database", "embedded", "broker_url", "redis_connection", "redis_errors", "redis_memory", "owner"},
     {"commands", "settings", "redis_trimming"},
     {"keys", "logs"},
     {"storage", "migrations", "redis_rights"},
@@ -41,7 +41,7 @@ DOCUMENTED_CELERY = {"celery", "celery.exceptions", "celery.worker.request"}
 PRIVATE_NAMES = {
     "dbstorage/dashboard/internals.py": {"_create_template"},
     "dbstorage/reader/connection.py": {"_sock"},  # the socket that the event loop watches; redis-py has no other way
-    "dbstorage/worker/broker.py": {"_connect"},  # where redis-py makes the socket
+    "dbstorage/worker/broker.py": {"_connect", "_connparams"},  # where redis-py makes the socket, and kombu its class
 }
 NAMED_TUPLE_METHODS = {"_asdict", "_fields", "_replace"}
 #: They act when they are imported, because Celery and Alembic want it so.

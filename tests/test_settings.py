@@ -72,8 +72,8 @@ def test_a_setting_is_read_as_it_is_written(name: str, text: str, value: Any):
     assert read(name, text) == value
 
 
-REDIS = "expected a URL that begins with redis://, rediss://"
-BROKER = "expected a URL that begins with redis://, rediss://, amqp://, amqps://, pyamqp://"
+REDIS = "expected a URL that begins with redis://, rediss://, unix://, redis+sentinel://, rediss+sentinel://"
+BROKER = f"{REDIS}, amqp://, amqps://, pyamqp://"
 PLAIN_NAME = "expected a name without control characters"
 
 

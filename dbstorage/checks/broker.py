@@ -6,6 +6,7 @@ from typing import Any
 from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 
+from dbstorage.broker_url import broker_address
 from dbstorage.checks.finding import Finding, fine, problem
 from dbstorage.checks.redis_rights import check_broker_rights
 from dbstorage.settings import Settings, without_password
@@ -17,9 +18,12 @@ CONNECT_TIMEOUT = 5.0
 def check_broker(settings: Settings, *, trial: bool = True) -> Iterator[Finding]:
     """Yield whether it answers, and what it refuses."""
     address = without_password(settings.broker_url)
+    broker = broker_address(settings.broker_url)
     # kombu has no type hints.
     connect: Any = Connection
-    with connect(settings.broker_url, connect_timeout=CONNECT_TIMEOUT) as connection:
+    with connect(
+        broker.url, ssl=broker.ssl or False, transport_options=broker.transport_options, connect_timeout=CONNECT_TIMEOUT
+    ) as connection:
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_TIMEOUT)
         except (OperationalError, *connection.connection_errors, *connection.channel_errors) as error:

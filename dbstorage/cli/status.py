@@ -67,7 +67,7 @@ def _print(found: Status, as_json: bool, indent: int | None) -> None:
     redis, database = found.redis, found.database
     say(f"{'verdict:':16}{found.verdict.sentence}")
     for name, value in [
-        ("redis", _server(redis.up, redis.version, redis.url)),
+        ("redis", _server(redis.up, redis.version, redis.url, redis.server)),
         ("stream", f"{printable(redis.name)} (group {printable(redis.group)})"),
         ("length", _number(redis.length)),
         ("lag", f"{redis.lag_at_least} or more" if redis.lag_at_least else _number(redis.lag)),
@@ -127,8 +127,9 @@ def _print_counts(counts: dict[str, dict[str, int]]) -> None:
     print_table(["code", *states], rows, right=states)
 
 
-def _server(up: bool, version: str | None, place: str) -> str:
-    return f"{'up' if up else 'down'}{f', version {version}' if version else ''}, {place}"
+def _server(up: bool, version: str | None, place: str, name: str | None = None) -> str:
+    what = f", {name or 'version'} {version}" if version else ""
+    return f"{'up' if up else 'down'}{what}, {place}"
 
 
 def _number(value: int | None) -> str:

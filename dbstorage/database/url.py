@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -67,9 +68,19 @@ class DatabaseAddress:
         host = self.host or ""
         if ":" in host:
             host = f"[{host}]"
-        socket_or_hosts = dict(self.parameters).get("host", "")
-        place = f"{host}:{self.port}" if self.port else host or socket_or_hosts
+        place = f"{host}:{self.port}" if self.port else host or self._socket_or_hosts
         return f"postgresql://{user}{place}/{self.database}"
+
+    @property
+    def _socket_or_hosts(self) -> str:
+        """Several hosts, each with its port where one is known; or the directory of a Unix socket."""
+        parameters = dict(self.parameters)
+        hosts = [f"[{host}]" if ":" in host else host for host in parameters.get("host", "").split(",")]
+        ports = parameters.get("port", "").split(",")
+        if len(ports) == 1:
+            # One for all of them, as libpq reads it.
+            ports *= len(hosts)
+        return ",".join(f"{host}:{port}" if port else host for host, port in zip_longest(hosts, ports, fillvalue=""))
 
     def __str__(self) -> str:
         """Return `display`."""

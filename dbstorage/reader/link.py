@@ -18,7 +18,10 @@ from dbstorage.owner import Owner
 from dbstorage.reader.connection import Hub, HubConnection
 from dbstorage.reader.group import Command, ConsumerGroup, accepted
 from dbstorage.reader.lease import LEASE_MILLISECONDS, hold
+from dbstorage.reader.master_watch import MasterWatch
+from dbstorage.redis_url import is_sentinel
 from dbstorage.settings import Settings
+from dbstorage.worker.broker import leave_other_masters
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +71,8 @@ class Link:
         self._listener = listener
         self.reading = HubConnection(settings.redis_url, hub, self.lose)
         self._control = HubConnection(settings.redis_url, hub, self.lose)
+        self._hub = hub
+        self._watching: MasterWatch | None = None
         self._closed = True
         self._lost_since: float | None = None
         self._pause = 0.0
@@ -81,10 +86,16 @@ class Link:
         self._closed = False
         self._generation += 1
         self._after(0, self._connect)
+        if is_sentinel(self._settings.redis_url) and self._watching is None:
+            self._watching = MasterWatch(self._settings.redis_url, self._hub, self._master_is)
+            self._watching.start()
 
     def close(self) -> None:
         """Leave the event loop; what is pending stays with this consumer."""
         self._closed = True
+        if self._watching is not None:
+            self._watching.stop()
+            self._watching = None
         self._disconnect()
 
     @property
@@ -161,6 +172,13 @@ class Link:
             return
         self._after(1.0, self._watch)
         self._join()
+
+    def _master_is(self, address: tuple[str, int]) -> None:
+        """The sentinels have named the master; whatever is connected to another server leaves it."""
+        if self._settings.broker_url == self._settings.redis_url:
+            leave_other_masters(address)
+        if any(each.connected and each.address != address for each in (self.reading, self._control)):
+            self.lose("the sentinels name another master, {}:{}".format(*address))
 
     def _disconnect(self) -> None:
         self._generation += 1

@@ -85,6 +85,7 @@ def run_job(resources: Resources, job: Job) -> Report:
     except DatabaseUnavailableError as error:
         outage, reason = Outage.DATABASE, str(error)
     except RedisUnavailableError as error:
+        resources.forget_redis()
         outage, reason = Outage.REDIS, str(error)
     except Exception:  # noqa: BLE001
         # A bug of ours: the main process has the entries run alone, so that it fails nobody but its own.

@@ -143,6 +143,10 @@ class Resources:
         self._service = self._applied = None
         self.is_open = False
 
+    def forget_redis(self) -> None:
+        """After an outage: what was the master may be a replica now, which answers and takes nothing."""
+        self.redis.connection_pool.disconnect()
+
 
 _resources: tuple[int, Resources] | None = None
 

@@ -13,9 +13,10 @@ from typing import Any
 from weakref import WeakSet
 
 from kombu.transport import TRANSPORT_ALIASES
-from kombu.transport.redis import Channel, MultiChannelPoller, Transport
+from kombu.transport.redis import Channel, MultiChannelPoller, SentinelChannel, SentinelTransport, Transport
 from redis.connection import Connection, SSLConnection
 from redis.exceptions import ResponseError
+from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
 from dbstorage.redis_connection import ShortBeginning
 
@@ -24,8 +25,10 @@ logger = logging.getLogger(__name__)
 _given_up = threading.Event()
 
 
-class BrokerConnection(ShortBeginning, Connection):
-    """Fails at once when the broker was given up, also where it is waiting for a reply."""
+class GivesUp(ShortBeginning):
+    """A connection that fails at once when the broker was given up, also where it is waiting for a reply."""
+
+    _sock: Any
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -34,7 +37,7 @@ class BrokerConnection(ShortBeginning, Connection):
     def _connect(self) -> Any:
         if _given_up.is_set():
             raise ConnectionRefusedError(errno.ECONNREFUSED, "the worker stops, and the broker does not answer")
-        return super()._connect()  # type: ignore[no-untyped-call]
+        return super()._connect()  # type: ignore[misc]
 
     def hang_up(self) -> None:
         """End whatever waits on this connection."""
@@ -43,18 +46,30 @@ class BrokerConnection(ShortBeginning, Connection):
                 self._sock.shutdown(socket.SHUT_RDWR)
 
 
-class TLSBrokerConnection(SSLConnection, BrokerConnection):
+_connections: WeakSet[GivesUp] = WeakSet()
+
+
+class BrokerConnection(GivesUp, Connection):
+    """One to a server."""
+
+
+class TLSBrokerConnection(GivesUp, SSLConnection):
     """The same with TLS."""
-
-
-_connections: WeakSet[BrokerConnection] = WeakSet()
 
 
 class BrokerChannel(Channel):
     """Takes these connections instead of kombu's choice."""
 
-    connection_class = BrokerConnection
-    connection_class_ssl = TLSBrokerConnection
+    connection_class: Any = BrokerConnection
+    connection_class_ssl: Any = TLSBrokerConnection
+
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        """How to connect: for a Unix socket kombu takes a class of its own."""
+        parameters: dict[str, Any] = super()._connparams(asynchronous)  # type: ignore[no-untyped-call]
+        kind = parameters["connection_class"]
+        if not issubclass(kind, GivesUp):
+            parameters["connection_class"] = type(kind.__name__, (GivesUp, kind), {})
+        return parameters
 
     def maybe_refresh_binding_expiry(self) -> None:
         """Called every second: keep the tables of queues that expire, where the broker allows it."""
@@ -96,10 +111,32 @@ class BrokerTransport(Transport):
         self.cycle: Any = BrokerPoller()  # type: ignore[no-untyped-call]
 
 
+class SentinelBrokerConnection(GivesUp, SentinelManagedConnection):
+    """The same to the master that the sentinels name."""
+
+
+class TLSSentinelBrokerConnection(GivesUp, SentinelManagedSSLConnection):
+    """The same with TLS."""
+
+
+class SentinelBrokerChannel(SentinelChannel, BrokerChannel):
+    """Takes these connections."""
+
+    connection_class: Any = SentinelBrokerConnection
+    connection_class_ssl: Any = TLSSentinelBrokerConnection
+
+
+class SentinelBrokerTransport(SentinelTransport, BrokerTransport):
+    """Takes these channels."""
+
+    Channel = SentinelBrokerChannel
+
+
 def register_broker_transport() -> None:
-    """Let kombu take BrokerTransport for redis:// and rediss://."""
-    name = f"{BrokerTransport.__module__}:{BrokerTransport.__qualname__}"
-    TRANSPORT_ALIASES.update(redis=name, rediss=name)
+    """Let kombu take these transports for Redis, be it behind a Unix socket or behind sentinels."""
+    module = BrokerTransport.__module__
+    name, sentinel = (f"{module}:{each.__qualname__}" for each in (BrokerTransport, SentinelBrokerTransport))
+    TRANSPORT_ALIASES.update({"redis": name, "rediss": name, "redis+socket": name, "sentinel": sentinel})
 
 
 def give_up_broker() -> None:
@@ -107,3 +144,10 @@ def give_up_broker() -> None:
     _given_up.set()
     for connection in list(_connections):
         connection.hang_up()
+
+
+def leave_other_masters(address: tuple[str, int]) -> None:
+    """Hang up what is connected to a server that the sentinels do not call the master any more."""
+    for connection in list(_connections):
+        if isinstance(connection, SentinelManagedConnection) and (connection.host, connection.port) != address:
+            connection.hang_up()

@@ -31,6 +31,7 @@ from celery import bootsteps, signals
 from celery.app.events import Events
 from celery.events.dispatcher import EventDispatcher
 from celery.events.event import group_from
+from celery.utils.nodenames import node_format
 from celery.utils.time import utcoffset
 from celery.worker import state
 from celery.worker.consumer import Consumer
@@ -38,6 +39,7 @@ from celery.worker.control import Panel
 from kombu.serialization import register
 
 from dbstorage.redis_connection import redis_error
+from dbstorage.redis_url import is_redis
 from dbstorage.worker.broker import give_up_broker
 
 #: Longer than the statement timeout, and short enough for the worker to end within 10 seconds.
@@ -178,7 +180,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
     def _redis_error(self, timeout: float) -> Exception | None:
         """Why a Redis broker does not answer; None where it does, or where the broker is another."""
         url: str = self.app.settings.broker_url
-        return redis_error(url, timeout) if url.startswith("redis") else None
+        return redis_error(url, timeout) if is_redis(url) else None
 
     def on_connection_error_before_connected(self, error: Exception) -> None:
         """Called when a broker that took the connection refused what came next, as a replica does."""
@@ -241,6 +243,11 @@ def count_tasks(names: Sequence[str]) -> None:
     """Count tasks that came to an outcome, for `inspect stats`."""
     state.total_count.update(Counter(names))
     state.all_total_count[0] += len(names)
+
+
+def log_file_of(pattern: str | None, node_name: str) -> str | None:
+    """The file that the option --logfile names, with %n, %h, %I and so on replaced for this process."""
+    return str(node_format(pattern, node_name)) if pattern else None
 
 
 def stop_worker(exit_code: int) -> None:

@@ -195,3 +195,22 @@ def test_a_password_that_cannot_be_told_from_the_host_asks_for_encoding():
 def test_an_address_is_shown_without_password_and_parameters(text, shown):
     address = parse_database_url(text)
     assert (address.display, str(address)) == (shown, shown)
+
+
+@pytest.mark.parametrize(
+    ("hosts", "shown"),
+    [
+        ("one:5432,two:5433", "one:5432,two:5433"),
+        ("one,two:5433", "one,two:5433"),
+        ("one,[::1]:5433", "one,[::1]:5433"),
+        ("one,two", "one,two"),
+    ],
+)
+def test_several_hosts_are_shown_with_their_ports(hosts, shown):
+    address = parse_database_url(f"postgresql://ann:secret@{hosts}/trading?target_session_attrs=read-write")
+    assert str(address) == f"postgresql://ann@{shown}/trading"
+
+
+def test_one_port_for_several_hosts_is_shown_at_each():
+    address = parse_database_url("postgresql:///trading?host=one,two&port=6000")
+    assert str(address) == "postgresql://one:6000,two:6000/trading"

@@ -19,7 +19,7 @@ import redis
 from dbstorage.embedded.ports import choose_port
 from dbstorage.embedded.postgres import EmbeddedPostgres
 from dbstorage.embedded.redis import EmbeddedRedis
-from dbstorage.embedded.redis import _program as redis_program
+from dbstorage.embedded.redis import server_program
 from tests.deploy.checkers import ROOT, SEARCH_PATH
 from tests.deploy.compose import PASSWORDS, load, seconds
 from tests.waiting import wait_until
@@ -31,7 +31,7 @@ class Service:
     def __init__(self, name: str, replaced: dict[str, str]) -> None:
         self.definition: dict[str, Any] = load(PASSWORDS)["services"][name]
         self.environment = {
-            "PATH": os.pathsep.join([str(Path(redis_program()).parent), SEARCH_PATH]),
+            "PATH": os.pathsep.join([str(Path(server_program()).parent), SEARCH_PATH]),
             "LC_ALL": "C.UTF-8",
             **{key: str(value) for key, value in self.definition["environment"].items()},
             **replaced,

@@ -43,6 +43,12 @@ def test_an_order_can_be_stored_by_a_call(service: Platform) -> None:
     wait_until(lambda: "called" in service.orders(), "the order to be stored")
 
 
+def test_an_order_can_be_called_with_its_fields_by_name(service: Platform) -> None:
+    service.send(user("caller"))
+    celery_call(service, "createCloseOrder", "--kwargs", json.dumps(order("called-by-name", "caller")["message"]))
+    wait_until(lambda: "called-by-name" in service.orders(), "the order to be stored")
+
+
 def test_a_user_can_be_created_by_a_call(service: Platform, app: Celery) -> None:
     app.send_task("createUser", kwargs={"userId": "by-call", "userEmail": "by-call@x"})
     wait_until(lambda: service.users().get("by-call") == "by-call@x", "the user to be stored")

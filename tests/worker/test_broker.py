@@ -60,9 +60,11 @@ def test_a_full_broker_is_told_of_once(app: Celery, platform: Platform, caplog: 
     assert line.exc_info is None
 
 
-@pytest.mark.parametrize("url", ["redis://localhost", "rediss://localhost"])
+@pytest.mark.parametrize(
+    "url", ["redis://localhost", "rediss://localhost", "redis+sentinel://localhost/x", "rediss+sentinel://localhost/x"]
+)
 def test_every_redis_broker_can_be_given_up(url: str) -> None:
     app = create_app(load_settings({"REDIS_URL": url, "DATABASE_URL": "postgresql://user@localhost/database"}))
     channel_class = app.connection_for_read().transport.Channel
-    assert issubclass(channel_class.connection_class, broker.BrokerConnection)
-    assert issubclass(channel_class.connection_class_ssl, broker.BrokerConnection)
+    assert issubclass(channel_class.connection_class, broker.GivesUp)
+    assert issubclass(channel_class.connection_class_ssl, broker.GivesUp)
