@@ -11,6 +11,7 @@ from dbstorage.checks.finding import Finding, fine, problem
 from dbstorage.keys import prefix
 from dbstorage.redis_connection import connect_redis
 from dbstorage.redis_rights import Trial, broker_trials, channels, trials
+from dbstorage.redis_url import is_redis
 from dbstorage.settings import Settings
 
 RIGHTS, CHANNELS = "Redis rights", "Broker channels"
@@ -24,7 +25,7 @@ def check_redis_rights(redis: Any, settings: Settings, *, trial: bool) -> Iterat
 
 def check_broker_rights(settings: Settings, *, trial: bool) -> Iterator[Finding]:
     """Yield what the user of a Redis broker may not do; nothing for another broker."""
-    if not settings.broker_url.startswith("redis"):
+    if not is_redis(settings.broker_url):
         return
     # redis-py types only a part of what is used here.
     connect: Any = connect_redis

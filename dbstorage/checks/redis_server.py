@@ -9,6 +9,7 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from dbstorage.checks.finding import Finding, Grade, fine, problem, warning
 from dbstorage.checks.redis_rights import check_redis_rights
+from dbstorage.checks.sentinel import check_sentinel
 from dbstorage.redis_connection import connect_redis
 from dbstorage.redis_memory import why_full
 from dbstorage.redis_trimming import trimmed_unread
@@ -30,7 +31,7 @@ def check_redis(settings: Settings, *, trial: bool = True) -> Iterator[Finding]:
     address = without_password(settings.redis_url)
     with connect_redis(settings.redis_url, timeout=5) as redis:
         try:
-            findings = [*_server(redis, address)]
+            findings = [*_server(redis, address), *check_sentinel(redis, settings)]
             # What comes next leans on what came before.
             if not _any_problem(findings):
                 findings += check_redis_rights(redis, settings, trial=trial)

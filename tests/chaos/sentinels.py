@@ -33,7 +33,7 @@ class Server:
 
     def start(self) -> None:
         with self._log.open("ab") as log:
-            command = [server_program(), str(self._file), *self._arguments]
+            command = [str(server_program()), str(self._file), *self._arguments]
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
 
     def signal(self, number: int) -> None:

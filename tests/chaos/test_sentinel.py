@@ -11,12 +11,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import redis
+from kombu.exceptions import OperationalError
 
 from dbstorage.application import create_app
+from dbstorage.checks.broker import check_broker
+from dbstorage.checks.redis_server import check_redis
+from dbstorage.checks.sentinel import SENTINEL
 from dbstorage.redis_connection import connect_redis
-from dbstorage.settings import load_settings
+from dbstorage.settings import load_settings, without_password
 from tests.chaos.sentinels import Sentinels
-from tests.chaos.traffic import Traffic
 from tests.service.platform import Platform, order, question, user
 from tests.service.worker import StartWorker
 from tests.waiting import wait_until
@@ -62,7 +66,7 @@ def stored_on_the_new_master(platform: Platform, sentinels: Sentinels, old: obje
     def sent() -> bool:
         try:
             platform.send(order(probe, "ann"))
-        except Exception:
+        except redis.RedisError:
             return False
         return True
 
@@ -101,9 +105,25 @@ def test_the_service_follows_the_master(
     assert worker.stop() == 0
 
 
+def test_check_says_what_a_fail_over_may_forget(sentinels: Sentinels, database_url: str) -> None:
+    settings = load_settings({"REDIS_URL": sentinels.url, "DATABASE_URL": database_url})
+
+    def found() -> tuple[str, str]:
+        [finding] = [each for each in check_redis(settings) if each.subject == SENTINEL]
+        return finding.grade, finding.sentence
+
+    grade, sentence = found()
+    assert grade == "warning"
+    assert "set min-replicas-to-write 1 and min-replicas-max-lag 2 on all servers" in sentence
+    with sentinels.master.client() as client:
+        client.config_set("min-replicas-to-write", 1)
+    assert found()[0] == "fine"
+    assert [*check_broker(settings)][:1] == [("Broker", "fine", f"{without_password(sentinels.url)} answers.")]
+
+
 def broker_answers(sentinels: Sentinels) -> bool:
     settings = load_settings({"REDIS_URL": sentinels.url, "DATABASE_URL": "postgresql://ann@nowhere/none"})
     try:
         return bool(create_app(settings).control.ping(timeout=1))
-    except Exception:
+    except OperationalError:
         return False

@@ -18,8 +18,7 @@ import redis
 
 from dbstorage.embedded.ports import choose_port
 from dbstorage.embedded.postgres import EmbeddedPostgres
-from dbstorage.embedded.redis import EmbeddedRedis
-from dbstorage.embedded.redis import server_program
+from dbstorage.embedded.redis import EmbeddedRedis, server_program
 from tests.deploy.checkers import ROOT, SEARCH_PATH
 from tests.deploy.compose import PASSWORDS, load, seconds
 from tests.waiting import wait_until

@@ -20,7 +20,7 @@ from tests.waiting import wait_until
 @pytest.fixture
 def redis_url(tmp_path: Path) -> Iterator[str]:
     socket = tmp_path / "redis.sock"
-    command = [server_program(), "--port", "0", "--unixsocket", str(socket), "--requirepass", "p@ss", "--save", ""]
+    command = [str(server_program()), "--port", "0", "--unixsocket", str(socket), "--requirepass", "p@ss", "--save", ""]
     server = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
     url = f"unix://:p%40ss@{socket}?db=3"
     try:
