@@ -28,7 +28,7 @@ from dbstorage.storage.refused import examine
 from dbstorage.storage.service import Service
 from dbstorage.storage.users import UserWrite, insert_users, store_users
 from dbstorage.storage.work import Record, Work
-from dbstorage.wire.entry import CREATE_CLOSE_ORDER, StreamEntry
+from dbstorage.wire.entry import CREATE_CLOSE_ORDER, Layout, Request, StreamEntry
 
 TRIAL = "Trial"
 #: Bytes of a failed task's payload that no compression makes small: a disk that is full shows itself.
@@ -129,8 +129,9 @@ class _Trial:
                 raise TrialFailed(f"a history shows other values than were stored: {shown!r}.")
 
     def fail(self) -> None:
-        work = self._work(self.order(0))
-        work.entry = StreamEntry("0-1", [b"message", secrets.token_bytes(PAYLOAD)])
+        entry = StreamEntry("0-1", [b"message", secrets.token_bytes(PAYLOAD)])
+        # Decoded by hand, because the payload says nothing.
+        work = Work(entry, Request(entry.id, Layout.ENVELOPE, CREATE_CLOSE_ORDER, {}), self.order(0))
         outcome = Outcome(Status.FAILED, ORDER_CONFLICT, "A trial of dbstorage check.")
         failure = Failed(work, outcome, 0.0)
         record(self.connection, self.service, [failure], numbers=self._numbers("failed_tasks"))
