@@ -32,6 +32,8 @@ class LimitedConnection(psycopg2.extensions.connection):
 
     connect_seconds: ClassVar[float | None] = None
     reply_seconds: ClassVar[float | None] = None
+    #: Instead of `reply_seconds`, for as long as it is set.
+    patience_seconds: float | None = None
     _connected = False
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -41,7 +43,9 @@ class LimitedConnection(psycopg2.extensions.connection):
     @property
     def silence_seconds(self) -> float | None:
         """How long the server may be silent at the moment."""
-        return self.reply_seconds if self._connected else self.connect_seconds
+        if not self._connected:
+            return self.connect_seconds
+        return self.reply_seconds if self.patience_seconds is None else self.patience_seconds
 
 
 def limited(connect_seconds: float | None, statement_seconds: float | None) -> type[LimitedConnection]:

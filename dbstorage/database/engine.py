@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import Connection, CursorResult, Engine, event
 
-from dbstorage.database.deadline import connect, limited
+from dbstorage.database.deadline import GRACE_SECONDS, LimitedConnection, connect, limited
 from dbstorage.database.shape import SESSION_SETTINGS
 from dbstorage.database.url import DatabaseAddress
 
@@ -107,6 +107,20 @@ def create_engine(
         engine.update_execution_options(**{SHARED_SESSIONS: True})
         _set_in_each_transaction(engine, settings)
     return engine
+
+
+@contextmanager
+def patience(connection: Connection, seconds: float) -> Iterator[None]:
+    """Give the statements within, in a transaction, so many seconds instead of the engine's limit."""
+    driver = connection.connection.dbapi_connection
+    connection.exec_driver_sql(f"SET LOCAL statement_timeout = {round(seconds * 1000)}")
+    if isinstance(driver, LimitedConnection):
+        driver.patience_seconds = seconds + GRACE_SECONDS
+    try:
+        yield
+    finally:
+        if isinstance(driver, LimitedConnection):
+            driver.patience_seconds = None
 
 
 @contextmanager

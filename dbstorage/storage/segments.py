@@ -1,7 +1,8 @@
-"""Cuts a batch where a user's id changes, so that everything else may run set-based: users, orders, questions."""
+"""Cuts a batch where a user's id changes behind a question, so that each part can run as a set."""
 
 from collections.abc import Sequence
 
+from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.commands.users import CreateUser
 from dbstorage.errors import DatabaseFaultError
 from dbstorage.storage.refused import Refused
@@ -27,14 +28,13 @@ def segments(resources: Resources, works: list[Work]) -> list[list[Work]]:
 
 
 def may_move_users(batch: Sequence[Work]) -> bool:
-    """Whether a createUser stands behind an order or a question, so that their order could matter."""
-    others_before = False
+    """Whether a createUser stands behind a question, so that their order could matter."""
+    asked_before = False
     for work in batch:
-        if isinstance(work.command, CreateUser):
-            if others_before:
-                return True
-        else:
-            others_before = True
+        if isinstance(work.command, HistoryQuestion):
+            asked_before = True
+        elif asked_before and isinstance(work.command, CreateUser):
+            return True
     return False
 
 
@@ -44,18 +44,22 @@ def user_writes(batch: Sequence[Work]) -> list[UserWrite]:
 
 
 def split_at_moves(batch: Sequence[Work], known: KnownUsers) -> list[list[Work]]:
-    """Cut the batch before each createUser that gives an existing person another userID.
+    """Cut the batch between a question and a createUser behind it that gives an existing person another userID.
 
-    New users and changed e-mail addresses commute with orders and questions: run first, they only let an order find
-    its user earlier. A moved userID does not: an order before it belongs to the old id, one behind it to the new.
-    `known` are the users that the batch's createUsers meet in the database.
+    Everything else commutes with a question: what stands behind it is answered, too. A moved userID does not, because
+    the question names the old one. Orders need no cut: each is written for who had its userID (see `people`). `known`
+    are the users that the batch's createUsers meet in the database.
     """
     segments: list[list[Work]] = [[]]
+    asked = False
     for work in batch:
         command = work.command
-        if isinstance(command, CreateUser):
+        if isinstance(command, HistoryQuestion):
+            asked = True
+        elif isinstance(command, CreateUser):
             moves = known.decide(user_write(work, command)).moves_from is not None
-            if moves and segments[-1]:
+            if moves and asked:
                 segments.append([])
+                asked = False
         segments[-1].append(work)
     return segments

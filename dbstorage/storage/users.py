@@ -1,16 +1,23 @@
 """Creating users: what each command does is decided over plain data, then written in as few statements as it takes."""
 
 from collections.abc import Sequence, Set
-from itertools import count
+from contextlib import nullcontext
+from dataclasses import dataclass
+from secrets import token_hex
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from dbstorage.commands.users import CreateUser
+from dbstorage.database.engine import patience
 from dbstorage.errors import DBStorageError
 from dbstorage.storage.outcome import Status
 from dbstorage.storage.service import Service
 from dbstorage.wire.entry_id import entry_id_at, position_of
+
+#: Seconds for a statement that moves people: all of their orders are changed with them, some 12,000 a second. The main
+#: process gives a job up a few seconds later.
+MOVE_SECONDS = 25.0
 
 
 class ConcurrentChangeError(DBStorageError):
@@ -105,8 +112,9 @@ def store_users(connection: Connection, service: Service, writes: Sequence[UserW
         (keys,),
     )
     known = read_known_users(connection, service, writes)
+    before = list(known.email_of.items())
     decisions = [known.decide(write) for write in writes]
-    _write(connection, writes, decisions)
+    _write(connection, rows_after(before, writes, decisions))
     _remember(connection, service, writes, decisions)
     return decisions
 
@@ -137,21 +145,76 @@ def read_known_users(connection: Connection, service: Service, writes: Sequence[
     return KnownUsers(known, {row[0]: int(row[1]) for row in positions}, {position_of(row[0]) for row in refused})
 
 
-def _write(connection: Connection, writes: Sequence[UserWrite], decisions: Sequence[Decision]) -> None:
-    new: list[CreateUser] = []
+@dataclass(slots=True)
+class Row:
+    """A row of "User" before a batch and behind it; one that is created has no `old` values."""
+
+    old: CreateUser | None
+    new: CreateUser
+
+
+def rows_after(
+    known: Sequence[tuple[str, str]], writes: Sequence[UserWrite], decisions: Sequence[Decision]
+) -> list[Row]:
+    """The rows that createUsers change or create, each once, however often it changes on the way."""
+    rows = {user_id: Row(CreateUser(user_id, email), CreateUser(user_id, email)) for user_id, email in known}
     for write, decision in zip(writes, decisions, strict=True):
+        user_id = write.command.user_id
         if decision.status is Status.CREATED:
-            new.append(write.command)
+            rows[user_id] = Row(None, write.command)
         elif decision.status is Status.UPDATED:
-            _insert(connection, new)
-            new.clear()
-            _update(connection, write.command, decision.moves_from)
-    _insert(connection, new)
+            row = rows.pop(decision.moves_from or user_id)
+            row.new = write.command
+            rows[user_id] = row
+    return [row for row in rows.values() if row.old != row.new]
 
 
-def _insert(connection: Connection, new: Sequence[CreateUser]) -> None:
-    if new and insert_users(connection, new) != len(new):
+def _write(connection: Connection, rows: Sequence[Row]) -> None:
+    """Change rows, then create new ones, which may take what others have given up."""
+    changes = [(row.old, row.new) for row in rows if row.old is not None]
+    while changes:
+        taken = {value for old, _ in changes for value in identities(old)}
+        free = [(old, new) for old, new in changes if not taken & (set(identities(new)) - set(identities(old)))]
+        if free:
+            changes = [change for change in changes if change not in free]
+        else:
+            # Two have changed places: one of them steps aside for a moment.
+            old, new = changes.pop()
+            aside = CreateUser(f"dbstorage:{token_hex(16)}", f"dbstorage:{token_hex(16)}")
+            free = [(old, aside)]
+            changes.append((aside, new))
+        _update(connection, free)
+    created = [row.new for row in rows if row.old is None]
+    if created and insert_users(connection, created) != len(created):
         raise KeptAwayError("The row of a user was not written, and nothing refused it.")
+
+
+def _update(connection: Connection, changes: Sequence[tuple[CreateUser, CreateUser]]) -> None:
+    """Change rows, none of which takes what another of them has; the orders of whoever moves follow (ON UPDATE)."""
+    columns = (
+        [old.user_id for old, _ in changes],
+        [old.email for old, _ in changes],
+        [new.user_id for _, new in changes],
+        [new.email for _, new in changes],
+    )
+    given = "unnest(%s::text[], %s::text[], %s::text[], %s::text[]) AS given(old_id, old_email, new_id, new_email)"
+    moves = any(old.user_id != new.user_id for old, new in changes)
+    with patience(connection, MOVE_SECONDS) if moves else nullcontext():
+        changed = connection.exec_driver_sql(
+            f'UPDATE "User" AS person SET "userID" = given.new_id, "email" = given.new_email FROM {given} '
+            'WHERE person."userID" = given.old_id AND person."email" = given.old_email',
+            columns,
+        )
+    if changed.rowcount == len(changes):
+        return
+    still_there = connection.exec_driver_sql(
+        f'SELECT count(*) FROM "User" AS person, {given} '
+        'WHERE person."userID" = given.old_id AND person."email" = given.old_email',
+        columns,
+    ).scalar_one()
+    if still_there:
+        raise KeptAwayError("The row of a user was not changed, and nothing refused it.")
+    raise ConcurrentChangeError("Another program changed one of these users at the same moment.")
 
 
 def insert_users(connection: Connection, new: Sequence[CreateUser], numbers: Sequence[tuple[str, int]] = ()) -> int:
@@ -165,25 +228,6 @@ def insert_users(connection: Connection, new: Sequence[CreateUser], numbers: Seq
         ([command.user_id for command in new], [command.email for command in new]),
     )
     return inserted.rowcount
-
-
-def _update(connection: Connection, command: CreateUser, moves_from: str | None) -> None:
-    user_id, email = command
-    if moves_from is not None:
-        changed = connection.exec_driver_sql(
-            'UPDATE "User" SET "userID" = %s WHERE "email" = %s AND "userID" = %s', (user_id, email, moves_from)
-        )
-    else:
-        changed = connection.exec_driver_sql('UPDATE "User" SET "email" = %s WHERE "userID" = %s', (email, user_id))
-    if changed.rowcount == 1:
-        return
-    still_there = connection.exec_driver_sql(
-        'SELECT count(*) FROM "User" WHERE "userID" = %s AND ("email" = %s) = %s',
-        (user_id if moves_from is None else moves_from, email, moves_from is not None),
-    ).scalar_one()
-    if still_there:
-        raise KeptAwayError("The row of a user was not changed, and nothing refused it.")
-    raise ConcurrentChangeError("Another program changed one of these users at the same moment.")
 
 
 def _applied(writes: Sequence[UserWrite], decisions: Sequence[Decision]) -> list[UserWrite]:
@@ -212,37 +256,3 @@ def _remember(
             "THEN greatest(applied_users.entry_position, excluded.entry_position) ELSE excluded.entry_position END",
             (*service, list(positions), list(positions.values())),
         )
-
-
-class Journeys(NamedTuple):
-    """Where people are at the end of a batch, by the userID that they had on the way."""
-
-    #: For each userID that somebody has by one of these commands, the first who had it.
-    arrived: dict[str, str]
-    #: For each userID that somebody gave up, the one who had it before the batch.
-    moved: dict[str, str]
-
-
-def journeys(writes: Sequence[UserWrite], decisions: Sequence[Decision]) -> Journeys:
-    """Follow the people through a batch: several may have the same userID one after the other."""
-    people = count()
-    person_of: dict[str, int] = {}  # userID -> who has it now
-    first_with: dict[str, int] = {}
-    left: dict[str, int] = {}
-    for write, decision in zip(writes, decisions, strict=True):
-        if decision.status in (None, Status.SUPERSEDED):
-            continue
-        user_id, old = write.command.user_id, decision.moves_from
-        if old is not None:
-            person = person_of.pop(old, None)
-            if person is None:
-                person = next(people)
-                left.setdefault(old, person)
-            person_of[user_id] = person
-        person = person_of.setdefault(user_id, next(people))
-        first_with.setdefault(user_id, person)
-    at_last = {person: user_id for user_id, person in person_of.items()}
-    return Journeys(
-        {user_id: at_last[person] for user_id, person in first_with.items()},
-        {user_id: at_last[person] for user_id, person in left.items()},
-    )

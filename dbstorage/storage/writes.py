@@ -1,6 +1,6 @@
 """What createUser and createCloseOrder do inside a transaction: users first, then orders, each as a set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -14,9 +14,10 @@ from dbstorage.storage.locks import LockedUser, read_queue, wake_queued
 from dbstorage.storage.order_outcomes import order_outcome
 from dbstorage.storage.orders import store_orders
 from dbstorage.storage.outcome import Outcome, Retried, Status
+from dbstorage.storage.people import People
 from dbstorage.storage.records import follow_moves
 from dbstorage.storage.service import Service
-from dbstorage.storage.users import UserWrite, journeys, store_users
+from dbstorage.storage.users import Decision, UserWrite, store_users
 from dbstorage.storage.waiting import store_waiting_orders
 from dbstorage.storage.work import Work
 from dbstorage.wire.entry_id import position_of
@@ -60,7 +61,6 @@ def write(
     outcomes: dict[int, Outcome] = {}
     users: list[UserWrite] = []
     users_at: list[int] = []
-    orders: list[CloseOrder] = []
     orders_at: list[int] = []
     for index, work in enumerate(works):
         command = work.command
@@ -68,7 +68,6 @@ def write(
         if waits is not None:
             outcomes[index] = waits
         elif isinstance(command, CloseOrder):
-            orders.append(command)
             orders_at.append(index)
         elif isinstance(command, CreateUser):
             users.append(user_write(work, command))
@@ -81,17 +80,46 @@ def write(
         decisions = store_users(connection, service, users)
         for index, decision in zip(users_at, decisions, strict=True):
             outcomes[index] = Outcome(decision.status) if decision.status else USER_CONFLICT
-        people = journeys(users, decisions)
+        decided = dict(zip(users_at, decisions, strict=True))
+        people, owners = _follow(works, decided, orders_at)
         if people.moved:
             follow_moves(connection, service, people.moved)
         if people.arrived:
             released = store_waiting_orders(connection, shape, service, people.arrived)
-    if orders:
-        verdicts = store_orders(connection, shape, orders)
-        for index, order, verdict in zip(orders_at, orders, verdicts, strict=True):
+    else:
+        owners = {}
+    if orders_at:
+        orders = [command for index in orders_at if isinstance(command := works[index].command, CloseOrder)]
+        if owners:
+            owned = [order._replace(user_id=owners[index]) for index, order in zip(orders_at, orders, strict=True)]
+        else:
+            owned = orders
+        for index, order, verdict in zip(orders_at, orders, store_orders(connection, shape, owned), strict=True):
             outcomes[index] = order_outcome(order, verdict)
     wake_queued(connection, service, works, outcomes)
     return Written([outcomes[index] for index in range(len(works))], released)
+
+
+def _follow(
+    works: Sequence[Work], decided: Mapping[int, Decision], orders_at: Sequence[int]
+) -> tuple[People, dict[int, str]]:
+    """The people of a batch, and for each order the userID that its owner has at the end."""
+    people = People()
+    owners: dict[int, int] = {}
+    orders = set(orders_at)
+    for index, work in enumerate(works):
+        command = work.command
+        if index in orders and isinstance(command, CloseOrder):
+            owners[index] = people.owner(command.user_id)
+        elif index in decided and isinstance(command, CreateUser):
+            decision = decided[index]
+            if decision.moves_from is not None:
+                people.moves(decision.moves_from, command.user_id)
+            elif decision.status is Status.CREATED:
+                people.comes(command.user_id)
+            elif decision.status in (Status.UPDATED, Status.UNCHANGED):
+                people.stays(command.user_id)
+    return people, {index: people.user_id(owner) for index, owner in owners.items()}
 
 
 def user_write(work: Work, command: CreateUser) -> UserWrite:

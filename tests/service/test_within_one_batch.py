@@ -35,3 +35,54 @@ def test_a_conflict_that_is_delivered_again_stays_one(service: Platform) -> None
     service.redis.xgroup_setid(STREAM, GROUP, before)
     service.wait_until_finished()
     assert {name for name in service.users() if name.startswith("kept-")} == {"kept-a", "kept-c"}
+
+
+def test_people_who_change_places_within_a_batch_keep_their_orders(service: Platform) -> None:
+    service.send(user("swap-a", "swap-a@x"), user("swap-b", "swap-b@x"))
+    service.wait_until_finished()
+    service.send(
+        order("swap-1", "swap-a"),
+        user("swap-aside", "swap-a@x"),
+        order("swap-2", "swap-a"),
+        user("swap-a", "swap-b@x"),
+        order("swap-3", "swap-a"),
+        order("swap-4", "swap-b"),
+        user("swap-b", "swap-a@x"),
+        order("swap-5", "swap-b"),
+    )
+    service.wait_until_finished()
+    owners = {name: owner for name, owner in service.orders().items() if name.startswith("swap-")}
+    # At "swap-2" and "swap-4" nobody had the userID: these orders waited for who came next.
+    assert owners == {
+        "swap-1": "swap-b",
+        "swap-2": "swap-a",
+        "swap-3": "swap-a",
+        "swap-4": "swap-b",
+        "swap-5": "swap-b",
+    }
+    assert {name: service.users()[name] for name in ("swap-a", "swap-b")} == {
+        "swap-a": "swap-b@x",
+        "swap-b": "swap-a@x",
+    }
+
+
+def test_a_person_who_moves_many_times_within_a_batch_is_moved_once(service: Platform) -> None:
+    service.send(user("far-0", "far@x"), order("far-before", "far-0"))
+    service.wait_until_finished()
+    service.query(
+        "CREATE TABLE far_moves (id text); CREATE FUNCTION note_far() RETURNS trigger LANGUAGE plpgsql AS "
+        '$$ BEGIN INSERT INTO far_moves VALUES (NEW."userID"); RETURN NULL; END $$; '
+        'CREATE TRIGGER note_far AFTER UPDATE ON "User" FOR EACH ROW EXECUTE FUNCTION note_far()'
+    )
+    batch = [
+        command
+        for number in range(1, 40)
+        for command in (user(f"far-{number}", "far@x"), order(f"far-o{number}", f"far-{number}"))
+    ]
+    service.send(*batch)
+    service.wait_until_finished()
+    owners = {owner for name, owner in service.orders().items() if name.startswith("far-")}
+    assert owners == {"far-39"}
+    [(moves,)] = service.query("SELECT count(*) FROM far_moves")
+    service.query('DROP TRIGGER note_far ON "User"; DROP FUNCTION note_far; DROP TABLE far_moves')
+    assert moves < 10

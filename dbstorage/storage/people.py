@@ -1,0 +1,88 @@
+"""Who has which userID while a batch is gone through: several people may have the same one, one after the other.
+
+A batch is written as a set, as if all had happened at once. So an order is written for the person who had its userID at
+its place in the stream, under the userID that this person has at the end of the batch.
+"""
+
+from itertools import count
+
+Person = int
+
+
+class People:
+    """Follows the people of a batch, in stream order; pure."""
+
+    def __init__(self) -> None:
+        self._new = count()
+        #: Who has a userID now; None where it was given up. Whom no command of the batch names has no entry.
+        self._holder: dict[str, Person | None] = {}
+        #: Who will have a userID that nobody has, if anybody comes.
+        self._expected: dict[str, Person] = {}
+        self._user_id: dict[Person, str] = {}
+        #: An expected person, and who came instead.
+        self._is: dict[Person, Person] = {}
+        #: Who came by a command of the batch, or has moved already.
+        self._under_way: set[Person] = set()
+        self._first: dict[str, Person] = {}
+        self._left: dict[str, Person] = {}
+
+    def owner(self, user_id: str) -> Person:
+        """Who has this userID, or, where nobody has it, who comes next."""
+        if user_id not in self._holder:
+            # Somebody who was there before the batch, or nobody: then whoever comes takes this place.
+            self._holder[user_id] = self._somebody(user_id)
+        holder = self._holder[user_id]
+        if holder is not None:
+            return holder
+        if user_id not in self._expected:
+            self._expected[user_id] = self._somebody(user_id)
+        return self._expected[user_id]
+
+    def stays(self, user_id: str) -> None:
+        """A createUser found the person there."""
+        self._first.setdefault(user_id, self.owner(user_id))
+
+    def comes(self, user_id: str) -> None:
+        """A createUser made a new person."""
+        person = self._somebody(user_id)
+        self._under_way.add(person)
+        self._arrives(user_id, person)
+
+    def moves(self, old: str, new: str) -> None:
+        """A createUser gave a person another userID, which nobody had."""
+        person = self.owner(old)
+        if person not in self._under_way:
+            self._under_way.add(person)
+            self._left[old] = person
+        self._holder[old] = None
+        self._arrives(new, person)
+
+    def user_id(self, person: Person) -> str:
+        """The userID that a person has at the end."""
+        while person in self._is:
+            person = self._is[person]
+        return self._user_id[person]
+
+    @property
+    def arrived(self) -> dict[str, str]:
+        """For each userID that somebody has by one of the commands, where the first who had it is at the end."""
+        return {user_id: self.user_id(person) for user_id, person in self._first.items()}
+
+    @property
+    def moved(self) -> dict[str, str]:
+        """For each userID that somebody gave up who had it before the batch, where that person is at the end."""
+        return {user_id: self.user_id(person) for user_id, person in self._left.items()}
+
+    def _somebody(self, user_id: str) -> Person:
+        person = next(self._new)
+        self._user_id[person] = user_id
+        return person
+
+    def _arrives(self, user_id: str, person: Person) -> None:
+        # Nobody had it, so a person whom an order took for granted is the one who comes now.
+        for waiting in (self._holder.get(user_id), self._expected.pop(user_id, None)):
+            if waiting is not None and waiting != person:
+                self._is[waiting] = person
+        self._holder[user_id] = person
+        self._user_id[person] = user_id
+        self._first.setdefault(user_id, person)
