@@ -15,7 +15,8 @@ RUN pip --python /venv/bin/python install --no-cache-dir --no-deps . \
 
 FROM python:3.13.14-slim-trixie
 # A number, so that an orchestrator can tell that it is not root.
-RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin dbstorage
+RUN groupadd --gid 10001 dbstorage \
+    && useradd --uid 10001 --gid 10001 --no-create-home --shell /usr/sbin/nologin dbstorage
 COPY --from=build /venv /venv
 WORKDIR /app
 # `alembic upgrade head` looks for them here.

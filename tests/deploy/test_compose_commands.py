@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg2
 import pytest
 import redis
@@ -140,16 +141,27 @@ def answers(client: redis.Redis) -> bool:
         return False
 
 
+def test_the_password_of_redis_stands_on_no_command_line(tmp_path: Path) -> None:
+    port = choose_port()
+    client = redis.Redis(port=port, password=PASSWORDS["REDIS_PASSWORD"])
+    with Service("redis", {}).running("--port", str(port), directory=tmp_path) as process:
+        wait_until(lambda: answers(client), "Redis to answer")
+        assert PASSWORDS["REDIS_PASSWORD"] not in " ".join(psutil.Process(process.pid).cmdline())
+
+
 def test_the_health_check_of_redis_tells_whether_it_answers(tmp_path: Path) -> None:
     server = EmbeddedRedis(tmp_path / "redis", durable=False)
     server.start()
-    if shutil.which("redis-cli", path=Service("redis", {}).environment["PATH"]) is None:
+    client_program = shutil.which("valkey-cli") or shutil.which("redis-cli")
+    if client_program is None:
         pytest.skip("redis-cli is not installed: the Debian package redis-tools has it.")
+    (tmp_path / "valkey-cli").symlink_to(client_program)
     with redis.Redis.from_url(server.url) as client:
         client.config_set("requirepass", PASSWORDS["REDIS_PASSWORD"])
     service = Service("redis", {})
-    assert service.definition["healthcheck"]["test"] == ["CMD-SHELL", "redis-cli ping | grep --quiet PONG"]
-    service.definition["healthcheck"]["test"][1] = f"redis-cli -p {server.port} ping | grep --quiet PONG"
+    service.environment["PATH"] = os.pathsep.join([str(tmp_path), service.environment["PATH"]])
+    assert service.definition["healthcheck"]["test"] == ["CMD-SHELL", "valkey-cli ping | grep --quiet PONG"]
+    service.definition["healthcheck"]["test"][1] = f"valkey-cli -p {server.port} ping | grep --quiet PONG"
     assert service.is_healthy()
     server.kill()
     assert not service.is_healthy()

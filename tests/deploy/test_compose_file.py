@@ -1,5 +1,6 @@
 """What the compose file promises, read from the file; test_compose_commands.py runs its commands."""
 
+import re
 from typing import Any
 
 import pytest
@@ -83,3 +84,38 @@ def test_data_outlives_its_container(services: dict[str, Any]) -> None:
     assert services["postgres"]["volumes"] == ["postgres:/var/lib/postgresql/data"]
     assert services["redis"]["volumes"] == ["redis:/data"]
     assert set(load(PASSWORDS)["volumes"]) == {"postgres", "redis"}
+
+
+def test_no_container_has_a_right_of_roots_or_writes_but_to_its_volume(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"] is True, name
+        assert "/tmp" in service["tmpfs"], name
+        assert re.fullmatch(r"\d+[mg]", service["mem_limit"]), name
+    # Ours is an ordinary user's by its Dockerfile.
+    assert [name for name, service in services.items() if "user" in service] == ["postgres", "redis"]
+
+
+def test_the_database_is_reached_by_the_other_services_only(services: dict[str, Any]) -> None:
+    assert load(PASSWORDS)["networks"] == {"servers": {"internal": True}, "published": None}
+    assert services["postgres"]["networks"] == services["db-migrate"]["networks"] == ["servers"]
+    assert "ports" not in services["postgres"]
+    assert all("servers" in service["networks"] for service in services.values())
+
+
+def test_no_password_stands_on_a_command_line(services: dict[str, Any]) -> None:
+    for service in services.values():
+        words = " ".join([*service["command"], *service.get("healthcheck", {}).get("test", [])])
+        assert not [password for password in PASSWORDS.values() if password in words]
+
+
+def test_redis_says_that_it_is_full_before_its_container_is_killed(services: dict[str, Any]) -> None:
+    command = services["redis"]["command"]
+    assert command[command.index("--maxmemory") + 1] == "768mb"
+    assert services["redis"]["mem_limit"] == "1g"
+
+
+def test_images_are_named_by_their_exact_versions(services: dict[str, Any]) -> None:
+    images = {service["image"] for service in services.values()} - {"dbstorage"}
+    assert all(re.search(r":\d+\.\d+(\.\d+)?-", image) for image in images)

@@ -26,17 +26,57 @@ def container(pod: dict[str, Any]) -> dict[str, Any]:
     return dict(found)
 
 
-def secret() -> dict[str, str]:
-    return dict(only("Secret", "dbstorage")["stringData"])
+def secret(name: str) -> dict[str, str]:
+    return dict(only("Secret", name)["stringData"])
+
+
+def secrets_of(pod: dict[str, Any]) -> set[str]:
+    """The names of the Secrets that the container reads."""
+    whole = {source["secretRef"]["name"] for source in container(pod).get("envFrom", [])}
+    keys = [variable["valueFrom"]["secretKeyRef"] for variable in container(pod)["env"] if "valueFrom" in variable]
+    return whole | {key["name"] for key in keys}
 
 
 def environment(pod: dict[str, Any]) -> dict[str, str]:
-    """What the container finds, with the values of the example secret."""
-    found = dict(secret()) if "envFrom" in container(pod) else {}
+    """What the container finds, with the values of the example secrets."""
+    found: dict[str, str] = {}
+    for source in container(pod).get("envFrom", []):
+        found |= secret(source["secretRef"]["name"])
     for variable in container(pod).get("env", []):
         value = variable.get("value")
-        found[variable["name"]] = secret()[variable["valueFrom"]["secretKeyRef"]["key"]] if value is None else value
+        if value is None:
+            key = variable["valueFrom"]["secretKeyRef"]
+            value = secret(key["name"])[key["key"]]
+        found[variable["name"]] = value
     return found
+
+
+def test_each_part_has_a_secret_of_its_own_with_what_it_needs() -> None:
+    assert {name: secrets_of(pod) for name, pod in PODS.items()} == {
+        "dbstorage": {"dbstorage-worker"},
+        "dbstorage-flower": {"dbstorage-flower"},
+        "dbstorage-migration": {"dbstorage-migration"},
+    }
+    assert set(secret("dbstorage-migration")) == {"DATABASE_URL"}
+    assert "FLOWER_BASIC_AUTH" not in secret("dbstorage-worker")
+
+
+def test_each_part_is_reached_and_reaches_only_what_it_has_to() -> None:
+    ports: dict[str, tuple[set[int], set[int]]] = {}
+    for component in ("worker", "flower", "migration"):
+        policy = only("NetworkPolicy", f"dbstorage-{component}")["spec"]
+        assert policy["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == component
+        assert policy["policyTypes"] == ["Ingress", "Egress"]
+        way_in, way_out = (
+            {port["port"] for rule in policy[direction] for port in rule["ports"]}
+            for direction in ("ingress", "egress")
+        )
+        ports[component] = way_in, way_out
+    assert ports == {
+        "worker": ({9100}, {53, 6379, 5432}),
+        "flower": ({5555}, {53, 6379, 5432}),
+        "migration": (set(), {53, 5432}),
+    }
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
@@ -74,6 +114,8 @@ def test_the_migration_and_the_dashboard_run_the_same_image_with_what_they_need(
 @pytest.mark.parametrize("pod", PODS.values(), ids=PODS)
 def test_no_pod_has_more_rights_than_it_needs(pod: dict[str, Any]) -> None:
     assert pod["securityContext"]["runAsNonRoot"] is True
+    # By number: a name says nothing to the kubelet of whether it is root.
+    assert (pod["securityContext"]["runAsUser"], pod["securityContext"]["runAsGroup"]) == (10001, 10001)
     assert pod["automountServiceAccountToken"] is False
     assert container(pod)["securityContext"] == {
         "allowPrivilegeEscalation": False,
