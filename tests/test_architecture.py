@@ -21,7 +21,7 @@ STOREYS = (
     {"operating"},
     {"tasks", "worker", "metrics", "audit", "checks", "traffic"},
     {"reader", "status"},
-    {"application", "dashboard"},
+    {"application", "dashboard", "replay"},
     {"celery"},
     {"cli"},
     {"__main__"},

@@ -70,6 +70,34 @@ class CommandStream:
         end = position_of(information["last-generated-id"].decode())
         return Range(from_position, end if to_position is None else min(end, to_position), information["length"])
 
+    def last_delivered(self) -> int:
+        """The position of the last entry that any worker has read; 0 where there is none."""
+        with redis_errors_explained():
+            try:
+                groups: Any = self.redis.xinfo_groups(self.name)
+            except ResponseError as error:
+                if is_not_there(error):
+                    return 0
+                raise
+        ours = (group["last-delivered-id"] for group in groups if group["name"].decode() == self.group)
+        return position_of(next(ours, b"0-0").decode())
+
+    def trimmed_before(self) -> str | None:
+        """The id of the stream's first entry where there were others before it; None where there were not."""
+        with redis_errors_explained():
+            try:
+                information: Any = self.redis.xinfo_stream(self.name)
+            except ResponseError as error:
+                if is_not_there(error):
+                    return None
+                raise
+            first: Any = self.redis.xrange(self.name, count=1)
+        if information.get("entries-added", information["length"]) <= information["length"]:
+            return None
+        return (
+            first[0][0].decode() if first else entry_id_at(position_of(information["last-generated-id"].decode()) + 1)
+        )
+
     def chunks(self, wanted: Range) -> Iterator[list[StreamEntry]]:
         """The entries of a range, oldest first."""
         first = wanted.first

@@ -27,6 +27,7 @@ COMMANDS = {
     "history": "Ask the service for a user's closed orders.",
     "migrate": "Create or migrate the tables.",
     "pause": "Have nothing stored until somebody resumes.",
+    "replay": "Run the stream again, for a database that was restored.",
     "resume": "End a pause.",
     "send": "Play a file of commands into the command stream.",
     "status": "Show what is behind, who works, what failed.",

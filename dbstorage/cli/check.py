@@ -6,9 +6,12 @@ import click
 from dbstorage.checks.broker import check_broker
 from dbstorage.checks.database_server import check_database
 from dbstorage.checks.finding import Finding, Grade
+from dbstorage.checks.identity import check_identity
 from dbstorage.checks.redis_server import check_redis
-from dbstorage.cli.output import console, print_json, text
+from dbstorage.cli.output import console, print_json, say, text
 from dbstorage.cli.settings import settings_for_command
+from dbstorage.operating.person import this_person
+from dbstorage.replay.run import accept as accept_database
 
 PROBLEMS = 1
 STYLES = {Grade.FINE: "green", Grade.WARNING: "yellow", Grade.PROBLEM: "bold red"}
@@ -16,12 +19,16 @@ STYLES = {Grade.FINE: "green", Grade.WARNING: "yellow", Grade.PROBLEM: "bold red
 
 @click.command()
 @click.option("--no-write", is_flag=True, help="Leave the trials out, which write something and roll it back.")
+@click.option("--accept", is_flag=True, help="Let the database as it is count as the service's own.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of what was found.")
-def check(no_write: bool, as_json: bool) -> None:
+def check(no_write: bool, accept: bool, as_json: bool) -> None:
     """Try what the service does, and say what would keep it from working and how it is mended.
 
     A user, orders, histories, a failed task and a move are written with the service's own statements and rolled back:
     nothing is changed, no number is drawn from a sequence. It also says what `alembic upgrade head` would do.
+
+    Where the service waits because the database has gone back, or is another one, --accept lets it go on with the
+    database as it is: what that lacks stays missing. `dbstorage replay` brings it back.
 
     \b
     Exit codes:
@@ -30,11 +37,15 @@ def check(no_write: bool, as_json: bool) -> None:
       2  wrong usage or settings
     """
     settings = settings_for_command()
+    if accept:
+        accept_database(settings, this_person())
+        say("The database counts as the service's own now, as it is: workers go on with it.", err=True)
     findings = list(
         chain(
             check_redis(settings, trial=not no_write),
             check_broker(settings, trial=not no_write),
             check_database(settings, trial=not no_write),
+            check_identity(settings),
         )
     )
     if as_json:

@@ -1,0 +1,137 @@
+import sys
+from datetime import UTC, datetime
+
+import click
+
+from dbstorage.audit.stream import FROM_BEGINNING, TO_END, first_position, last_position
+from dbstorage.cli.output import print_json, print_table, say
+from dbstorage.cli.progress import progress_bar
+from dbstorage.cli.settings import settings_for_command
+from dbstorage.operating.person import this_person
+from dbstorage.replay import ReplayReport
+from dbstorage.replay import replay as run_replay
+
+NOT_CONFIRMED = 4
+INCOMPLETE = 1
+#: Orders that are named where nobody can tell whose they are.
+NAMED = 20
+LEFT_ALONE = {
+    "question": "questions, which nobody waits for",
+    "discarded": "discarded by an operator",
+    "mended": "mended by an operator",
+    "open": "failed tasks that are still to be seen to",
+}
+
+
+@click.command()
+@click.option("--from", "first", metavar="ID|TIME", help="First entry. [default: where the database is]")
+@click.option("--until", "last", metavar="ID|TIME", help="Last entry. [default: the last one that was read]")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done; it is done and rolled back.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def replay(first: str | None, last: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Run a range of the command stream again, in order: for a database that was restored or lost something.
+
+    Workers may be running: they write nothing meanwhile. What is stored already stays as it is, an order goes to the
+    person that it belongs to, whatever userID that has now; what operators discarded or mended is left alone, and
+    questions are not answered. When it reaches from where the database is to the last entry that was read, work goes on
+    by itself. docs/restore.md has the whole way.
+
+    ID is an entry id such as 1746403514283-0, or its milliseconds alone; TIME is such as 2026-05-05T03:00 (UTC where it
+    has no offset); `-` is the stream's beginning.
+
+    \b
+    Exit codes:
+      0  done, and nothing is missing
+      1  done, but some entries are gone from the stream, or nobody can tell whose an order is
+      2  wrong usage or settings
+      3  Redis or the database cannot be used
+      4  the question was not answered with yes
+    """
+    begin = None if first is None else _position("--from", first, last=False)
+    end = None if last is None else _position("--until", last, last=True)
+    settings = settings_for_command()
+    if not (dry_run or yes):
+        try:
+            sure = click.confirm("Run these entries again? Workers wait meanwhile.", err=True)
+        except click.Abort:
+            say("", err=True)
+            sure = False
+        if not sure:
+            say("Nothing was changed; --dry-run says what would be done.", err=True)
+            sys.exit(NOT_CONFIRMED)
+    with progress_bar("Replaying") as advance:
+        report = run_replay(
+            settings,
+            begin,
+            end,
+            dry_run=dry_run,
+            who=this_person(),
+            progress=lambda done: advance(done, None),
+        )
+    if as_json:
+        print_json(_as_json(report))
+    else:
+        _print(report)
+    sys.exit(INCOMPLETE if report.unclear or report.trimmed_before else 0)
+
+
+def _position(option: str, text: str, *, last: bool) -> int | None:
+    if text in (FROM_BEGINNING, TO_END):
+        return None if text == TO_END else 0
+    milliseconds = _milliseconds(text)
+    try:
+        return (last_position if last else first_position)(text if milliseconds is None else str(milliseconds))
+    except ValueError:
+        raise click.UsageError(
+            f"{option} is {text[:60]!r}; expected an entry id such as 1746403514283-0, its milliseconds alone, or "
+            "a time such as 2026-05-05T03:00."
+        ) from None
+
+
+def _milliseconds(text: str) -> int | None:
+    """A time as the milliseconds of an entry id; None for what is none."""
+    if text.replace("-", "").isdecimal() and text.count("-") < 2:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _as_json(report: ReplayReport) -> dict[str, object]:
+    return {
+        "dry_run": report.dry_run,
+        "first": report.first,
+        "last": report.last,
+        "entries": report.entries,
+        "counts": report.counts,
+        "left_alone": report.left_alone,
+        "unclear": report.unclear,
+        "trimmed_before": report.trimmed_before,
+        "accepted": report.accepted,
+    }
+
+
+def _print(report: ReplayReport) -> None:
+    if not report.entries:
+        say("There is no entry in this range.", err=True)
+    rows = [
+        (function, outcome, f"{number:,}")
+        for function, counts in sorted(report.counts.items())
+        for outcome, number in sorted(counts.items())
+    ]
+    rows += [("left alone", LEFT_ALONE[reason], f"{number:,}") for reason, number in sorted(report.left_alone.items())]
+    if rows:
+        print_table(["function", "outcome", "entries"], rows, right=["entries"])
+    if report.trimmed_before is not None:
+        say(f"The stream begins with {report.trimmed_before}: what stood before is gone.", err=True)
+    if report.unclear:
+        named = ", ".join(report.unclear[:NAMED])
+        say(f"Of {len(report.unclear):,} orders nobody can tell whose they are: {named}.", err=True)
+    if report.entries:
+        done = "would be run again" if report.dry_run else "were run again"
+        say(f"{report.entries:,} entries, {report.first} to {report.last}, {done}.", err=True)
+    if report.accepted:
+        say("The database counts as the service's own now: work goes on.", err=True)

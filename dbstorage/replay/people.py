@@ -1,0 +1,103 @@
+"""Who had which userID when, as the createUsers of the stream say; pure.
+
+An order of an old entry names the userID that its person had then. That person may have another one by now, and
+somebody else may have this one.
+"""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Generic, TypeVar
+
+from dbstorage.commands.users import CreateUser
+from dbstorage.storage.users import KnownUsers, UserWrite
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class _History(Generic[Key, Value]):
+    """What a key had from which position on."""
+
+    def __init__(self) -> None:
+        self._positions: dict[Key, list[int]] = defaultdict(list)
+        self._values: dict[Key, list[Value]] = defaultdict(list)
+
+    def add(self, key: Key, position: int, value: Value) -> None:
+        self._positions[key].append(position)
+        self._values[key].append(value)
+
+    def at(self, key: Key, position: int) -> Value | None:
+        """What it had at this position; None before the first."""
+        index = bisect_right(self._positions.get(key, []), position)
+        return self._values[key][index - 1] if index else None
+
+    def after(self, key: Key, position: int) -> Iterable[Value]:
+        """What it has behind this position, in order."""
+        return self._values.get(key, [])[bisect_right(self._positions.get(key, []), position) :]
+
+
+class People:
+    """The people of a stream; fed with its createUsers in order."""
+
+    def __init__(self) -> None:
+        self._known = KnownUsers([], {})
+        self._number = 0
+        self._person_of: dict[str, int] = {}
+        #: userID -> person, None once that has another one.
+        self._holders: _History[str, int | None] = _History()
+        self._ids: _History[int, str] = _History()
+        self._emails: dict[int, set[str]] = defaultdict(set)
+        self._addressees: _History[str, int] = _History()
+
+    def feed(self, command: CreateUser, position: int) -> None:
+        """Take in the next createUser of the stream."""
+        decision = self._known.decide(UserWrite(command, position))
+        if decision.status is None:
+            return
+        old, new = decision.moves_from, command.user_id
+        if old is not None:
+            person = self._person_of.pop(old)
+            self._holders.add(old, position, None)
+        elif new in self._person_of:
+            person = self._person_of[new]
+        else:
+            self._number += 1
+            person = self._number
+        if self._person_of.get(new) != person:
+            self._person_of[new] = person
+            self._holders.add(new, position, person)
+            self._ids.add(person, position, new)
+        self._emails[person].add(command.email)
+        self._addressees.add(command.email, position, person)
+
+    def person_of(self, user_id: str, position: int) -> int | None:
+        """Whose an order for this userID at this position is: who had it, else who came next; None where nobody did."""
+        person = self._holders.at(user_id, position)
+        if person is not None:
+            return person
+        return next((later for later in self._holders.after(user_id, position) if later is not None), None)
+
+    def had(self, user_id: str, position: int) -> bool:
+        """Whether somebody had this userID at this position, as far as the stream tells."""
+        return self._holders.at(user_id, position) is not None
+
+    def emails_of(self, person: int) -> set[str]:
+        """All e-mail addresses that the person ever had."""
+        return self._emails[person]
+
+    def user_id_of(self, person: int, position: int, applied: Mapping[str, int]) -> str | None:
+        """The userID under which the person stands in a database; None before there is one.
+
+        The database has applied everything up to `position`, and of the e-mail addresses in `applied` what stands at
+        the positions there.
+        """
+        newest = max(
+            (
+                applied[email]
+                for email in self._emails[person]
+                if email in applied and self._addressees.at(email, applied[email]) == person
+            ),
+            default=0,
+        )
+        return self._ids.at(person, max(position, newest))

@@ -1,0 +1,3 @@
+from tests.storage.conftest import storing
+
+__all__ = ["storing"]

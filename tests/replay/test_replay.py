@@ -1,0 +1,147 @@
+"""A range of the stream is run again: nothing is doubled, everything goes to the right person, operators are heeded."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from dbstorage.audit import audit
+from dbstorage.replay import ReplayReport, replay
+from dbstorage.replay.run import accept
+from dbstorage.storage.outcome import Outage
+from tests.service.platform import order, question, user
+from tests.storage.service import Service
+
+TABLES = ("User", "Orders")
+OWN = ("failed_tasks", "applied_users", "positions", "services", "attempts")
+
+
+def back_up(storing: Service) -> None:
+    """Keep a copy of every row, the database's own id not among them."""
+    for table in (*(f'"{name}"' for name in TABLES), *(f"dbstorage.{name}" for name in OWN)):
+        copy = table.replace('"', "").replace(".", "_").lower()
+        storing.query(f"DROP TABLE IF EXISTS public.backup_{copy}")
+        storing.query(f"CREATE TABLE public.backup_{copy} AS SELECT * FROM {table}")
+
+
+def restore(storing: Service) -> None:
+    """The database as it was when it was backed up; a worker has to connect anew."""
+    names = [*(f'"{name}"' for name in TABLES), *(f"dbstorage.{name}" for name in OWN)]
+    storing.query(f"TRUNCATE {', '.join(names)} CASCADE")
+    for table in names:
+        copy = table.replace('"', "").replace(".", "_").lower()
+        storing.query(f"INSERT INTO {table} SELECT * FROM public.backup_{copy}")
+    storing.resources.forget_database()
+
+
+def run(storing: Service, first: int | None = None, last: int | None = None, *, dry_run: bool = False) -> ReplayReport:
+    report = replay(storing.settings, first, last, dry_run=dry_run, who="me", progress=lambda done: None)
+    storing.resources.forget_database()
+    return report
+
+
+def rows(storing: Service) -> list[tuple[Any, ...]]:
+    return storing.query(
+        'SELECT "orderId", email, "userID" FROM "Orders" JOIN "User" ON "userID" = "userId" ORDER BY "orderId"'
+    )
+
+
+def test_a_database_restored_from_a_backup_gets_everything_again(storing: Service):
+    storing.outcomes(user("u", "ann@x"), order("o-1", "u"))
+    back_up(storing)
+    storing.outcomes(order("o-2", "u"), order("early", "w"), question("u", "q"))
+    storing.outcomes(user("v", "ann@x"), user("u", "bob@x"), order("o-3", "u"), order("o-4", "v"), user("w", "cleo@x"))
+    storing.outcomes(order("bad", "u", symbol="doge"))
+    storing.outcomes(order("o-5", "u"))
+    before = rows(storing)
+    restore(storing)
+    storing.send(order("o-6", "u"))
+    assert storing.store().outage is Outage.FAULT
+
+    trial = run(storing, dry_run=True)
+    assert rows(storing) == [("o-1", "ann@x", "u")]
+    report = run(storing)
+    assert trial.counts == report.counts
+    assert report.accepted
+    assert report.counts["createCloseOrder"]["stored"] >= 3
+    # What a worker had in hand is stored as well.
+    assert rows(storing) == [*before, ("o-6", "bob@x", "u")]
+    assert audit(storing.settings).missing_count == 0
+    assert storing.failed("code", "state").count(("invalid_symbol", "failed")) == 1
+    assert storing.query("SELECT who, what FROM dbstorage.operations") == [("me", "replay")]
+
+
+def test_a_range_that_reaches_back_too_far_does_no_harm(storing: Service):
+    storing.outcomes(user("u", "ann@x"), order("o-1", "u"), user("v", "ann@x"), user("u", "bob@x"), order("o-2", "u"))
+    before = rows(storing)
+    report = run(storing, 0)
+    assert rows(storing) == before
+    assert report.counts["createCloseOrder"] == Counter({"duplicate": 2})
+
+
+def test_orders_that_got_lost_in_the_middle_go_to_their_person_under_the_newest_id(storing: Service):
+    storing.outcomes(user("u", "ann@x"))
+    storing.outcomes(order("lost-1", "u"), user("v", "ann@x"), user("u", "bob@x"), order("lost-2", "u"))
+    storing.outcomes(user("z", "ann@x"), order("kept", "z"))
+    storing.query("""DELETE FROM "Orders" WHERE "orderId" LIKE 'lost%'""")
+    report = run(storing, 0)
+    assert rows(storing) == [("kept", "ann@x", "z"), ("lost-1", "ann@x", "z"), ("lost-2", "bob@x", "u")]
+    assert report.counts["createCloseOrder"] == Counter({"stored": 2, "duplicate": 1})
+
+
+def test_a_database_that_went_on_after_it_lost_something_is_completed_too(storing: Service):
+    storing.outcomes(user("u", "ann@x"), order("o-1", "u"))
+    back_up(storing)
+    storing.outcomes(user("w", "cleo@x"), order("lost-w", "w"), user("v", "ann@x"), order("lost-v", "v"))
+    restore(storing)
+    accept(storing.settings, "me")
+    storing.outcomes(user("z", "ann@x"), user("w2", "cleo@x"), order("later", "z"))
+    run(storing, 0)
+    assert rows(storing) == [
+        ("later", "ann@x", "z"),
+        ("lost-v", "ann@x", "z"),
+        ("lost-w", "cleo@x", "w2"),
+        ("o-1", "ann@x", "z"),
+    ]
+
+
+def test_what_operators_discarded_or_mended_is_left_alone(storing: Service):
+    storing.outcomes(user("u"))
+    storing.outcomes(order("discarded", "u", symbol="doge"), order("mended", "u", symbol="shib"))
+    storing.outcomes(order("open", "nobody"), question("u", "q"))
+    storing.query("UPDATE dbstorage.failed_tasks SET state = 'discarded' WHERE order_id = 'discarded'")
+    storing.query("UPDATE dbstorage.failed_tasks SET state = 'resolved', payload = '{}' WHERE order_id = 'mended'")
+    report = run(storing, 0)
+    assert report.left_alone == Counter({"discarded": 1, "mended": 1, "open": 1, "question": 1})
+    assert len(storing.failed("id")) == 3
+
+
+def test_what_the_stream_does_not_hold_any_more_is_told(storing: Service):
+    ids = storing.send(*(user(f"u-{number}") for number in range(4)))
+    storing.store()
+    storing.redis.xtrim(storing.settings.command_stream, minid=ids[2], approximate=False)
+    assert run(storing, 0).trimmed_before == ids[2]
+
+
+def test_an_order_of_which_nobody_can_tell_whose_it_is_is_named_and_not_stored(storing: Service):
+    _, order_id, *_ = storing.send(user("u", "ann@x"), order("o", "u"), user("v", "ann@x"), user("u", "bob@x"))
+    storing.store()
+    storing.query('DELETE FROM "Orders"')
+    storing.redis.xtrim(storing.settings.command_stream, minid=order_id, approximate=False)
+    report = run(storing, 0)
+    assert report.unclear == [order_id]
+    assert rows(storing) == []
+
+
+def test_workers_wait_while_a_replay_runs(storing: Service, monkeypatch: pytest.MonkeyPatch):
+    storing.outcomes(user("u"), order("o-1", "u"))
+    seen = []
+
+    def meanwhile(done: int) -> None:
+        storing.send(order("o-2", "u"))
+        seen.append(storing.store())
+
+    replay(storing.settings, 0, None, dry_run=False, who="me", progress=meanwhile)
+    assert [(report.outage, report.outcomes) for report in seen] == [(Outage.FAULT, [None])]
+    assert seen[0].reason.startswith("A replay of the stream is running")
+    assert list(storing.owners()) == ["o-1"]
