@@ -8,7 +8,7 @@ import sqlalchemy
 from sqlalchemy import Connection, CursorResult, Engine, event
 
 from dbstorage.database.deadline import GRACE_SECONDS, LimitedConnection, connect, limited
-from dbstorage.database.shape import SESSION_SETTINGS
+from dbstorage.database.shape import SESSION_MARK, SESSION_SETTINGS
 from dbstorage.database.url import DatabaseAddress
 
 #: A dead peer is noticed within about 7 s, inside the 10 s a shutdown may take; a URL that names them wins. They do not
@@ -44,6 +44,7 @@ EXACTNESS = {
     "transform_null_equals": "off",
     "default_transaction_isolation": "read committed",
     "default_transaction_deferrable": "off",
+    SESSION_MARK: "on",
 }
 
 #: The execution option of engines whose sessions belong to others between two transactions.
@@ -96,9 +97,7 @@ def create_engine(
         pool_timeout=POOL_TIMEOUT,
         pool_pre_ping=ping,
         execution_options={
-            SESSION_SETTINGS: {
-                name: settings[name] for name in ("search_path", "extra_float_digits") if name in settings
-            }
+            SESSION_SETTINGS: {name: settings[name] for name in ("search_path", SESSION_MARK) if name in settings}
         },
     )
     if "," in str(arguments.get("host", "")):

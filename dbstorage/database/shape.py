@@ -10,6 +10,8 @@ from dbstorage.database.catalog import Column, FoundTable, read_tables
 from dbstorage.database.tables import OWN_SCHEMA
 from dbstorage.errors import DatabaseNotReadyError
 
+#: A setting of our own: where it is missing, the others are, too.
+SESSION_MARK = "dbstorage.session"
 #: The execution option of an engine that says which settings its sessions should have.
 SESSION_SETTINGS = "session_settings"
 #: The revision of `migrations/` this version of DBStorage needs; a later one serves too.
@@ -123,7 +125,7 @@ _STATE = text(
     """
     SELECT current_database() AS database, current_schema() AS schema, current_setting('search_path') AS search_path,
            to_regclass('dbstorage.alembic_version') IS NOT NULL AS has_version,
-           current_setting('extra_float_digits') AS float_digits
+           current_setting('dbstorage.session', true) AS mark
     """
 )
 
@@ -158,6 +160,9 @@ def inspect_shape(connection: Connection) -> TableShape:
 def require_schema(connection: Connection) -> Row[Any]:
     """Return what `_STATE` asks; raises DatabaseNotReadyError where the search path leads to no schema or our own."""
     state = connection.execute(_STATE).one()
+    expected = connection.get_execution_options().get(SESSION_SETTINGS, {})
+    if expected.get(SESSION_MARK, state.mark) != state.mark:
+        raise DatabaseNotReadyError(_SETTINGS_LOST.format(state.search_path))
     if state.schema is None:
         raise DatabaseNotReadyError(
             f'The schema {state.search_path} does not exist in the database "{state.database}" '
@@ -167,17 +172,15 @@ def require_schema(connection: Connection) -> Row[Any]:
         raise DatabaseNotReadyError(
             f'The schema "{OWN_SCHEMA}" is kept for our own tables: name another one with schema= in DATABASE_URL.'
         )
-    expected = connection.get_execution_options().get(SESSION_SETTINGS, {})
-    if any(expected.get(name, found) != found for name, found in _session(state).items()):
-        raise DatabaseNotReadyError(
-            f"The settings of our session do not reach PostgreSQL, its search path is {state.search_path}: behind a "
-            "pooler such as PgBouncer, DATABASE_URL needs the parameter pgbouncer=true."
-        )
+    if expected.get("search_path", state.search_path) != state.search_path:
+        raise DatabaseNotReadyError(_SETTINGS_LOST.format(state.search_path))
     return state
 
 
-def _session(state: Row[Any]) -> dict[str, str]:
-    return {"search_path": state.search_path, "extra_float_digits": state.float_digits}
+_SETTINGS_LOST = (
+    "The settings of our session do not reach PostgreSQL, its search path is {}: behind a pooler such as PgBouncer, "
+    "DATABASE_URL needs the parameter pgbouncer=true."
+)
 
 
 def wrong_encoding(connection: Connection) -> str | None:

@@ -90,7 +90,7 @@ def test_what_differs_is_told(change, differs, migrated_database):
         ('ALTER TABLE "Orders" ADD "closeReason" integer NOT NULL', 'the column "closeReason" needs a value'),
         ("SET LOCAL search_path = nowhere", "The schema nowhere does not exist in the database"),
         ("SET LOCAL search_path = public, pg_catalog", "DATABASE_URL needs the parameter pgbouncer=true"),
-        ("SET LOCAL extra_float_digits = 0", "The settings of our session do not reach PostgreSQL"),
+        ("SET LOCAL dbstorage.session = off", "The settings of our session do not reach PostgreSQL"),
         ("SET LOCAL search_path = dbstorage", 'The schema "dbstorage" is kept for our own tables'),
     ],
 )
