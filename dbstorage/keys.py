@@ -9,6 +9,7 @@ Two services on one Redis, or on one virtual host of RabbitMQ, so never see each
 | `dbstorage:<stream>:<group>:worker:<node>` | string | that a worker of this name is alive; expires |
 | `dbstorage:<stream>:<group>:creation` | string | which creation of the group this is |
 | `dbstorage:<stream>:<group>:stored` | string | which database has applied the stream up to where |
+| `dbstorage:<stream>:<group>:trimmed` | hash | how many entries were trimmed unread, by the entry that was read last |
 | `dbstorage:<stream>:<group>:alone:<entry or task>` | string | how often a suspect began to run alone; expires |
 | `dbstorage:<stream>:<group>:paused` | string | that an operator has paused the service: reason, who, since (JSON) |
 | `dbstorage:<stream>:<group>:workers` | hash | what each worker last said of itself (JSON); expires |
@@ -60,6 +61,11 @@ def creation_key(settings: Settings) -> str:
 def stored_key(settings: Settings) -> str:
     """Up to where which database has applied the stream."""
     return f"{prefix(settings.scope)}stored"
+
+
+def trimmed_key(settings: Settings) -> str:
+    """How many entries were trimmed from the stream before anybody read them."""
+    return f"{prefix(settings.scope)}trimmed"
 
 
 def alone_key(settings: Settings, name: str) -> str:

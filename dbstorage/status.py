@@ -69,6 +69,8 @@ class StreamStatus:
     pending: int | None = None
     oldest_pending_seconds: float | None = None
     oldest_unread_seconds: float | None = None
+    #: Entries that were trimmed before anybody read them.
+    trimmed_unread: int | None = None
     consumers: list[Consumer] | None = None
     ordering: str
     #: None in parallel order, and where nobody reads.
@@ -158,6 +160,7 @@ def _stream_status(settings: Settings, history_seconds: float) -> StreamStatus:
                 pending=figures.pending,
                 oldest_pending_seconds=figures.oldest_pending_age,
                 oldest_unread_seconds=figures.oldest_unread_age,
+                trimmed_unread=figures.trimmed_unread,
                 consumers=consumers,
                 reader=_reader(redis, settings),
                 workers=read_workers(redis, settings, [consumer.name for consumer in consumers or ()]),

@@ -34,6 +34,8 @@ class AuditReport:
     codes: dict[str, int] = field(default_factory=dict)
     #: In stream order, MOST_NAMED at most.
     missing: list[MissingEntry] = field(default_factory=list)
+    #: Entries that were trimmed from the stream, anywhere in it, before the service read them.
+    trimmed_unread: int = 0
     #: Hashes of the orderIds that were found stored: the only thing that grows with the range, by some 80 bytes each.
     _stored: set[int] = field(default_factory=set, repr=False, compare=False)
 

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 from redis import Redis
 from redis.exceptions import ResponseError
 
+from dbstorage.keys import trimmed_key
 from dbstorage.redis_connection import connect_redis
 from dbstorage.redis_errors import is_not_there, redis_errors_explained
+from dbstorage.redis_trimming import all_trimmed_unread
 from dbstorage.settings import Settings
 from dbstorage.wire.entry import StreamEntry
 from dbstorage.wire.entry_id import entry_id_at, position_of
@@ -49,6 +51,7 @@ class CommandStream:
     def __init__(self, settings: Settings) -> None:
         self.name = settings.command_stream
         self.group = settings.consumer_group
+        self.trimmed_key = trimmed_key(settings)
         self.redis: Redis = connect_redis(settings.redis_url, REDIS_TIMEOUT)
         # As a dict a field that stands twice would be lost.
         self.redis.set_response_callback("XRANGE", lambda reply, **_options: reply)
@@ -97,6 +100,20 @@ class CommandStream:
         return (
             first[0][0].decode() if first else entry_id_at(position_of(information["last-generated-id"].decode()) + 1)
         )
+
+    def trimmed_unread(self) -> int:
+        """How many entries were trimmed before the group read them, as far as Redis or a worker has noticed."""
+        with redis_errors_explained():
+            try:
+                stream: Any = self.redis.xinfo_stream(self.name)
+                groups: Any = self.redis.xinfo_groups(self.name)
+                noted: Any = self.redis.hgetall(self.trimmed_key)
+            except ResponseError as error:
+                if is_not_there(error):
+                    return 0
+                raise
+        ours = [group for group in groups if group["name"].decode(errors="replace") == self.group]
+        return all_trimmed_unread(noted, stream, ours[0]) if ours else 0
 
     def chunks(self, wanted: Range) -> Iterator[list[StreamEntry]]:
         """The entries of a range, oldest first."""

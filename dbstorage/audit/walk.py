@@ -28,6 +28,7 @@ def audit(
     report = AuditReport()
     with closing(CommandStream(settings)) as stream:
         wanted = stream.range(first, last)
+        report.trimmed_unread = stream.trimmed_unread()
         with closing(Rows(settings)) as rows:
             for entries in stream.chunks(wanted):
                 works = [understand(entry, settings.history_limit) for entry in entries]

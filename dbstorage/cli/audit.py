@@ -13,6 +13,7 @@ from dbstorage.cli.progress import progress_bar
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError, RedisUnavailableError
 from dbstorage.failed_tasks.readable import printable
+from dbstorage.redis_trimming import SENTENCE
 
 MISSING = 1
 UNAVAILABLE = 3
@@ -53,7 +54,7 @@ def audit(first: str, last: str, show: int, as_json: bool) -> None:
         print_json(_as_json(report, show), indent=2)
     else:
         _print(report, show, settings.command_stream)
-    sys.exit(MISSING if report.missing_count else 0)
+    sys.exit(MISSING if report.missing_count or report.trimmed_unread else 0)
 
 
 def _check(first: str, last: str) -> None:
@@ -77,12 +78,15 @@ def _as_json(report: AuditReport, show: int) -> dict[str, object]:
         "entries": report.entries,
         "counts": report.counts,
         "codes": report.codes,
+        "trimmed_unread": report.trimmed_unread,
         "missing_count": report.missing_count,
         "missing": [missing._asdict() for missing in report.missing[:show]],
     }
 
 
 def _print(report: AuditReport, show: int, stream: str) -> None:
+    if report.trimmed_unread and not report.entries:
+        say(f"{report.trimmed_unread:,} {SENTENCE}", err=True)
     if not report.entries:
         say(f"There is no entry in this range of {printable(stream)}.", err=True)
         return
@@ -106,6 +110,8 @@ def _sentences(report: AuditReport, show: int) -> Iterator[str]:
         yield f"Failed, retrying or discarded: {codes} (see dbstorage failed list --all)."
     if pending := report.count(Outcome.PENDING):
         yield f"The service is not done with {pending:,} of them: audit again when it is."
+    if report.trimmed_unread:
+        yield f"{report.trimmed_unread:,} {SENTENCE}"
     shown = min(show, len(report.missing))
     if report.missing_count > shown:
         yield f"{shown:,} of {report.missing_count:,} missing entries are named; --show names more."

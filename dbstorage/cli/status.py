@@ -10,6 +10,7 @@ from dbstorage.cli.settings import settings_for_command
 from dbstorage.failed_tasks.filters import State
 from dbstorage.failed_tasks.readable import printable
 from dbstorage.operating.workers import STANDS_BY
+from dbstorage.redis_trimming import SENTENCE
 from dbstorage.settings import Ordering
 from dbstorage.status import DatabaseStatus, Status, StreamStatus, read_status
 
@@ -96,7 +97,8 @@ def _print(found: Status, as_json: bool, indent: int | None) -> None:
         )
     else:
         say(f"{'consumers:':16}{UNKNOWN if redis.consumers is None else 'none'}")
-    for problem in (redis.problem, database.problem):
+    lost = f"{redis.trimmed_unread:,} {SENTENCE}" if redis.trimmed_unread else None
+    for problem in (redis.problem, database.problem, lost):
         if problem is not None:
             say(problem, err=True)
 

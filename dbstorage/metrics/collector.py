@@ -68,6 +68,11 @@ def _stream(figures: StreamFigures) -> Iterator[Metric]:
         "Seconds since the oldest entry was written that no worker has read, 0 without one.",
         figures.oldest_unread_age,
     )
+    yield from _gauge(
+        "dbstorage_stream_trimmed_unread_entries",
+        "Entries that were trimmed from the command stream before any worker read them.",
+        figures.trimmed_unread,
+    )
 
 
 def _gauge(name: str, help: str, value: float | None) -> Iterator[Metric]:

@@ -7,7 +7,9 @@ from redis import Redis
 from redis.exceptions import ResponseError
 from sqlalchemy import Connection, text
 
+from dbstorage.keys import trimmed_key
 from dbstorage.operating.verdict import Verdict
+from dbstorage.redis_trimming import all_trimmed_unread
 from dbstorage.settings import Scope, Settings
 from dbstorage.wire.entry_id import milliseconds_of
 
@@ -35,6 +37,8 @@ class StreamFigures:
     oldest_pending_age: float | None = None
     #: Since the oldest entry was written that no worker has read; 0 where there is none.
     oldest_unread_age: float | None = None
+    #: Entries that were trimmed before anybody read them, as far as a worker has noticed.
+    trimmed_unread: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +62,8 @@ def read_stream(redis: Redis, settings: Settings) -> StreamFigures | None:
         pipeline.xinfo_stream(stream)
         pipeline.xinfo_groups(stream)
         pipeline.xpending(stream, group)
-        now, entries, information, groups, pending = pipeline.execute(raise_on_error=False)
+        pipeline.hgetall(trimmed_key(settings))
+        now, entries, information, groups, pending, trimmed = pipeline.execute(raise_on_error=False)
     if isinstance(entries, Exception):
         if isinstance(entries, ResponseError):
             return None
@@ -78,6 +83,7 @@ def read_stream(redis: Redis, settings: Settings) -> StreamFigures | None:
         pending=pending["pending"],
         oldest_pending_age=_age(pending["min"], now_milliseconds),
         oldest_unread_age=_age(oldest_unread, now_milliseconds),
+        trimmed_unread=None if isinstance(trimmed, Exception) else all_trimmed_unread(trimmed, information, ours),
     )
 
 

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 from redis.exceptions import ResponseError
 
 from dbstorage.errors import RedisUnavailableError
-from dbstorage.keys import creation_key, stored_key
+from dbstorage.keys import creation_key, stored_key, trimmed_key
 from dbstorage.reader.messages import PendingEntry
+from dbstorage.redis_trimming import LOOK_FOR_TRIMMED
 from dbstorage.settings import Settings
 from dbstorage.wire.entry import StreamEntry
 from dbstorage.wire.size import beginning
@@ -144,6 +145,7 @@ class ConsumerGroup:
         self.creation = self.remembered = ""
         self._creation_key = creation_key(settings)
         self._stored_key = stored_key(settings)
+        self._trimmed_key = trimmed_key(settings)
 
     def create(self) -> Command:
         """Create the group at the stream's beginning, where it is not there; see CREATE."""
@@ -182,6 +184,10 @@ class ConsumerGroup:
     def acknowledge(self, entry_ids: Sequence[str]) -> Command:
         """Acknowledge entries."""
         return ("XACK", self.stream, self.name, *entry_ids)
+
+    def look_for_trimmed(self) -> Command:
+        """Count, and note, entries that were trimmed before anybody read them."""
+        return ("EVAL", LOOK_FOR_TRIMMED, 2, self.stream, self._trimmed_key, self.name)
 
     def consumers(self) -> Command:
         """List the group's consumers."""

@@ -11,7 +11,7 @@ from dbstorage.operating.pause import parse_pause
 from dbstorage.owner import Owner
 from dbstorage.reader.core import Core
 from dbstorage.reader.group import AT_ONCE, ConsumerGroup, accepted, parse_consumers
-from dbstorage.reader.link import Link
+from dbstorage.reader.link import Link, tell_of_trimmed
 from dbstorage.reader.messages import Paused
 from dbstorage.settings import Ordering, Settings
 
@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 
 TRIM_SECONDS = 5.0
 CLEAN_SECONDS = 15.0
+#: How often it is looked whether entries were trimmed unread.
+TRIMMED_SECONDS = 2.0
 #: How often it is looked whether the service is paused.
 PAUSE_SECONDS = 1.0
 
@@ -49,6 +51,7 @@ class Housekeeping:
             (TRIM_SECONDS, self.trim),
             (CLEAN_SECONDS, self.remove_consumers),
             (PAUSE_SECONDS, self.look_for_pause),
+            (TRIMMED_SECONDS, self.look_for_trimmed),
         ]
         if self._settings.ordering is Ordering.PARALLEL:
             timers += [
@@ -77,6 +80,11 @@ class Housekeeping:
         """Trim the command stream behind the work."""
         if self._core.works:
             self._link.ask(accepted, self._group.trim(self._settings.stream_keep), needed=False)
+
+    def look_for_trimmed(self) -> None:
+        """Notice what others trim before it is read, while everything waits for a server."""
+        if self._core.works:
+            self._link.ask(tell_of_trimmed, self._group.look_for_trimmed(), needed=False)
 
     def renew_claims(self) -> None:
         """Keep others from taking over what is in hand here, as long as there is progress."""

@@ -19,6 +19,7 @@ from dbstorage.reader.connection import Hub, HubConnection
 from dbstorage.reader.group import Command, ConsumerGroup, accepted
 from dbstorage.reader.lease import LEASE_MILLISECONDS, hold
 from dbstorage.reader.master_watch import MasterWatch
+from dbstorage.redis_trimming import SENTENCE
 from dbstorage.redis_url import is_sentinel
 from dbstorage.settings import Settings
 from dbstorage.worker.broker import leave_other_masters
@@ -237,4 +238,13 @@ class Link:
             logger.info("Created the consumer group %s of the stream %s.", self._group.name, self._group.stream)
         most = self._settings.response_maxlen
         self.ask(accepted, ("XTRIM", self._settings.response_stream, "MAXLEN", "~", most), needed=False)
+        # Before the first read: behind it, the gap shows no more.
+        self.ask(tell_of_trimmed, self._group.look_for_trimmed(), needed=False)
         self._listener.link_up()
+
+
+def tell_of_trimmed(reply: Any) -> None:
+    """Say in the log how many entries nobody can store any more."""
+    gone = accepted(reply)
+    if gone:
+        logger.error("%d %s", gone, SENTENCE)

@@ -80,6 +80,7 @@ def test_json_holds_the_counts_and_the_missing_entries(platform: Platform):
         "entries": 3,
         "counts": {"createCloseOrder": {"missing": 2}, "getCloseOrders": {"acknowledged": 1}},
         "codes": {},
+        "trimmed_unread": 0,
         "missing_count": 2,
         "missing": [
             {
