@@ -41,7 +41,9 @@ DOCUMENTED_CELERY = {"celery", "celery.exceptions", "celery.worker.request"}
 PRIVATE_NAMES = {
     "dbstorage/dashboard/internals.py": {"_create_template"},
     "dbstorage/reader/connection.py": {"_sock"},  # the socket that the event loop watches; redis-py has no other way
-    "dbstorage/worker/broker.py": {"_connect", "_connparams"},  # where redis-py makes the socket, and kombu its class
+    # where redis-py makes the socket, kombu its class and its notes of a queue
+    "dbstorage/worker/broker.py": {"_connect", "_connparams", "_queue_bind"},
+    "dbstorage/worker/in_hand.py": {"_raw"},  # a message of the broker as it came
 }
 NAMED_TUPLE_METHODS = {"_asdict", "_fields", "_replace"}
 #: They act when they are imported, because Celery and Alembic want it so.

@@ -109,7 +109,9 @@ return {size, fields}
 #: Creates the group, and names the creation, so that everybody sees when the stream was deleted and made anew.
 #: KEYS: command stream, creation key, stored key. ARGV: group, name of this creation.
 #: Returns whether it was created, the name of its creation, and what is remembered of the database ("": nothing).
+#: A full Redis refuses to create it only as the first write of a script, so XACK, which changes nothing, comes first.
 CREATE = """
+redis.pcall('XACK', KEYS[1], ARGV[1], '0-0')
 local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
 if type(made) == 'table' and made['err'] then
     if string.sub(made['err'], 1, 9) ~= 'BUSYGROUP' then return made end

@@ -6,19 +6,30 @@ kombu documents none of the classes below as open to change: tests/worker/test_i
 
 import errno
 import logging
+import os
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import Any
 from weakref import WeakSet
 
-from kombu.transport import TRANSPORT_ALIASES
-from kombu.transport.redis import Channel, MultiChannelPoller, SentinelChannel, SentinelTransport, Transport
+from kombu.transport import TRANSPORT_ALIASES, virtual
+from kombu.transport.redis import (
+    REFRESH_BINDING,
+    Channel,
+    MultiChannelPoller,
+    SentinelChannel,
+    SentinelTransport,
+    Transport,
+)
 from redis.connection import Connection, SSLConnection
-from redis.exceptions import ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
 from dbstorage.redis_connection import ShortBeginning
+from dbstorage.worker.in_hand import BrokerQoS, forget_what_was_left, something_is_left
 
 logger = logging.getLogger(__name__)
 
@@ -57,11 +68,79 @@ class TLSBrokerConnection(GivesUp, SSLConnection):
     """The same with TLS."""
 
 
-class BrokerChannel(Channel):
-    """Takes these connections instead of kombu's choice."""
+#: A full Redis refuses what needs more room only as the first write of a script, so each begins with one that removes.
+#: What kombu keeps of its queues and of tasks in hand is small, and without it no worker could begin.
+_ALSO_WHEN_FULL = "redis.call('SREM', KEYS[1], '')"
+#: KEYS: the exchange's bindings, those that do not expire. ARGV: the binding.
+BIND = f"""
+{_ALSO_WHEN_FULL}
+redis.call('SADD', KEYS[1], ARGV[1])
+redis.call('SADD', KEYS[2], ARGV[1])
+"""
 
+
+def _nothing() -> Collection[str]:
+    return ()
+
+
+class BrokerChannel(Channel):
+    """Takes these connections instead of kombu's choice, and lets tasks outlive the connection that brought them."""
+
+    QoS = BrokerQoS
     connection_class: Any = BrokerConnection
     connection_class_ssl: Any = TLSBrokerConnection
+    #: Tags of the tasks that processes are working on.
+    tags_in_work: Callable[[], Collection[str]] = staticmethod(_nothing)
+    #: The one that was made last: what belongs to channels before it is settled through it.
+    newest: "BrokerChannel | None" = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
+        BrokerChannel.newest = self
+        if something_is_left():
+            self.qos.take_up_what_was_left()
+
+    @contextmanager
+    def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
+        """A client; where this channel is closed that of the newest one. Raises ConnectionError without one."""
+        if client is None and not self.is_open:
+            newest = BrokerChannel.newest
+            if newest is None or not newest.is_open:
+                raise ConnectionError("the connection to the broker was given up")
+            client = newest.client
+        with super().conn_or_acquire(client) as client:
+            yield client
+
+    def close(self) -> None:
+        """Close the channel, also where the broker cannot be told.
+
+        kombu would leave its connections open then, and Celery asks a connection that is gone what its errors are.
+        """
+        try:
+            super().close()  # type: ignore[no-untyped-call]
+        except (OSError, RedisError):
+            self._disconnect_pools()  # type: ignore[no-untyped-call]
+            self._close_clients()  # type: ignore[no-untyped-call]
+            virtual.Channel.close(self)  # type: ignore[no-untyped-call]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the channel has its connection."""
+        # kombu may close a channel again whose connection has forgotten where its broker is.
+        return not self.closed and self.connection is not None and self.connection.client is not None
+
+    def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
+        try:
+            super()._queue_bind(exchange, routing_key, pattern, queue)  # type: ignore[no-untyped-call]
+        except OutOfMemoryError:
+            tables = (self.keyprefix_queue, self.keyprefix_binding_permanent)
+            keys = (self.global_keyprefix + table % (exchange,) for table in tables)
+            with self.conn_or_acquire() as client:
+                client.eval(BIND, 2, *keys, self.sep.join([routing_key or "", pattern or "", queue or ""]))
+
+    @cached_property
+    def _refresh_binding(self) -> Any:
+        return self._create_client().register_script(_ALSO_WHEN_FULL + REFRESH_BINDING)  # type: ignore[no-untyped-call]
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         """How to connect: for a Unix socket kombu takes a class of its own."""
@@ -89,10 +168,20 @@ class BrokerPoller(MultiChannelPoller):
         if not _given_up.is_set():
             super().on_poll_start()  # type: ignore[no-untyped-call]
 
+    def on_poll_init(self, poller: Any) -> None:
+        """Called when the event loop is made ready: tasks of lost workers are put back for the first time."""
+        with self._refusal_told():
+            super().on_poll_init(poller)  # type: ignore[no-untyped-call]
+
     def maybe_restore_messages(self) -> None:
         """Called by a timer: put tasks of lost workers back into their queue, where the broker allows it."""
-        try:
+        with self._refusal_told():
             super().maybe_restore_messages()  # type: ignore[no-untyped-call]
+
+    @contextmanager
+    def _refusal_told(self) -> Iterator[None]:
+        try:
+            yield
         except ResponseError as error:
             if not self._refused:
                 logger.warning("The broker refuses to give back the tasks of lost workers; tried again: %s", error)
@@ -134,6 +223,7 @@ class SentinelBrokerTransport(SentinelTransport, BrokerTransport):
 
 def register_broker_transport() -> None:
     """Let kombu take these transports for Redis, be it behind a Unix socket or behind sentinels."""
+    os.register_at_fork(after_in_child=forget_what_was_left)
     module = BrokerTransport.__module__
     name, sentinel = (f"{module}:{each.__qualname__}" for each in (BrokerTransport, SentinelBrokerTransport))
     TRANSPORT_ALIASES.update({"redis": name, "rediss": name, "redis+socket": name, "sentinel": sentinel})

@@ -40,7 +40,8 @@ from kombu.serialization import register
 
 from dbstorage.redis_connection import redis_error
 from dbstorage.redis_url import is_redis
-from dbstorage.worker.broker import give_up_broker
+from dbstorage.worker.broker import BrokerChannel, give_up_broker
+from dbstorage.worker.requests import BrokerRequest
 
 #: Longer than the statement timeout, and short enough for the worker to end within 10 seconds.
 DRAIN_SECONDS = 6.5
@@ -123,6 +124,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
+        BrokerChannel.tags_in_work = staticmethod(tags_in_work)
         signals.worker_shutting_down.connect(self._prepare_stop)
 
     def _prepare_stop(self, **_: Any) -> None:
@@ -206,6 +208,11 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
         logger.log(
             level, "The broker %s is away: %s. The worker waits for it.", self.conninfo.as_uri(), str(error).rstrip(".")
         )
+
+
+def tags_in_work() -> set[str]:
+    """The broker's tags of the tasks that the pool has begun."""
+    return {request.message.delivery_tag for request in state.active_requests if isinstance(request, BrokerRequest)}
 
 
 class ListedRequest(Protocol):

@@ -66,6 +66,16 @@ def test_what_is_in_the_stream_is_stored_answered_and_trimmed(platform: Platform
     assert platform.failed("code") == []
 
 
+def test_a_worker_that_starts_then_begins(platform: Platform, start_worker: StartWorker) -> None:
+    """Neither the worker's keys, nor the group, nor the broker's queue are there yet."""
+    platform.send(user("u"), order("o", "u"), question("u", "q"))
+    with full(platform):
+        worker = start_worker(**SETTINGS)
+        assert [item["orderId"] for item in platform.answer_to("q")["orders"]] == ["o"]
+        wait_until_drained(platform)
+    assert "Traceback" not in worker.log
+
+
 @pytest.fixture
 def run(platform: Platform) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command `dbstorage` with these arguments."""

@@ -1,0 +1,81 @@
+"""Operators' calls in hand when the broker goes away: the worker lives, and each call comes to its end."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from celery import Celery
+
+from dbstorage.application import create_app
+from dbstorage.settings import load_settings
+from tests.chaos.conftest import Servers, scaled
+from tests.service.platform import GROUP, STREAM, Platform, order, user
+from tests.service.worker import StartWorker
+from tests.waiting import wait_until
+
+PREFIX = f"dbstorage:{STREAM}:{GROUP}:"
+#: Within this many seconds of Redis' return whatever is due is taken up (SPEC 3).
+TAKEN_UP = 10
+
+
+@pytest.fixture
+def app(platform: Platform) -> Iterator[Celery]:
+    app = create_app(load_settings(platform.environment))
+    yield app
+    app.close()
+
+
+def call_order(app: Celery, order_id: str) -> None:
+    app.send_task("createCloseOrder", args=[order(order_id, "u")["message"]], task_id=f"call:{order_id}")
+
+
+def wait_until_a_call_runs(platform: Platform) -> None:
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    wait_until(lambda: platform.query(waiting), "a call to wait for the table")
+
+
+def nothing_is_left(platform: Platform) -> bool:
+    """Whether no call waits in the broker, or is in hand."""
+    return not platform.redis.exists(f"{PREFIX}tasks", f"{PREFIX}unacked")
+
+
+def test_calls_in_hand_survive_restarts_of_redis(
+    servers: Servers, platform: Platform, start_worker: StartWorker, app: Celery
+) -> None:
+    """More of them than processes: some run, some wait in the worker, some in the broker."""
+    worker = start_worker()
+    platform.send(user("u"))
+    platform.wait_until_finished()
+    for number in range(scaled(2, 6)):
+        blocker = platform.hold_orders()
+        names = {f"o-{number}-{call}" for call in range(6)}
+        for name in names:
+            call_order(app, name)
+        wait_until_a_call_runs(platform)
+        servers.redis.stop()
+        threading.Event().wait(0.5)
+        servers.redis.start()
+        blocker.close()
+        wait_until(lambda: names <= platform.orders().keys(), "all to be stored", 2 * TAKEN_UP)  # noqa: B023
+        wait_until(lambda: nothing_is_left(platform), "all to be acknowledged", TAKEN_UP)
+        assert worker.alive
+    assert "Traceback" not in worker.log
+    assert platform.failed("code") == []
+
+
+def test_a_call_that_ends_while_redis_is_away_is_not_run_again(
+    servers: Servers, platform: Platform, start_worker: StartWorker, app: Celery
+) -> None:
+    worker = start_worker()
+    platform.send(user("u"))
+    platform.wait_until_finished()
+    blocker = platform.hold_orders()
+    call_order(app, "o")
+    wait_until_a_call_runs(platform)
+    servers.redis.stop()
+    blocker.close()
+    wait_until(lambda: "o" in platform.orders(), "the order to be stored")
+    servers.redis.start()
+    wait_until(lambda: nothing_is_left(platform), "the call to be acknowledged", TAKEN_UP)
+    assert "Traceback" not in worker.log
+    assert worker.log.count("Restoring 1 unacknowledged message(s)") <= 1
