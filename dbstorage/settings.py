@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from typing import NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit
@@ -25,6 +26,9 @@ ONE_SERVER = ("redis", "rediss", *AMQP_SCHEMES)
 _ONE_PLACE = r"(\[[\da-fA-F:]+\]|[\w.-]*)(:\d*)?"
 #: One host or several, and what stands behind them.
 _PLACE = re.compile(rf"{_ONE_PLACE}(,{_ONE_PLACE})*(/.*)?")
+
+SECONDS_OF = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+LONGEST_KEPT = timedelta(days=3_650)
 
 
 class Ordering(StrEnum):
@@ -73,7 +77,8 @@ class Settings:
     query_ttl: float = 5.0
     history_limit: int = 100
     response_maxlen: int = 1000
-    stream_keep: int = 100_000
+    #: So many finished entries are kept, or those of so long.
+    stream_keep: int | timedelta = 100_000
     fault_wait: float = 60.0
     max_entry_bytes: int = 1_048_576
     task_events: TaskEvents = TaskEvents.THIN
@@ -107,7 +112,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         "query_ttl": read.optional("QUERY_TTL", _seconds(0.1, 3_600), Settings.query_ttl),
         "history_limit": read.optional("HISTORY_LIMIT", _whole(1, 1_000), Settings.history_limit),
         "response_maxlen": read.optional("RESPONSE_MAXLEN", _whole(1, 1_000_000), Settings.response_maxlen),
-        "stream_keep": read.optional("STREAM_KEEP", _whole(0, 1_000_000_000), Settings.stream_keep),
+        "stream_keep": read.optional("STREAM_KEEP", _number_or_time, Settings.stream_keep),
         "fault_wait": read.optional("FAULT_WAIT", _seconds(0, 86_400), Settings.fault_wait),
         # What PostgreSQL takes in one statement is 1 GB, and a byte may need several there.
         "max_entry_bytes": read.optional("MAX_ENTRY_BYTES", _whole(1_024, 67_108_864), Settings.max_entry_bytes),
@@ -219,6 +224,18 @@ def _whole(lowest: int, highest: int) -> Callable[[str], int]:
         return int(text)
 
     return convert
+
+
+def _number_or_time(text: str) -> int | timedelta:
+    found = re.fullmatch(r"(\d{1,9})([smhd])", text, re.ASCII)
+    if found:
+        seconds = int(found[1]) * SECONDS_OF[found[2]]
+        if seconds <= LONGEST_KEPT.total_seconds():
+            return timedelta(seconds=seconds)
+    try:
+        return _whole(0, 1_000_000_000)(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or a time such as 7d, 36h or 90m up to {LONGEST_KEPT.days}d") from None
 
 
 def _seconds(lowest: float, highest: float) -> Callable[[str], float]:

@@ -1,5 +1,6 @@
 """Settings as they are written in the environment: what each takes, and the sentence for a wrong one."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -60,6 +61,8 @@ def test_what_is_not_set_has_its_default():
         ("MAX_ENTRY_BYTES", "1024", 1_024),
         ("MAX_ENTRY_BYTES", "67108864", 67_108_864),
         ("STREAM_KEEP", "1000000000", 1_000_000_000),
+        ("STREAM_KEEP", "7d", timedelta(days=7)),
+        ("STREAM_KEEP", "90m", timedelta(minutes=90)),
         ("TASK_EVENTS", "FAILURES", TaskEvents.FAILURES),
         ("METRICS_PORT", "Off", None),
         ("METRICS_PORT", "1", 1),
@@ -115,8 +118,27 @@ PLAIN_NAME = "expected a name without control characters"
         ("RESPONSE_MAXLEN", "1000001", "is '1000001': expected a whole number from 1 to 1000000."),
         ("MAX_ENTRY_BYTES", "1023", "is '1023': expected a whole number from 1024 to 67108864."),
         ("MAX_ENTRY_BYTES", "67108865", "is '67108865': expected a whole number from 1024 to 67108864."),
-        ("STREAM_KEEP", "-1", "is '-1': expected a whole number from 0 to 1000000000."),
-        ("STREAM_KEEP", "1000000001", "is '1000000001': expected a whole number from 0 to 1000000000."),
+        (
+            "STREAM_KEEP",
+            "4000d",
+            "is '4000d': expected a whole number from 0 to 1000000000, or a time such as 7d, 36h or 90m up to 3650d.",
+        ),
+        (
+            "STREAM_KEEP",
+            "7w",
+            "is '7w': expected a whole number from 0 to 1000000000, or a time such as 7d, 36h or 90m up to 3650d.",
+        ),
+        (
+            "STREAM_KEEP",
+            "-1",
+            "is '-1': expected a whole number from 0 to 1000000000, or a time such as 7d, 36h or 90m up to 3650d.",
+        ),
+        (
+            "STREAM_KEEP",
+            "1000000001",
+            "is '1000000001': expected a whole number from 0 to 1000000000, "
+            "or a time such as 7d, 36h or 90m up to 3650d.",
+        ),
         *(("CLAIM_IDLE", text, f"is {text!r}: expected seconds from 1 to 86400.") for text in ("0.9", "86401")),
         *(("USER_WAIT", text, f"is {text!r}: expected seconds from 0 to 86400.") for text in ("-1", "86401")),
         *(

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from redis.exceptions import ResponseError
@@ -17,7 +18,8 @@ from dbstorage.wire.size import beginning
 Command = tuple[str | bytes | int, ...]
 
 #: Trims behind the work: at most the entries beyond STREAM_KEEP, never one that a group has still to acknowledge.
-#: KEYS: command stream. ARGV: STREAM_KEEP. Returns the number of entries removed.
+#: KEYS: command stream. ARGV: entries to keep, and milliseconds for which they are kept (-1 where those do not count).
+#: Returns the number of entries removed.
 TRIM_BEHIND_WORK = """
 local function padded(id)
     local ms, seq = string.match(id, '^(%d+)-(%d+)$')
@@ -35,6 +37,11 @@ for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
     if oldest_needed == nil or padded(needed) < padded(oldest_needed) then oldest_needed = needed end
 end
 if oldest_needed == nil then return 0 end
+if tonumber(ARGV[2]) >= 0 then
+    local now = redis.call('TIME')
+    local young = string.format('%d-0', now[1] * 1000 + math.floor(now[2] / 1000) - tonumber(ARGV[2]))
+    if padded(young) < padded(oldest_needed) then oldest_needed = young end
+end
 return redis.call('XTRIM', KEYS[1], 'MINID', '~', oldest_needed, 'LIMIT', excess)
 """
 
@@ -199,9 +206,11 @@ class ConsumerGroup:
         """Remove a consumer that has nothing pending."""
         return ("EVAL", REMOVE_IDLE_CONSUMER, 1, self.stream, self.name, consumer)
 
-    def trim(self, keep: int) -> Command:
-        """Trim the stream behind the work."""
-        return ("EVAL", TRIM_BEHIND_WORK, 1, self.stream, keep)
+    def trim(self, keep: int | timedelta) -> Command:
+        """Trim the stream behind the work, but for so many entries, or those of so long."""
+        if isinstance(keep, timedelta):
+            return ("EVAL", TRIM_BEHIND_WORK, 1, self.stream, 0, round(keep.total_seconds() * 1000))
+        return ("EVAL", TRIM_BEHIND_WORK, 1, self.stream, keep, -1)
 
 
 def accepted(reply: Any) -> Any:
