@@ -76,6 +76,25 @@ def test_a_worker_that_starts_then_begins(platform: Platform, start_worker: Star
     assert "Traceback" not in worker.log
 
 
+def test_a_worker_takes_over_from_another_then(platform: Platform, start_worker: StartWorker) -> None:
+    """Slow (14 s): two workers start, and one of them twice."""
+    first = start_worker(**SETTINGS)
+    platform.send(user("before"))
+    platform.wait_until_finished()
+    assert first.stop() == 0
+    platform.send(*people(0, 50))
+    with full(platform):
+        first.start()
+        start_worker("second", **SETTINGS)
+        wait_until_drained(platform)
+        assert len(platform.orders()) == 50
+        assert first.stop() == 0
+        # It is the second one's turn, and its sign of life and lease are new keys.
+    platform.send(*people(50, 50))
+    wait_until_drained(platform)
+    assert len(platform.orders()) == 100
+
+
 @pytest.fixture
 def run(platform: Platform) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command `dbstorage` with these arguments."""

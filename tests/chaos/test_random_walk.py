@@ -18,6 +18,7 @@ import pytest
 
 from dbstorage.database.migrate import upgrade
 from dbstorage.database.url import parse_database_url
+from dbstorage.embedded.redis import EmbeddedRedis
 from tests.chaos.conftest import FULL, Servers, scaled
 from tests.chaos.walk import CHECK, MOMENTARY, WELL, Setting, Step, parse, random_steps, written
 from tests.chaos.walk_world import World
@@ -65,6 +66,7 @@ def small_disk(directory: Path) -> Iterator[Servers]:
         pytest.skip(f"no small file system can be made: {mounted.stderr.strip()}")
     try:
         servers = Servers(directory)
+        servers.redis = EmbeddedRedis(directory.with_name("redis"))
         servers.postgres.settings |= {"max_wal_size": "64MB", "min_wal_size": "32MB"}
         servers.start()
         try:
