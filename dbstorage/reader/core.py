@@ -45,6 +45,7 @@ from dbstorage.reader.messages import (
     ListPending,
     Paused,
     PendingEntry,
+    PoolSized,
     ProcessLost,
     Read,
     ReadTooLarge,
@@ -211,12 +212,20 @@ class Core:
         if self.paused is not None:
             return True
         away = self.away is not None and self.away.outage is not Outage.REDIS
-        return away and (self.held or self.running is not None)
+        return away and (self.held or bool(self.running))
 
     @property
-    def running(self) -> Job | None:
-        """The job that runs entries; there is one at most."""
-        return next((job for job in self.jobs.values() if job.kind is Kind.RUN and not job.ahead), None)
+    def running(self) -> list[Job]:
+        """The jobs that run entries."""
+        return [job for job in self.jobs.values() if job.kind is Kind.RUN and not job.ahead]
+
+    @property
+    def lanes(self) -> int:
+        """How many jobs may run entries at one time: in parallel order all but one process of the pool.
+
+        One tries whether what is held can go on.
+        """
+        return 1 if self.strict or self.holding is not None else max(1, self.processes - 1)
 
     @property
     def ahead(self) -> Job | None:
@@ -293,6 +302,8 @@ class Core:
                 self._process_lost(self.jobs.pop(number))
             case Forgotten(number) if number in self.jobs:
                 self._wait_again(self.jobs.pop(number).entries)
+            case PoolSized(processes):
+                self.processes = processes
             case Paused(reason):
                 self.paused = None if reason is None else Hold(None, reason, self.now)
             case Stop():
@@ -526,7 +537,7 @@ class Core:
 
     def _run(self) -> None:
         """Run what comes first, and have what comes next decoded meanwhile."""
-        if (ahead := self.ahead) is not None and (self.running is None or self.holding is not None):
+        if (ahead := self.ahead) is not None and (len(self.running) < self.lanes or self.holding is not None):
             if self.works and self.holding is None and self._comes_next(ahead):
                 ahead.ahead, ahead.since = False, self.now
                 self._actions.append(Begin(ahead.number))
@@ -534,12 +545,12 @@ class Core:
                 self._withdraw()
         if not self.works or self.held:
             return
-        if self.running is None:
-            self._submit(Kind.RUN, self._together(self._next()))
-        running = self.running
-        if running is not None and self.processes > 1 and not running.alone and not self.ahead and not self.holding:
+        while len(self.running) < self.lanes:
+            if not self._submit(Kind.RUN, self._together(self._next())):
+                return
+        if self.lanes == 1 and self.processes > 1 and not self.ahead and not self.holding:
             chosen = self._together(self._next())
-            if chosen and not chosen[0].alone:
+            if chosen and not chosen[0].alone and not self.running[0].alone:
                 self._submit(Kind.RUN, chosen, ahead=True)
 
     def _comes_next(self, ahead: Job) -> bool:
@@ -594,7 +605,7 @@ class Core:
             return
         if any(job.kind is Kind.ANSWER for job in self.jobs.values()):
             return
-        if self.running is not None and any(entry.question for entry in self.running.entries):
+        if any(entry.question for job in self.running for entry in job.entries):
             return
         self._submit(Kind.ANSWER, self._together(entry for entry in self._ready() if entry.question))
 
@@ -606,9 +617,10 @@ class Core:
             self.retry_at = self.now + RETRY_SECONDS
             self._submit(Kind.RETRY, [])
 
-    def _submit(self, kind: Kind, entries: list[Entry], *, ahead: bool = False) -> None:
+    def _submit(self, kind: Kind, entries: list[Entry], *, ahead: bool = False) -> bool:
+        """Give the pool a job with these entries; False where there are none."""
         if not entries and kind is not Kind.RETRY:
-            return
+            return False
         self._numbers += 1
         job = Job(self._numbers, kind, entries, ahead, self.now)
         if kind is Kind.ANSWER:
@@ -622,6 +634,7 @@ class Core:
             self.waiting = [entry for entry in self.waiting if entry.id not in chosen]
         self.jobs[job.number] = job
         self._actions.append(Submit(job))
+        return True
 
     def _claim(self) -> None:
         due = self.stage is Stage.CLAIM or (self.stage is Stage.NEW and self.now >= self.claim_at)

@@ -186,6 +186,12 @@ class Forgotten(NamedTuple):
     job: int
 
 
+class PoolSized(NamedTuple):
+    """How many processes the pool has now."""
+
+    processes: int
+
+
 class Paused(NamedTuple):
     """An operator pauses the service, with a reason; None: it goes on."""
 
@@ -202,7 +208,7 @@ class Finish(NamedTuple):
 
 Event = (
     Tick | LinkUp | LinkDown | LeaseAnswered | Claimed | Listed | EntriesRead | Receiving | ReadTooLarge | Acknowledged
-    | Accepted | Reported | ProcessLost | Forgotten | Paused | Stop | Finish
+    | Accepted | Reported | ProcessLost | Forgotten | PoolSized | Paused | Stop | Finish
 )  # fmt: skip
 
 # Actions

@@ -23,7 +23,7 @@ from dbstorage.reader.stream_request import StreamRequest
 from dbstorage.reader.telling import Telling, log_hold
 from dbstorage.settings import Ordering, Settings
 from dbstorage.storage.turn import Turns
-from dbstorage.worker.internals import list_on_demand, stop_worker, works_side_by_side
+from dbstorage.worker.internals import concurrency, list_on_demand, stop_worker
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +44,7 @@ class StreamReader:
         self._consumer = consumer
         self._metrics: ServiceMetrics = consumer.app.metrics
         strict = settings.ordering is Ordering.STRICT
-        processes = 2 if works_side_by_side(consumer.pool) else 1
-        self.core = Core(strict, settings.batch_size, processes, jitter=random.random)
+        self.core = Core(strict, settings.batch_size, concurrency(consumer.pool), jitter=random.random)
         self._owner = Owner.this_process(consumer.hostname)
         self._group = ConsumerGroup(settings, consumer.hostname)
         self._link = Link(settings, self._owner, self._group, consumer.hub, consumer.timer, self)
@@ -66,9 +65,9 @@ class StreamReader:
     def start(self) -> None:
         """Begin to read, or go on after the broker was lost."""
         self._link.open()
-        self._pool.look()
+        self._look()
         self._every(TICK_SECONDS, self._tick)
-        self._every(LOOK_SECONDS, self._pool.look)
+        self._every(LOOK_SECONDS, self._look)
         self._every(LOOK_SECONDS, self._beat)
         for seconds, function in self._housekeeping.timers():
             self._every(seconds, function)
@@ -228,6 +227,11 @@ class StreamReader:
     def _tick(self) -> None:
         self._stream.look_at_progress()
         self.handle(messages.Tick())
+
+    def _look(self) -> None:
+        """Notice what became of the pool: a process was killed, or an operator changed their number."""
+        self._pool.look()
+        self.handle(messages.PoolSized(concurrency(self._consumer.pool)))
 
     def _beat(self) -> None:
         """Tell the metrics that the event loop turns, and how the reader does."""

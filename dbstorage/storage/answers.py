@@ -1,7 +1,7 @@
 """Acknowledging entries and writing answers: one round trip to Redis for a whole batch."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -116,12 +116,12 @@ def oldest_answerable(redis: Redis, settings: Settings, oldest_asked: int) -> in
     return int(seconds) * 1000 + int(microseconds) // 1000 - round(settings.query_ttl * 1000)
 
 
-def older_pending_elsewhere(redis: Redis, settings: Settings, entry_id: str, consumer: str) -> bool:
-    """Whether another consumer still has an entry in hand that stands before this one."""
+def older_pending(redis: Redis, settings: Settings, entry_id: str, ours: Set[bytes]) -> bool:
+    """Whether an entry that stands before this one is still in other hands than `ours`, the ids of this job."""
     try:
         pending = redis.xpending_range(
             settings.command_stream, settings.consumer_group, min="-", max=f"({entry_id}", count=4 * settings.batch_size
         )
     except (RedisError, OSError) as error:
         raise RedisUnavailableError(f"Redis did not tell what is pending: {error}") from error
-    return any(item["consumer"] != consumer.encode() for item in pending)
+    return any(item["message_id"] not in ours for item in pending)

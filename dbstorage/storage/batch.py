@@ -17,7 +17,7 @@ from dbstorage.errors import (
 from dbstorage.settings import Ordering
 from dbstorage.storage import history
 from dbstorage.storage.alone import ALLOWED_DEATHS, POISON, begin_alone, end_alone
-from dbstorage.storage.answers import Answered, Told, acknowledge_and_answer, older_pending_elsewhere, oldest_answerable
+from dbstorage.storage.answers import Answered, Told, acknowledge_and_answer, older_pending, oldest_answerable
 from dbstorage.storage.batch_writer import BatchWriter
 from dbstorage.storage.outcome import ANSWERED, EXPIRED, Outage, Outcome, Report, Retried, Status
 from dbstorage.storage.refused import Refused
@@ -269,10 +269,9 @@ class Batch:
             self._send([], [], works)
 
     def _wait_for_older_entries(self, entry_id: str) -> None:
+        ours = {each.encode() for each in self.job.entry_ids}
         deadline = time.monotonic() + OLDER_PENDING_SECONDS
-        while time.monotonic() < deadline and older_pending_elsewhere(
-            self.resources.redis, self.settings, entry_id, self.job.consumer
-        ):
+        while time.monotonic() < deadline and older_pending(self.resources.redis, self.settings, entry_id, ours):
             time.sleep(OLDER_PENDING_PAUSE)
 
 

@@ -277,9 +277,9 @@ def _processes(pool: Any) -> list[Any]:
     return list(getattr(getattr(pool, "_pool", None), "_pool", ()))
 
 
-def works_side_by_side(pool: Any) -> bool:
-    """Whether the pool was made to run two functions at one time: the solo pool, for one, was not."""
-    return bool(pool.limit > 1)
+def concurrency(pool: Any) -> int:
+    """How many functions the pool runs at one time; the solo pool one."""
+    return int(pool.limit)
 
 
 def process_ids(pool: Any) -> set[int]:

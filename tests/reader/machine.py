@@ -26,7 +26,7 @@ class ReaderMachine(RuleBasedStateMachine):
     @initialize(
         strict=st.sampled_from([True, True, False]),
         batch=st.integers(1, 4),
-        processes=st.sampled_from([1, 2, 2]),
+        processes=st.sampled_from([1, 2, 2, 3]),
         jitter=st.sampled_from([full_pause, no_pause]),
         workers=st.sampled_from([1, 2, 2]),
         there=st.lists(st.sampled_from([W, Q]), max_size=8),

@@ -35,6 +35,7 @@ from dbstorage.reader.messages import (
     ListPending,
     Paused,
     PendingEntry,
+    PoolSized,
     ProcessLost,
     Read,
     ReadTooLarge,
@@ -800,3 +801,41 @@ def test_the_clock_never_goes_back(story: Story):
     story.wait(1.0)
     story.core.on(Tick(), story.now - 50)
     assert story.core.now == story.now
+
+
+# Parallel order: several jobs run at one time
+
+
+def test_in_parallel_order_all_processes_but_one_run_entries():
+    story = Story(strict=False, processes=3)
+    story.begin()
+    assert story.come(write(1), write(2)) == [("Took", "1", "2"), ("run", "1", "2"), ("Read", 4)]
+    assert story.come(write(3)) == [("Took", "3"), ("run", "3"), ("Read", 4)]
+    assert story.come(write(4)) == [("Took", "4")]
+
+
+def test_in_strict_order_one_process_runs_entries_however_many_there_are():
+    story = Story(processes=8)
+    story.begin()
+    assert story.come(write(1)) == [("Took", "1"), ("run", "1"), ("Read", 4)]
+    assert story.come(write(2)) == [("Took", "2"), ("ahead", "2")]
+
+
+def test_while_something_is_held_one_job_tries_it_in_parallel_order_too():
+    story = Story(strict=False, processes=3)
+    story.begin()
+    story.come(write(1))
+    story.come(write(2))
+    first, second = story.core.running
+    for job in (first, second):
+        story.tell(Reported(job.number, FAILED))
+    assert [act for act in story.wait(0.75) if act[0] == "run"] == [("run", "1", "2")]
+
+
+def test_processes_that_an_operator_adds_are_used():
+    story = Story(strict=False, processes=2)
+    story.begin()
+    story.come(write(1))
+    story.come(write(2))
+    # The one that is ahead begins, instead of waiting for ever behind others.
+    assert story.tell(PoolSized(3)) == [("Begin",), ("Read", 4)]
