@@ -1,4 +1,4 @@
-"""The command line: `python -m bench ingest|quick|latency|long|growth|retries|all`."""
+"""The command line: `python -m bench ingest|quick|latency|long|growth|retries|moves|network|all`."""
 
 import signal
 import sys
@@ -20,6 +20,8 @@ from bench.latency import Scenario, measure_latency
 from bench.latency_report import latency_report
 from bench.long_report import long_report
 from bench.long_run import PARTS, run_long
+from bench.moves import measure_moves, moves_report
+from bench.network import measure_network, network_report
 from bench.processes import EndedError, TooSlowError
 from bench.report.document import Report
 from bench.report.files import write_report
@@ -173,6 +175,29 @@ def retries(tasks: int, rounds: int, output: Path) -> None:
         _publish(retries_report(runs, machine), output)
 
 
+@main.command()
+@sizes_option("--orders", "10,100,12000", "Orders of each person who moves.")
+@click.option("--entries", type=positive, default=2_000, show_default=True, help="Entries in the stream.")
+@click.option("--people", type=positive, default=100, show_default=True, help="People who move in turn.")
+@output_option
+def moves(orders: Sequence[int], entries: int, people: int, output: Path) -> None:
+    """Give people another userID, in turn with orders."""
+    with running_servers() as servers, _one_sentence():
+        machine = this_machine(servers)
+        _publish(moves_report(measure_moves(servers, orders, entries, people, click.echo), people, machine), output)
+
+
+@main.command()
+@sizes_option("--delays", "0,1,5,20", "Milliseconds each way.")
+@click.option("--entries", type=positive, default=20_000, show_default=True, help="Orders in the stream.")
+@output_option
+def network(delays: Sequence[int], entries: int, output: Path) -> None:
+    """Store orders and answer questions over a slow link to both servers."""
+    with running_servers() as servers, _one_sentence():
+        machine = this_machine(servers)
+        _publish(network_report(measure_network(servers, delays, entries, click.echo), entries, machine), output)
+
+
 @main.command(name="all")
 @click.option("--full", is_flag=True, help="Longer, with more batch sizes.")
 @output_option
@@ -187,6 +212,8 @@ def everything(context: click.Context, full: bool, output: Path) -> None:
     context.invoke(latency, output=output, **({"seconds": 60.0} if full else {}))
     context.invoke(long, output=output, **({} if full else {"rounds": 1}))
     context.invoke(retries, output=output, **({} if full else {"rounds": 1}))
+    context.invoke(moves, output=output)
+    context.invoke(network, output=output)
     context.invoke(growth, output=output, **(more if full else {"rounds": 1}))
 
 

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -15,7 +15,7 @@ from bench.distribution import Distribution, distribution
 from bench.open_loop import EntrySender, Schedule, send_steadily
 from bench.preload import preload_orders, preloaded_user
 from bench.processes import PYTHON, EndedError, Processes, TooSlowError, wait_for
-from bench.servers import RESPONSES, STREAM, Servers
+from bench.servers import GROUP, RESPONSES, STREAM, Servers
 from bench.stream_progress import group_progress, last_entry_id
 from bench.traffic import closed_orders
 from dbstorage.settings import Settings
@@ -53,6 +53,8 @@ class LatencyRun:
     questions: Distribution
     unanswered: int
     orders: Distribution | None
+    #: Measured with the barest loop, and not with the service.
+    barest: bool = False
 
 
 class AnswerCollector:
@@ -99,21 +101,38 @@ def measure_latency(
     servers.reset(traffic.users)
     preload_orders(servers, rows)
     runs = []
+    for scenario in scenarios:
+        if not scenario.orders_per_second:
+            runs.append(replace(_measure_barest(servers, scenario), barest=True))
+            say(f"  barest loop  : questions p50 {runs[-1].questions.p50} ms, p99 {runs[-1].questions.p99} ms")
     with Processes(servers.directory, servers.environment) as processes, servers.redis() as redis:
         processes.start("service", "latency-worker", (PYTHON, "-m", "celery", "-A", "dbstorage", "worker"))
-        _measure(servers, redis, processes, Scenario(0, 20, WARM_UP), [])
+        measure_questions(servers, redis, processes, Scenario(0, 20, WARM_UP), [])
         start = 0
         for scenario, count in zip(scenarios, counts, strict=True):
-            runs.append(_measure(servers, redis, processes, scenario, traffic.entries[start : start + count]))
+            runs.append(measure_questions(servers, redis, processes, scenario, traffic.entries[start : start + count]))
             start += count
             questions = runs[-1].questions
             say(f"{scenario.orders_per_second:5,} orders/s: questions p50 {questions.p50} ms, p99 {questions.p99} ms")
     return runs
 
 
-def _measure(
-    servers: Servers, redis: Redis, processes: Processes, scenario: Scenario, entries: Sequence[bytes]
+def _measure_barest(servers: Servers, scenario: Scenario) -> LatencyRun:
+    """The same questions, answered by the barest loop."""
+    with Processes(servers.directory, servers.environment) as processes, servers.redis() as redis:
+        redis.xgroup_create(STREAM, GROUP, "0", mkstream=True)
+        processes.start("service", "latency-barest", (PYTHON, "-m", "bench.contenders.bare_questions"))
+        measure_questions(servers, redis, processes, Scenario(0, 20, WARM_UP), [])
+        run = measure_questions(servers, redis, processes, scenario, [])
+    with servers.redis() as redis:
+        redis.delete(STREAM, RESPONSES)
+    return run
+
+
+def measure_questions(
+    servers: Servers, redis: Redis, processes: Processes, scenario: Scenario, entries: Sequence[bytes] = ()
 ) -> LatencyRun:
+    """Ask, and send these orders meanwhile, at a steady rate. Raises TooSlowError, EndedError."""
     with ExitStack() as stack:
         collector = AnswerCollector(stack.enter_context(servers.redis()))
         stack.callback(collector.stop)

@@ -8,6 +8,8 @@ from redis import Redis
 from bench.processes import PYTHON
 
 SERVICE = "service"
+FASTSTREAM = "faststream"
+STREAQ = "streaq"
 FLOWER = "flower"
 
 
@@ -61,7 +63,18 @@ def _service(events: str, *, with_flower: bool = False) -> Contender:
     )
 
 
-BARE_LOOP = Contender(name="bare-loop", title="Bare loop", commands={"loop": _module("bare_loop")})
+BARE_LOOP = Contender(name="bare-loop", title="Bare loop, JSON statement", commands={"loop": _module("bare_loop")})
+#: With the statement of the service.
+BARE_ARRAYS = Contender(
+    name="bare-arrays", title="Bare loop, the service's statement", commands={"loop": _module("bare_loop", "arrays")}
+)
+#: In no order, with two batches at one time.
+SERVICE_PARALLEL = Contender(
+    name="service-parallel",
+    title="DBStorage, ORDERING=parallel, -c 3",
+    commands={"worker": (PYTHON, "-m", "celery", "-A", "dbstorage", "worker", "-c", "3")},
+    settings={"TASK_EVENTS": "failures", "ORDERING": "parallel", "LOG_LEVEL": "WARNING"},
+)
 #: With the settings it comes with.
 SERVICE_DEFAULT = _service("thin", with_flower=True)
 SERVICE_FAILURES = _service("failures")
@@ -78,6 +91,7 @@ CONTENDERS = {
         _service("all"),
         SERVICE_DEFAULT,
         SERVICE_FAILURES,
+        SERVICE_PARALLEL,
         PLAIN_CELERY,
         Contender(
             name="tuned-celery",
@@ -92,15 +106,16 @@ CONTENDERS = {
             counts_rows=True,
         ),
         Contender(
-            name="faststream",
+            name=FASTSTREAM,
             title="FastStream, batch subscriber",
             commands={"subscriber": _module("faststream_batch")},
         ),
         Contender(
-            name="streaq",
+            name=STREAQ,
             title="streaQ, a task for each 500",
             commands={"worker": _module("streaq_task", "worker"), "reader": _module("streaq_task", "reader")},
         ),
         BARE_LOOP,
+        BARE_ARRAYS,
     )
 }

@@ -1,4 +1,4 @@
-"""streaQ at its best: a task for each 500 entries, writing them with the bare loop's statement.
+"""streaQ at its best: a task for each 500 entries, writing them with the fastest statement.
 
 `reader` publishes the tasks, `worker` runs two at a time; an entry is acknowledged by its task when it is stored.
 """
@@ -13,7 +13,7 @@ import orjson
 from redis import Redis
 from streaq import Worker
 
-from bench.contenders.orders_sql import INSERT_BATCH, connect
+from bench.contenders.orders_sql import INSERT_ARRAYS, as_arrays, connect
 from bench.contenders.reading import batches
 from bench.servers import GROUP, STREAM
 
@@ -28,7 +28,7 @@ def store_orders(entry_ids: list[bytes], messages: list[bytes]) -> None:
     if not hasattr(of_thread, "cursor"):
         of_thread.cursor = connect().cursor()
     orders = [orjson.loads(message)["message"] for message in messages]
-    of_thread.cursor.execute(INSERT_BATCH, (orjson.dumps(orders).decode(),))
+    of_thread.cursor.execute(INSERT_ARRAYS, as_arrays(orders))
     redis.xack(STREAM, GROUP, *entry_ids)
 
 
