@@ -1,13 +1,17 @@
+import os
+
 import click
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from dbstorage.cli.output import say
 from dbstorage.cli.settings import settings_for_command
+from dbstorage.database.catalog import quoted_name
 from dbstorage.database.engine import create_engine
 from dbstorage.database.rights import Right, flower_rights, needed_rights
 from dbstorage.database.shape import inspect_shape
 from dbstorage.database.sqlstate import describe
-from dbstorage.errors import DatabaseUnavailableError
+from dbstorage.errors import DatabaseUnavailableError, SettingsError
 from dbstorage.redis_rights import acl_lines
 from dbstorage.settings import Settings
 
@@ -18,16 +22,23 @@ from dbstorage.settings import Settings
 @click.option("--redis-user", default="dbstorage", show_default=True, help="The worker's user in Redis.")
 @click.option("--flower-user", default="dbstorage-flower", show_default=True, help="Flower's user in Redis.")
 @click.option("--engine-user", default="engine", show_default=True, help="The engine's user in Redis.")
+@click.option("--give", is_flag=True, help="Create the roles and give them these rights, instead of printing them.")
 @click.option("--sql", "only", flag_value="sql", help="Print the SQL alone.")
 @click.option("--acl", "only", flag_value="acl", help="Print the lines for Redis alone.")
-def grants(role: str, flower_role: str, redis_user: str, flower_user: str, engine_user: str, only: str | None) -> None:
+def grants(
+    role: str, flower_role: str, redis_user: str, flower_user: str, engine_user: str, give: bool, only: str | None
+) -> None:
     """Print the rights that the service needs, and no more: SQL for PostgreSQL, ACL lines for Redis.
 
     They are for the names in use: the schema in DATABASE_URL, the streams, the group. Run it with the URL of the role
     that migrates, whose tables these are; nothing is changed. `dbstorage grants --sql | psql …` gives the rights to
-    roles that exist.
+    roles that exist; `--give` creates the two roles with the passwords in SERVICE_PASSWORD and FLOWER_PASSWORD and
+    gives them these rights, as often as it is called.
     """
     settings = settings_for_command()
+    if give:
+        _give(settings, {role: "SERVICE_PASSWORD", flower_role: "FLOWER_PASSWORD"})
+        return
     if only != "acl":
         _print_sql(settings, role, flower_role)
     if only != "sql":
@@ -46,6 +57,29 @@ def _print_sql(settings: Settings, role: str, flower_role: str) -> None:
         say(f"-- {what}. CREATE ROLE \"{name}\" LOGIN PASSWORD '…';")
         for right in rights:
             say(right.grant(name))
+
+
+def _give(settings: Settings, variables: dict[str, str]) -> None:
+    passwords = {role: os.environ.get(variable, "") for role, variable in variables.items()}
+    missing = [variables[role] for role, password in passwords.items() if not password]
+    if missing:
+        raise SettingsError([f"{name} is not set: expected the password of a role." for name in missing])
+    by_role = dict(zip(variables, _rights(settings), strict=True))
+    engine = create_engine(settings.database, application_name="dbstorage grants")
+    try:
+        with engine.begin() as connection:
+            for role, rights in by_role.items():
+                there = connection.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role})
+                verb = "ALTER" if there else "CREATE"
+                # The driver puts the password in as a literal.
+                connection.exec_driver_sql(f"{verb} ROLE {quoted_name(role)} LOGIN PASSWORD %s", (passwords[role],))
+                for right in rights:
+                    connection.exec_driver_sql(right.grant(role))
+                say(f"The role {role} has the rights that it needs.")
+    except DBAPIError as error:
+        raise DatabaseUnavailableError(f"The rights could not be given: {describe(error)}.") from error
+    finally:
+        engine.dispose()
 
 
 def _rights(settings: Settings) -> tuple[list[Right], list[Right]]:

@@ -21,11 +21,14 @@ class Verdict(StrEnum):
     REFUSED = "refused"
 
 
+#: Of what can happen here, mostly that a statement was prepared before its table was altered: once more will do.
+NOT_SUPPORTED = "0A000"
+
 #: The longest prefix that matches decides, everything else is REFUSED. Sources: PostgreSQL manual, appendix A.
 VERDICTS: dict[str, Verdict] = {
     "40": Verdict.AGAIN,  # serialization failure, deadlock detected, completion unknown
     "40002": Verdict.REFUSED,  # a constraint refuses the transaction
-    "0A000": Verdict.AGAIN,  # of what can happen here: a statement was prepared before its table was altered
+    NOT_SUPPORTED: Verdict.AGAIN,
     "55P03": Verdict.LOCKED,  # the lock timeout
     "08": Verdict.OUTAGE,  # connection exception
     "25006": Verdict.OUTAGE,  # read-only transaction: a standby, or a server in read-only mode

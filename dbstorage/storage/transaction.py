@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from dbstorage.database.deadline import NoReplyError
 from dbstorage.database.engine import reading
 from dbstorage.database.refusal import Blame
-from dbstorage.database.sqlstate import Verdict, classify, describe, lost_reference
+from dbstorage.database.sqlstate import NOT_SUPPORTED, Verdict, classify, describe, diagnostics_of, lost_reference
 from dbstorage.errors import DatabaseFaultError, DatabaseNotReadyError, DatabaseUnavailableError
 from dbstorage.storage.refused import Refused, examine
 from dbstorage.storage.resources import Resources
@@ -68,7 +68,7 @@ def _run(
                 reconnected = True
             elif verdict is Verdict.LOCKED:
                 raise Refused(error) from error
-            elif last or not (verdict is Verdict.AGAIN or lost_reference(error)):
+            elif last or not (_may_pass(error, verdict, attempt) or lost_reference(error)):
                 # The tables may have changed under us: then it runs again, as they are now.
                 if _changed(resources) and not examined:
                     examined = True
@@ -77,6 +77,11 @@ def _run(
                 if not (refused.may_be_a_race and attempt < MAXIMUM_RACES):
                     raise refused from error
     raise AssertionError("every run ends in a result or an error")
+
+
+def _may_pass(error: SQLAlchemyError, verdict: Verdict, attempt: int) -> bool:
+    """Whether the same again may pass; what PostgreSQL does not support, it will not support later."""
+    return verdict is Verdict.AGAIN and not (diagnostics_of(error).sqlstate == NOT_SUPPORTED and attempt > 1)
 
 
 def _changed(resources: Resources) -> bool:

@@ -83,7 +83,9 @@ def test_a_user_without_info_and_acl_is_enough(own: EmbeddedRedis, monkeypatch: 
         ("warning", "This user may not ask (INFO): whether Redis keeps its data is unknown to us.")
     ]
     assert "CLUSTER" not in str(told)
-    assert CliRunner().invoke(main, ["status"]).exit_code == 0
+    told_by_status = CliRunner().invoke(main, ["status"])
+    assert "nobody reads" in told_by_status.stdout
+    assert "NOPERM" not in told_by_status.output
 
 
 def test_a_cluster_is_refused_in_one_sentence(own: EmbeddedRedis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

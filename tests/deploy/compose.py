@@ -9,7 +9,14 @@ import yaml
 from tests.deploy.checkers import ROOT
 
 FILE = ROOT / "docker-compose.yml"
-PASSWORDS = {"POSTGRES_PASSWORD": "p0stgres", "REDIS_PASSWORD": "r3dis", "FLOWER_BASIC_AUTH": "operator:fl0wer"}
+PASSWORDS = {
+    "POSTGRES_PASSWORD": "p0stgres",
+    "REDIS_PASSWORD": "r3dis",
+    "SERVICE_PASSWORD": "s3rvice",
+    "FLOWER_PASSWORD": "fl0werer",
+    "ENGINE_PASSWORD": "eng1ne",
+    "FLOWER_BASIC_AUTH": "operator:fl0wer",
+}
 
 _VARIABLE = re.compile(r"\$\$|\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<text>[^}]*))?\}")
 

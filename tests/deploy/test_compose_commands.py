@@ -83,6 +83,9 @@ def test_the_migration_brings_an_empty_database_up_to_date_and_may_run_again(
     with psycopg2.connect(empty_database_url) as connection, connection.cursor() as cursor:
         cursor.execute('SELECT count(*) FROM "Orders"')
         assert cursor.fetchone() == (0,)
+        cursor.execute("""SELECT has_table_privilege('dbstorage_service', '"Orders"', 'INSERT'),
+                                 has_table_privilege('dbstorage_flower', '"Orders"', 'SELECT')""")
+        assert cursor.fetchone() == (True, False)
 
 
 def test_the_worker_becomes_healthy_and_stops_within_its_grace_period(urls: dict[str, str]) -> None:
@@ -127,6 +130,18 @@ def test_redis_keeps_what_it_is_given_and_asks_for_its_password(tmp_path: Path) 
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
         with pytest.raises(redis.AuthenticationError):
             redis.Redis(port=port).ping()
+        # Each part has a user of its own; the engine writes commands and reads answers, and no more.
+        worker = redis.Redis(port=port, username="dbstorage", password=PASSWORDS["SERVICE_PASSWORD"])
+        flower = redis.Redis(port=port, username="dbstorage-flower", password=PASSWORDS["FLOWER_PASSWORD"])
+        engine = redis.Redis(port=port, username="engine", password=PASSWORDS["ENGINE_PASSWORD"])
+        assert engine.xadd("exness:dbstorage-stream", {"message": "{}"})
+        assert worker.xlen("exness:dbstorage-stream") == flower.xlen("exness:dbstorage-stream") == 1
+        with pytest.raises(redis.ResponseError):
+            engine.delete("exness:dbstorage-stream")
+        with pytest.raises(redis.ResponseError):
+            worker.flushall()
+        with pytest.raises(redis.ResponseError):
+            flower.xadd("exness:response-stream", {"message": "{}"})
         process.send_signal(signal.SIGTERM)
         process.wait(30)
     with service.running("--port", str(port), directory=tmp_path):

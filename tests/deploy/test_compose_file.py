@@ -2,9 +2,12 @@
 
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from dbstorage.redis_rights import acl_lines
+from dbstorage.settings import load_settings
 from tests.deploy.checkers import check
 from tests.deploy.compose import FILE, PASSWORDS, MissingVariable, load, seconds
 
@@ -119,3 +122,25 @@ def test_redis_says_that_it_is_full_before_its_container_is_killed(services: dic
 def test_images_are_named_by_their_exact_versions(services: dict[str, Any]) -> None:
     images = {service["image"] for service in services.values()} - {"dbstorage"}
     assert all(re.search(r":\d+\.\d+(\.\d+)?-", image) for image in images)
+
+
+def test_each_part_has_a_role_and_a_user_of_its_own(services: dict[str, Any]) -> None:
+    logins = {
+        name: (urlsplit(found["REDIS_URL"]).username, urlsplit(found["DATABASE_URL"]).username)
+        for name in ("db-migrate", "dbstorage", "flower")
+        if (found := services[name]["environment"])
+    }
+    assert logins == {
+        "db-migrate": ("dbstorage", "dbstorage"),
+        "dbstorage": ("dbstorage", "dbstorage_service"),
+        "flower": ("dbstorage-flower", "dbstorage_flower"),
+    }
+
+
+def test_the_users_of_redis_have_the_rights_that_grants_prints(services: dict[str, Any]) -> None:
+    settings = load_settings({"REDIS_URL": "redis://redis/0", "DATABASE_URL": "postgresql://postgres/dbstorage"})
+    passwords = iter(("SERVICE_PASSWORD", "FLOWER_PASSWORD", "ENGINE_PASSWORD"))
+    printed = acl_lines(settings, "dbstorage", "dbstorage-flower", "engine")
+    wanted = [line.replace("<password>", f"${next(passwords)}") for line in printed if line.startswith("user")]
+    script = services["redis"]["command"][2]
+    assert [line for line in script.splitlines() if line.startswith("user")] == wanted
