@@ -20,7 +20,7 @@ STOREYS = (
     {"failed_tasks"},
     {"operating"},
     {"tasks", "worker", "metrics", "audit", "checks", "traffic"},
-    {"reader", "status"},
+    {"reader", "status", "find"},
     {"application", "dashboard", "replay"},
     {"celery"},
     {"cli"},

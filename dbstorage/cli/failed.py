@@ -1,39 +1,39 @@
 import base64
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import click
-from sqlalchemy import Connection
 
-from dbstorage.cli.output import print_json, print_table, say, say_error, to_json, write
-from dbstorage.cli.settings import settings_for_command
-from dbstorage.database.engine import create_engine
-from dbstorage.errors import DBStorageError, SettingsError
-from dbstorage.failed_tasks.access import connected
+from dbstorage.cli.failed_filter import Command, check_code, database, filter_options, read_filter
+from dbstorage.cli.output import csv_line, print_json, print_table, say, to_json, write
+from dbstorage.cli.progress import progress_bar
 from dbstorage.failed_tasks.advice import advice
-from dbstorage.failed_tasks.filters import FUNCTIONS, OPEN_STATES, Filter, State, parse_ids
+from dbstorage.failed_tasks.filters import OPEN_STATES
 from dbstorage.failed_tasks.readable import MOST_SHOWN, payload_for_json, printable, readable_payload
 from dbstorage.failed_tasks.store import (
     Change,
     FailedTask,
+    Group,
     apply,
+    attempts_of,
     count,
+    count_codes,
     count_for,
     find_all,
+    groups_by_user,
     load,
 )
-from dbstorage.settings import Scope
-
-Command = TypeVar("Command", bound=Callable[..., Any])
+from dbstorage.failed_tasks.store import groups as count_groups
+from dbstorage.operating.person import this_person
 
 NOTHING_MATCHED = 1
-UNAVAILABLE = 3
 NOT_CONFIRMED = 4
+#: Tasks that are discarded by a simple yes; for more, their number has to be typed.
+MOST_BY_YES = 100
 
 EXIT_CODES = """
 \b
@@ -67,29 +67,6 @@ def failed() -> None:
     """
 
 
-def filter_options(command: Command) -> Command:
-    """Add the options that say which tasks are meant."""
-    for option in reversed(
-        [
-            click.option(
-                "--state",
-                "states",
-                multiple=True,
-                type=click.Choice([state.value for state in State]),
-                help="May be given several times.",
-            ),
-            click.option("--code", help="Why it failed, such as user_not_found."),
-            click.option("--function", help=f"One of {', '.join(FUNCTIONS)}."),
-            click.option("--user", "user_id", help="The user's id."),
-            click.option("--order", "order_id", help="The order's id."),
-            click.option("--task-id", help="The task's id, as in Flower and in the log."),
-            click.option("--text", help="Text in the sentence or the task id, in any case, or in the payload."),
-        ]
-    ):
-        command = option(command)
-    return command
-
-
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -104,11 +81,12 @@ def list_(ids: tuple[str, ...], limit: int, every: bool, as_json: bool, **filter
 
     Piped, it prints lines with tabs. With --json it prints an array of objects, times in UTC.
     """
-    which = _filter(ids, **filters)
+    which = read_filter(ids, **filters)
     if not (which.states or ids or every):
         which = replace(which, states=OPEN_STATES)
-    with _connection() as (connection, scope):
+    with database() as (connection, scope):
         total = count(connection, scope, which)
+        check_code(connection, scope, which, total)
         found = find_all(connection, scope, which)
         shown = found if every else islice(found, limit)
         if as_json:
@@ -132,9 +110,10 @@ def show(id: str, as_json: bool) -> None:
 
     The payload is what the engine sent, which may hold an e-mail address.
     """
-    [failed_task_id] = _filter((id,)).ids
-    with _connection() as (connection, scope):
+    [failed_task_id] = read_filter((id,)).ids
+    with database() as (connection, scope):
         loaded = load(connection, scope, failed_task_id)
+        attempts = attempts_of(connection, failed_task_id)
     if loaded is None:
         say(f"There is no failed task {failed_task_id}.", err=True)
         sys.exit(NOTHING_MATCHED)
@@ -145,6 +124,7 @@ def show(id: str, as_json: bool) -> None:
             "layout": payload.layout.value,
             "whole_length": payload.whole_length,
             "whole_sha256": payload.whole_sha256,
+            "attempts_kept": [{**each._asdict(), "at": _moment(each.at)} for each in attempts],
             "payload": payload_for_json(payload),
             "payload_base64": base64.b64encode(payload.content).decode(),
         }
@@ -154,6 +134,9 @@ def show(id: str, as_json: bool) -> None:
         say(f"{name.replace('_', ' ') + ':':17}{_cell(task, name) or '-'}")
         if name == "message" and task.state in OPEN_STATES:
             say(f"{'what to do:':17}{advice(task.code)}")
+    for each in attempts:
+        what = f"{each.outcome} {each.code}: {each.message}" if each.code else each.outcome
+        say(f"{f'attempt {each.number}:':17}{each.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z {what}")
     say(f"{'layout:':17}{payload.layout}")
     if payload.whole_length is not None:
         say(f"{'whole length:':17}{payload.whole_length} bytes; the beginning of the payload is kept")
@@ -176,6 +159,7 @@ def change_options(command: Command) -> Command:
                 "--all", "every", is_flag=True, help="All of them; needed where no id and no filter is given."
             ),
             click.option("--dry-run", is_flag=True, help="Only say how many there are."),
+            click.option("--reason", help="Kept in the list of operations."),
             click.option("--yes", "-y", is_flag=True, help="Do not ask."),
             json_option,
         ]
@@ -204,41 +188,134 @@ def discard(**options: Any) -> None:
     _change(Change.DISCARD, **options)
 
 
+@failed.command(epilog=EXIT_CODES, short_help="Undo a discard.")
+@change_options
+def restore(**options: Any) -> None:
+    """Undo a discard: those with these ids, or all that match the filter, are failed again, and can be retried."""
+    _change(Change.RESTORE, **options)
+
+
+@failed.command(epilog=EXIT_CODES, short_help="Count failed tasks by code and sentence, or by user.")
+@filter_options
+@click.option("--by", type=click.Choice(["sentence", "user"]), default="sentence", show_default=True)
+@json_option
+def groups(by: str, as_json: bool, **filters: Any) -> None:
+    """Count failed tasks by code and sentence, the largest group first; values in the sentences count as equal.
+
+    Where no state is given, those in state failed or retrying.
+    """
+    which = read_filter((), **filters)
+    if not which.states:
+        which = replace(which, states=OPEN_STATES)
+    with database() as (connection, scope):
+        found = (groups_by_user if by == "user" else count_groups)(connection, scope, which)
+        check_code(connection, scope, which, len(found))
+    if as_json:
+        print_json([_group_as_json(each, by) for each in found], indent=2)
+    elif found:
+        rows = [
+            (
+                each.number,
+                printable(each.code),
+                _short(each.first_failed_at),
+                _short(each.last_failed_at),
+                printable(each.sentence),
+            )
+            for each in found
+        ]
+        print_table(
+            ["tasks", "code", "first", "last", "user" if by == "user" else "what happened"], rows, right=["tasks"]
+        )
+    if not found:
+        say("No failed task matches.", err=True)
+        sys.exit(NOTHING_MATCHED)
+
+
+@failed.command(epilog=EXIT_CODES, short_help="Print failed tasks with their payloads, for a program.")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@filter_options
+@click.option("--format", "layout", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
+def export(ids: tuple[str, ...], layout: str, **filters: Any) -> None:
+    """Print all failed tasks that match with their payloads, in any state: a JSON object a line, or CSV.
+
+    Payloads are what the engine sent, which may hold e-mail addresses. Bytes that are no UTF-8 stand as \\xff.
+    """
+    which = read_filter(ids, **filters)
+    names = [*FailedTask._fields, "layout", "payload"]
+    with database() as (connection, scope):
+        check_code(connection, scope, which, count(connection, scope, which))
+        if layout == "csv":
+            write(csv_line(names))
+        for task in find_all(connection, scope, which):
+            loaded = load(connection, scope, task.id)
+            connection.rollback()  # nothing stays open while the reader of a pipe takes its time
+            if loaded is None:
+                continue
+            payload = loaded[1]
+            fields = {**_as_json(task), "layout": payload.layout.value, "payload": payload_for_json(payload)}
+            write(to_json(fields) + "\n" if layout == "jsonl" else csv_line([fields[name] for name in names]))
+
+
 def _change(
-    change: Change, ids: tuple[str, ...], every: bool, dry_run: bool, yes: bool, as_json: bool, **filters: Any
+    change: Change,
+    ids: tuple[str, ...],
+    every: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    reason: str | None,
+    **filters: Any,
 ) -> None:
-    which = _filter(ids, **filters)
+    which = read_filter(ids, **filters)
     if every and ids:
         raise click.UsageError("Say either which tasks, by their ids, or --all.")
     if not (every or which.selects):
         raise click.UsageError(
             "Say which tasks: with ids, with a filter such as --code, or with --all for all of them."
         )
-    with _connection() as (connection, scope):
+    with database() as (connection, scope):
         matched = count_for(connection, scope, which, change)
+        check_code(connection, scope, which, matched.number)
+        by_code = count_codes(connection, scope, replace(which, states=change.from_states)) if matched.number else {}
         changed = 0
         connection.rollback()  # nothing stays open while a person thinks
         if matched.number and not dry_run:
             if not yes:
-                _confirm(change, matched.number)
+                _confirm(change, matched.number, by_code)
             # Not what failed since it was counted.
-            changed = apply(connection, scope, replace(which, up_to=matched.up_to), change)
+            with progress_bar(f"{change.capitalize()}") as advance:
+                changed = apply(
+                    connection,
+                    scope,
+                    replace(which, up_to=matched.up_to),
+                    change,
+                    who=this_person(),
+                    reason=reason,
+                    progress=lambda done: advance(done, matched.number),
+                )
     if as_json:
         print_json({"matched": matched.number, "changed": changed, "dry_run": dry_run})
     elif not matched.number:
         states = " or ".join(change.from_states)
         say(f"No task in state {states} matches.", err=True)
     elif dry_run:
-        say(f"{_tasks(matched.number)} would be {_done(change)}.")
+        say(f"{_tasks(matched.number)} would be {change.done}.")
     else:
-        say(f"{_tasks(changed)} {'is' if changed == 1 else 'are'} {_done(change)}.")
+        say(f"{_tasks(changed)} {'is' if changed == 1 else 'are'} {change.done}.")
     if not matched.number:
         sys.exit(NOTHING_MATCHED)
 
 
-def _confirm(change: Change, number: int) -> None:
+def _confirm(change: Change, number: int, by_code: dict[str, int]) -> None:
+    if number > 1:
+        for code, tasks in by_code.items():
+            say(f"{tasks:>10,}  {printable(code)}", err=True)
+    question = f"{change.capitalize()} {_tasks(number)}?"
     try:
-        confirmed = click.confirm(f"{change.capitalize()} {_tasks(number)}?", err=True)
+        if change is Change.DISCARD and number > MOST_BY_YES:
+            confirmed = click.prompt(f"{question} Type their number", err=True).replace(",", "").strip() == str(number)
+        else:
+            confirmed = click.confirm(question, err=True)
     except click.Abort:
         # The end of the input, or Ctrl-C.
         say("", err=True)
@@ -248,30 +325,22 @@ def _confirm(change: Change, number: int) -> None:
         sys.exit(NOT_CONFIRMED)
 
 
-def _filter(ids: tuple[str, ...], states: tuple[str, ...] = (), **texts: str | None) -> Filter:
-    try:
-        return Filter(ids=parse_ids(ids), states=tuple(State(state) for state in states), **texts)  # type: ignore[arg-type]
-    except ValueError as error:
-        raise click.UsageError(str(error)) from None
-
-
-@contextmanager
-def _connection() -> Iterator[tuple[Connection, Scope]]:
-    """A connection, and whose tasks are meant; ends the command with a sentence where that fails."""
-    try:
-        settings = settings_for_command()
-        engine = create_engine(settings.database, application_name="dbstorage failed")
-        with connected(engine) as connection:
-            yield connection, settings.scope
-    except SettingsError:
-        raise
-    except DBStorageError as error:
-        say_error(error)
-        sys.exit(UNAVAILABLE)
+def _group_as_json(group: Group, by: str) -> dict[str, Any]:
+    return {
+        "code": group.code,
+        by: group.sentence,
+        "number": group.number,
+        "first_failed_at": _moment(group.first_failed_at),
+        "last_failed_at": _moment(group.last_failed_at),
+    }
 
 
 def _as_json(task: FailedTask) -> dict[str, Any]:
     return {name: _moment(value) if isinstance(value, datetime) else value for name, value in task._asdict().items()}
+
+
+def _short(value: datetime) -> str:
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}Z"
 
 
 def _moment(value: datetime) -> str:
@@ -295,7 +364,3 @@ def _print_array(tasks: Iterator[FailedTask]) -> None:
 
 def _tasks(number: int) -> str:
     return f"{number} task" if number == 1 else f"{number} tasks"
-
-
-def _done(change: Change) -> str:
-    return "retried" if change is Change.RETRY else "discarded"

@@ -3,6 +3,7 @@
 An orderId may hold what clears the screen, or a line end with a made-up line behind it.
 """
 
+import csv
 import io
 import json
 import shutil
@@ -39,6 +40,14 @@ def print_json(value: Any, indent: int | None = None) -> None:
 def to_json(value: Any, indent: int | None = None) -> str:
     """A value as JSON, in ASCII without control characters."""
     return json.dumps(value, indent=indent).replace("\x7f", "\\u007f")
+
+
+def csv_line(values: Sequence[Any]) -> str:
+    """Values as a line of CSV; what is no text stands as JSON, None is empty."""
+    line = io.StringIO()
+    cells = ["" if value is None else value if isinstance(value, str) else to_json(value) for value in values]
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
 
 
 def write(text: str) -> None:

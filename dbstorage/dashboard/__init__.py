@@ -1,4 +1,4 @@
-"""The page **Failed** in Flower: `celery -A dbstorage flower` shows it without further ado."""
+"""The pages **Service** and **Failed** in Flower: `celery -A dbstorage flower` shows them without further ado."""
 
 import click
 
@@ -10,7 +10,10 @@ def install_failed_page_if_flower(settings: Settings) -> None:
     context = click.get_current_context(silent=True)
     if context is None or context.find_root().invoked_subcommand != "flower":
         return
-    from dbstorage.dashboard.handlers import routes
+    from dbstorage.dashboard.database import Database
+    from dbstorage.dashboard.handlers import failed_routes
     from dbstorage.dashboard.internals import install
+    from dbstorage.dashboard.service import service_routes
 
-    install(routes(settings))
+    database = Database(settings)
+    install([*service_routes(settings, database), *failed_routes(database)])

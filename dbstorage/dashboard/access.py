@@ -3,6 +3,7 @@
 import hmac
 import math
 from base64 import b64decode
+from contextlib import suppress
 from typing import Any
 
 import tornado.web
@@ -135,6 +136,17 @@ def get_current_user(handler: Any) -> Any:
     user = handler.get_secure_cookie("user")
     name = user.decode(errors="replace") if user else ""
     return name if name and authenticate(options.auth, name) else None
+
+
+def person(handler: Any) -> str:
+    """The name of whoever asks, for the list of operations; where nobody logs in, from where."""
+    if options.basic_auth:
+        encoded = handler.request.headers.get("Authorization", "").partition(" ")[2]
+        with suppress(ValueError):
+            return b64decode(encoded.strip()).decode(errors="replace").partition(":")[0] or "somebody"
+    if isinstance(handler.current_user, str):
+        return handler.current_user
+    return f"somebody at {handler.request.remote_ip}"
 
 
 def _matches(given: str, login: str) -> bool:

@@ -2,17 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from flower.api import BaseApiHandler
-from flower.views import BaseHandler
 from sqlalchemy import Connection
 from tornado.web import HTTPError, authenticated, url
 
-from dbstorage.dashboard.access import shows_payloads
+from dbstorage.dashboard.access import person, shows_payloads
 from dbstorage.dashboard.database import Database
+from dbstorage.dashboard.pages import HIDDEN, Page, moment
 from dbstorage.dashboard.view import SIZES, STATES, View, read_filter, read_view
 from dbstorage.errors import DBStorageError
 from dbstorage.failed_tasks.advice import advice
@@ -30,54 +28,25 @@ from dbstorage.failed_tasks.store import (
     find,
     load,
 )
-from dbstorage.settings import Settings
 
-HIDDEN = "Without a login, payloads are shown on this machine only: start Flower with FLOWER_BASIC_AUTH=user:password."
-SCRIPT = Path(__file__).parent / "templates" / "failed.js"
 #: Tasks whose state the page asks for at once: those on the largest page.
 MOST_POLLED = max(SIZES)
 
 
-def routes(settings: Settings) -> list[Any]:
+def failed_routes(database: Database) -> list[Any]:
     """The page's addresses."""
-    shared = {"database": Database(settings)}
+    shared = {"database": database}
     return [
         url(r"/failed", FailedTasksPage, shared, name="failed"),
-        url(r"/failed/failed\.js", Script, shared, name="failed_script"),
         url(r"/failed/states", States, shared, name="failed_states"),
-        url(r"/failed/count/(retry|discard)", CountForChange, shared, name="failed_count"),
-        url(r"/failed/(retry|discard)", ApplyChange, shared, name="failed_change"),
+        url(r"/failed/count/(retry|discard|restore)", CountForChange, shared, name="failed_count"),
+        url(r"/failed/(retry|discard|restore)", ApplyChange, shared, name="failed_change"),
         url(r"/failed/([0-9]+)", FailedTaskPage, shared, name="failed_task"),
         url(r"/failed/([0-9]+)/payload", PayloadBytes, shared, name="failed_payload"),
     ]
 
 
-class _Handler(BaseHandler):  # type: ignore[misc]  # Flower has no types
-    """What all of them share."""
-
-    database: Database
-
-    def initialize(self, database: Database) -> None:
-        self.database = database
-
-    def set_default_headers(self) -> None:
-        """Payloads stay in no cache."""
-        super().set_default_headers()
-        self.set_header("Cache-Control", "no-store")
-
-    @property
-    def refusal(self) -> str | None:
-        """Why nothing can be changed here; None where it can."""
-        options = self.application.options
-        if options.read_only:
-            return "Flower is in read-only mode."
-        if not (options.basic_auth or options.auth or self.unauthenticated_api):
-            return (
-                "Without authentication tasks cannot be retried or discarded here: start Flower with "
-                "FLOWER_BASIC_AUTH=user:password, or use the command dbstorage failed."
-            )
-        return None
-
+class _Handler(Page):
     async def loaded(self, failed_task_id: str) -> tuple[FailedTask, Payload, Readable]:
         """A task, its payload and what a person reads of it.
 
@@ -95,15 +64,6 @@ class _Handler(BaseHandler):  # type: ignore[misc]  # Flower has no types
         if found is None:
             raise HTTPError(404, f"There is no failed task {failed_task_id}.")
         return found
-
-    def render_page(self, template: str, **values: Any) -> None:
-        """Render with what every template of ours uses."""
-        self.render(template, refusal=self.refusal, hidden=HIDDEN, moment=_moment, printable=printable, **values)
-
-    def fail(self, error: DBStorageError) -> None:
-        """Answer a script: 503 and the sentence."""
-        self.set_status(503)
-        self.finish({"error": str(error)})
 
 
 class FailedTasksPage(_Handler):
@@ -218,8 +178,8 @@ class States(_Handler):
                         "code": printable(task.code),
                         "message": printable(task.message),
                         "attempts": task.attempts,
-                        "last_failed_at": _moment(task.last_failed_at),
-                        "retry_at": _moment(task.retry_at),
+                        "last_failed_at": moment(task.last_failed_at),
+                        "retry_at": moment(task.retry_at),
                     }
                     for task in tasks
                 ]
@@ -255,9 +215,12 @@ class ApplyChange(_Handler, BaseApiHandler):  # type: ignore[misc]
         which = _filter(self.request.body_arguments)
         if which.up_to is None:
             raise HTTPError(400, "up_to is missing: ask for the number of tasks first")
+        who, reason = person(self), self.get_body_argument("reason", "")
         try:
             changed = await self.database.run(
-                lambda connection: apply(connection, self.database.scope, which, Change(change))
+                lambda connection: apply(
+                    connection, self.database.scope, which, Change(change), who=who, reason=reason or None
+                )
             )
         except DBStorageError as error:
             self.fail(error)
@@ -265,22 +228,8 @@ class ApplyChange(_Handler, BaseApiHandler):  # type: ignore[misc]
         self.finish({"changed": changed})
 
 
-class Script(_Handler):
-    """The page's script."""
-
-    @authenticated
-    def get(self) -> None:
-        """Send it."""
-        self.set_header("Content-Type", "text/javascript; charset=UTF-8")
-        self.finish(SCRIPT.read_bytes())
-
-
 def _filter(arguments: Mapping[str, list[bytes]]) -> Filter:
     try:
         return read_filter(arguments)
     except ValueError as error:
         raise HTTPError(400, "%s", error) from None
-
-
-def _moment(value: datetime | None) -> str:
-    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if value is not None else ""

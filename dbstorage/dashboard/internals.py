@@ -1,7 +1,7 @@
 """The parts of Flower that its documentation does not promise; tests/dashboard/test_internals.py names the versions.
 
 - `flower.urls.handlers` and `settings`: Flower builds its application from them.
-- `navbar.html` and `task.html`: the texts that our entry and our link stand beside.
+- `navbar.html`, `base.html` and `task.html`: the texts that our entries, our banner and our link stand beside.
 - `BaseHandler.check_xsrf_cookie`: called before every request that may change something.
 - `BaseHandler.get_current_user`, `Flower.find_handler` (Tornado's) and `Flower.start_http_server` (access.py).
 """
@@ -28,33 +28,69 @@ OWN_TEMPLATES = Path(__file__).parent / "templates"
 #: Tasks that Flower remembers unless told otherwise, at 7 KB each; its own default would be 700 MB.
 MAX_TASKS = 10_000
 
-#: Template -> the text that we look for, and what is put behind it.
-ADDITIONS = {
-    "navbar.html": (
-        """aria-current="page"{% end %}>Broker</a>
+#: Template -> the texts that we look for, each with what is put behind it.
+ADDITIONS: dict[str, list[tuple[str, str]]] = {
+    "navbar.html": [
+        (
+            """<ul class="app-nav navbar-nav">
+""",
+            """        <li class="nav-item">
+          <a class="nav-link{% if active_tab == 'service' %} active{% end %}"
+            href="{{ reverse_url('service') }}"
+            {% if active_tab == 'service' %}aria-current="page"{% end %}>Service</a>
         </li>
 """,
-        """        <li class="nav-item">
+        ),
+        (
+            """aria-current="page"{% end %}>Broker</a>
+        </li>
+""",
+            """        <li class="nav-item">
           <a class="nav-link{% if active_tab == 'failed' %} active{% end %}"
             href="{{ reverse_url('failed') }}"
             {% if active_tab == 'failed' %}aria-current="page"{% end %}>Failed</a>
         </li>
 """,
-    ),
-    "task.html": (
-        """<div class="detail-actions">
+        ),
+    ],
+    "base.html": [
+        (
+            """<main class="app-content" id="main-content">
 """,
-        """      {% if task.state in ("FAILURE", "RETRY") %}
+            """      <style>
+        #dbstorage-banner { border-left: 0.5rem solid #b42318; background: #fff1f0; color: #5f1410;
+          padding: 0.75rem 1rem; margin-bottom: 1rem; border-radius: 0.5rem; overflow-wrap: anywhere; }
+        #dbstorage-banner a { color: inherit; text-decoration: underline; }
+        [data-bs-theme="dark"] #dbstorage-banner { background: #3a1512; color: #ffd9d5; border-color: #ff7b72; }
+      </style>
+      <div id="dbstorage-banner" role="status" hidden data-verdict="{{ reverse_url('service_verdict') }}">
+        <strong data-sentence></strong> <a href="{{ reverse_url('service') }}">Service</a>
+      </div>
+""",
+        ),
+        (
+            """<script src="{{ static_url('js/flower.js') }}"></script>
+""",
+            """    <script src="{{ reverse_url('service_asset', 'banner.js') }}"></script>
+""",
+        ),
+    ],
+    "task.html": [
+        (
+            """<div class="detail-actions">
+""",
+            """      {% if task.state in ("FAILURE", "RETRY") %}
       <a class="btn btn-outline-primary" href="{{ reverse_url('failed') }}?task_id={{ url_escape(task.uuid) }}"
          title="Revoke and Terminate do not end the retries of a failed task: discard it there.">Failed task</a>
       {% end %}
 """,
-    ),
+        ),
+    ],
 }
 
 
 class TemplateLoader(Loader):
-    """Flower's templates and ours; an entry of ours is added to Flower's navigation bar and task page."""
+    """Flower's templates and ours; ours stand beside its own in the bar, on all pages and on the task page."""
 
     def _create_template(self, name: str) -> Template:
         if (OWN_TEMPLATES / name).is_file():
@@ -62,15 +98,16 @@ class TemplateLoader(Loader):
         if name not in ADDITIONS:
             return super()._create_template(name)
         text = (Path(self.root) / name).read_text()
-        expected, addition = ADDITIONS[name]
-        if text.count(expected) != 1:
-            print(
-                f"Flower {flower.__version__} is not supported: its template {name} has changed. "
-                "Install the version that requirements.lock names.",
-                file=sys.stderr,
-            )
-            raise SystemExit(2)
-        return Template(text.replace(expected, expected + addition), name=name, loader=self)
+        for expected, addition in ADDITIONS[name]:
+            if text.count(expected) != 1:
+                print(
+                    f"Flower {flower.__version__} is not supported: its template {name} has changed. "
+                    "Install the version that requirements.lock names.",
+                    file=sys.stderr,
+                )
+                raise SystemExit(2)
+            text = text.replace(expected, expected + addition)
+        return Template(text, name=name, loader=self)
 
 
 class AuthenticatedMetrics(Metrics):  # type: ignore[misc]  # Flower has no types

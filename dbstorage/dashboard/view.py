@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import urlencode
 
-from dbstorage.failed_tasks.filters import OPEN_STATES, Filter, State, parse_ids
+from dbstorage.failed_tasks.filters import OPEN_STATES, Filter, State, parse_ids, parse_moment
 from dbstorage.failed_tasks.store import NEWEST_FIRST, SortColumn, Sorting
 
 #: Which tasks a word in the address means; the first is meant where there is none.
@@ -22,6 +24,8 @@ FIELDS = {
     "task_id": "task_id",
     "text": "text",
 }
+#: Names in the address that hold a moment: `24h` (ago), `2026-05-05`.
+MOMENTS = ("since", "until")
 SIZES = (25, 50, 100, 250, 500)
 DEFAULT_SIZE = 50
 
@@ -79,7 +83,7 @@ def read_view(arguments: Arguments) -> View:
     page = _number("page", values.pop("page", ""), 1)
     which = read_filter(arguments)
     state = values.get("state") or _default_state(values)
-    kept = {name: value for name, value in values.items() if name in FIELDS or name == "ids"}
+    kept = {name: value for name, value in values.items() if name in (*FIELDS, *MOMENTS, "ids")}
     return View(which, state, kept, sorting, page, size)
 
 
@@ -90,11 +94,15 @@ def read_filter(arguments: Arguments) -> Filter:
     if state not in STATES:
         raise ValueError(f"state is {state!r}: expected one of {', '.join(STATES)}.")
     up_to = values.get("up_to")
+    now = datetime.now(UTC)
+    moments: dict[str, Any] = {name: parse_moment(values[name], now) for name in MOMENTS if name in values}
+    texts: dict[str, Any] = {field: values[name] for name, field in FIELDS.items() if name in values}
     return Filter(
         ids=parse_ids(values["ids"].split(",")) if "ids" in values else (),
         states=STATES[state],
         up_to=None if up_to is None else parse_ids([up_to])[0],
-        **{field: values[name] for name, field in FIELDS.items() if name in values},
+        **moments,
+        **texts,
     )
 
 

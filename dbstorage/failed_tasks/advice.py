@@ -14,6 +14,8 @@ from dbstorage.storage.failures import (
 from dbstorage.storage.writes import USER_CONFLICT
 from dbstorage.wire.entry import TOO_LARGE
 
+#: From dbstorage.commands.interpret.
+UNKNOWN_FUNCTION = "unknown_function"
 _AFTER_AN_UPDATE = "Look into the worker's log for what goes wrong; retry it when that is mended."
 #: For codes that say which rule a command breaks (`invalid_…`, `unknown_function`).
 _BREAKS_A_RULE = "Have its sender mended and the command sent anew; discard this one, which would fail again."
@@ -32,6 +34,10 @@ _BY_CODE = {
     POISON: _AFTER_AN_UPDATE,
     INTERNAL_ERROR: _AFTER_AN_UPDATE,
 }
+
+
+#: Codes that a task can fail with, beside `invalid_…`, which name the rule that is broken.
+CODES: tuple[str, ...] = (*map(str, _BY_CODE), UNKNOWN_FUNCTION)
 
 
 def advice(code: str) -> str:

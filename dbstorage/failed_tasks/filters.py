@@ -1,8 +1,11 @@
 """Which failed tasks are meant: the filter that the command line and the Failed page share."""
 
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, LargeBinary, bindparam, func, or_
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -46,8 +49,12 @@ class Filter:
     user_id: str | None = None
     order_id: str | None = None
     task_id: str | None = None
+    entry_id: str | None = None
     text: str | None = None
     up_to: int | None = None
+    #: Failed for the last time at this moment or later, and before that one.
+    since: datetime | None = None
+    until: datetime | None = None
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -56,7 +63,7 @@ class Filter:
                 raise ValueError(
                     f"{number} is not the id of a failed task: expected a whole number up to {LARGEST_ID}."
                 )
-        for value in (self.code, self.function, self.user_id, self.order_id, self.task_id, self.text):
+        for value in (self.code, self.function, self.user_id, self.order_id, self.task_id, self.entry_id, self.text):
             if value is not None and not _storable(value):
                 raise ValueError(f"The filter has {value!r}: expected some text, in UTF-8 and without NUL characters.")
 
@@ -64,6 +71,15 @@ class Filter:
     def selects(self) -> bool:
         """Whether anything is set."""
         return self != Filter()
+
+    def described(self) -> dict[str, Any]:
+        """What is set, as JSON takes it."""
+        set_fields = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: value.isoformat() if isinstance(value, datetime) else value
+            for name, value in set_fields.items()
+            if value not in (None, ())
+        }
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """The filter as SQL; every value is a parameter."""
@@ -80,6 +96,7 @@ class Filter:
             (table.user_id, self.user_id),
             (table.order_id, self.order_id),
             (table.task_id, self.task_id),
+            (table.entry_id, self.entry_id),
         ):
             if value is not None:
                 found.append(column == value)
@@ -95,6 +112,10 @@ class Filter:
             )
         if self.up_to is not None:
             found.append(table.id <= self.up_to)
+        if self.since is not None:
+            found.append(table.last_failed_at >= self.since)
+        if self.until is not None:
+            found.append(table.last_failed_at < self.until)
         return found
 
 
@@ -104,6 +125,26 @@ def parse_ids(words: Sequence[str]) -> tuple[int, ...]:
         if not (word.isascii() and word.isdecimal()) or len(word) > 19:
             raise ValueError(f"{word!r} is not the id of a failed task: expected a whole number such as 17.")
     return tuple(int(word) for word in words)
+
+
+def parse_moment(text: str, now: datetime) -> datetime:
+    """A moment as a person writes it: ISO 8601 (without offset in UTC), or how long ago, such as 90s, 15m, 24h, 7d.
+
+    Raises ValueError with a sentence.
+    """
+    ago = re.fullmatch(r"([0-9]{1,6})\s*([smhd])", text.strip())
+    try:
+        if ago:
+            return now - int(ago[1]) * _UNITS[ago[2]]
+        moment = datetime.fromisoformat(text.strip())
+    except (ValueError, OverflowError):
+        raise ValueError(
+            f"{text!r} is no moment: expected one such as 2026-05-05, 2026-05-05T22:08:00Z or 24h (ago)."
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+_UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
 def _storable(value: str) -> bool:

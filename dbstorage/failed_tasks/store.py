@@ -4,7 +4,8 @@ A retry only changes the row: the worker's sweep sends the task, so nothing here
 retry the same task at once cause one run.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -13,8 +14,9 @@ from sqlalchemy import Column, ColumnElement, Connection, and_, func, or_, selec
 from sqlalchemy.exc import DBAPIError
 
 from dbstorage.database.sqlstate import Verdict, classify
-from dbstorage.database.tables import failed_tasks
+from dbstorage.database.tables import attempts, failed_tasks
 from dbstorage.failed_tasks.filters import OPEN_STATES, Filter, State
+from dbstorage.failed_tasks.trail import record
 from dbstorage.settings import Scope
 from dbstorage.wire.entry import Layout
 
@@ -91,11 +93,24 @@ class Change(StrEnum):
 
     RETRY = "retry"
     DISCARD = "discard"
+    #: Undoes a discard.
+    RESTORE = "restore"
 
     @property
     def from_states(self) -> tuple[State, ...]:
         """The states in which it can be done."""
-        return (State.FAILED,) if self is Change.RETRY else OPEN_STATES
+        return _FROM_STATES[self]
+
+    @property
+    def done(self) -> str:
+        """What the tasks are afterwards: `retried`."""
+        return _DONE[self]
+
+
+_FROM_STATES = {
+    Change.RETRY: (State.FAILED,), Change.DISCARD: OPEN_STATES, Change.RESTORE: (State.DISCARDED,)
+}  # fmt: skip
+_DONE = {Change.RETRY: "retried", Change.DISCARD: "discarded", Change.RESTORE: "restored"}
 
 
 _COLUMNS = [failed_tasks.c[name] for name in FailedTask._fields]
@@ -162,6 +177,78 @@ def count_for(connection: Connection, scope: Scope, which: Filter, change: Chang
     return Matched(number, up_to)
 
 
+class Group(NamedTuple):
+    """Tasks with the same code and sentence, ids and values in it aside; or of the same user."""
+
+    code: str
+    sentence: str
+    number: int
+    first_failed_at: datetime
+    last_failed_at: datetime
+
+
+#: What differs from task to task in one and the same sentence: quoted values and numbers.
+_VALUES = r"""('[^']*'|"[^"]*"|\y[0-9][0-9.:-]*\y)"""
+
+
+def groups(connection: Connection, scope: Scope, which: Filter, most: int = 100) -> list[Group]:
+    """The tasks that match, by code and sentence, the largest group first."""
+    sentence = func.regexp_replace(failed_tasks.c.message, _VALUES, "…", "g").label("sentence")
+    return _groups(connection, scope, which, sentence, most)
+
+
+def groups_by_user(connection: Connection, scope: Scope, which: Filter, most: int = 100) -> list[Group]:
+    """The tasks that match, by code and user; the user stands in the sentence's place."""
+    return _groups(connection, scope, which, func.coalesce(failed_tasks.c.user_id, "").label("sentence"), most)
+
+
+def _groups(connection: Connection, scope: Scope, which: Filter, label: ColumnElement[Any], most: int) -> list[Group]:
+    table = failed_tasks.c
+    statement = (
+        select(
+            table.code,
+            label,
+            func.count().label("number"),
+            func.min(table.first_failed_at),
+            func.max(table.last_failed_at),
+        )
+        .where(*_of(scope), *which.conditions())
+        .group_by(table.code, label)
+        .order_by(func.count().desc(), table.code, label)
+        .limit(most)
+    )
+    return [Group(*row) for row in connection.execute(statement)]
+
+
+class Attempt(NamedTuple):
+    """One of the last attempts of a task; without a code it succeeded."""
+
+    number: int
+    at: datetime
+    outcome: str
+    code: str | None
+    message: str | None
+
+
+def attempts_of(connection: Connection, failed_task_id: int) -> list[Attempt]:
+    """The attempts that are kept, the oldest first."""
+    columns = [attempts.c[name] for name in Attempt._fields]
+    statement = select(*columns).where(attempts.c.failed_task_id == failed_task_id).order_by(attempts.c.number)
+    return [Attempt(*row) for row in connection.execute(statement)]
+
+
+def count_codes(connection: Connection, scope: Scope, which: Filter) -> dict[str, int]:
+    """How many of the tasks that match have which code, the most frequent first."""
+    number = func.count()
+    statement = select(failed_tasks.c.code, number).where(*_of(scope), *which.conditions()).group_by("code")
+    return {code: tasks for code, tasks in connection.execute(statement.order_by(number.desc(), failed_tasks.c.code))}
+
+
+def codes(connection: Connection, scope: Scope) -> list[str]:
+    """The codes of all failed tasks, whatever their state."""
+    return list(connection.scalars(select(failed_tasks.c.code).where(*_of(scope)).distinct().order_by("code")))
+
+
 def count_by_code(connection: Connection, scope: Scope) -> dict[str, dict[State, int]]:
     """The number of tasks by code and state; codes in alphabetical order."""
     columns = (failed_tasks.c.code, failed_tasks.c.state)
@@ -173,25 +260,54 @@ def count_by_code(connection: Connection, scope: Scope) -> dict[str, dict[State,
     return counts
 
 
-def apply(connection: Connection, scope: Scope, which: Filter, change: Change) -> int:
-    """Retry or discard the tasks that match; returns how many there were. Commits.
+def apply(
+    connection: Connection,
+    scope: Scope,
+    which: Filter,
+    change: Change,
+    *,
+    who: str,
+    reason: str | None = None,
+    progress: Callable[[int], None] = lambda changed: None,
+) -> int:
+    """Retry, discard or restore the tasks that match; returns how many there were. Commits.
 
-    A retry takes tasks in state `failed`; to discard takes those in state `retrying` too.
+    A retry takes tasks in state `failed`; to discard takes those in state `retrying` too; to restore takes discarded
+    ones, which are `failed` then. `progress` is called after each part with the number changed by now. What was done
+    is recorded with its last part, also where that is followed by an error.
     """
     changed, after = 0, -1
-    while True:
-        ids = _change_chunk(connection, scope, which, change, after)
-        changed += len(ids)
-        if len(ids) < CHUNK:
-            return changed
-        after = max(ids)
+
+    def note(number: int) -> None:
+        record(connection, scope, change.value, who, filter=which.described(), affected=changed + number, reason=reason)
+
+    try:
+        while True:
+            ids = _change_chunk(connection, scope, which, change, after, note)
+            changed += len(ids)
+            progress(changed)
+            if len(ids) < CHUNK:
+                return changed
+            after = max(ids)
+    except BaseException:
+        if changed:
+            with suppress(DBAPIError):
+                connection.rollback()
+                note(0)
+                connection.commit()
+        raise
 
 
-def _change_chunk(connection: Connection, scope: Scope, which: Filter, change: Change, after: int) -> Sequence[int]:
-    """Change the first tasks behind the id `after`, commit, and return their ids."""
-    values: dict[str, Any] = {"state": State.DISCARDED.value, "retry_at": None}
-    if change is Change.RETRY:
-        values = {"state": State.RETRYING.value, "retry_at": func.now()}
+def _change_chunk(
+    connection: Connection, scope: Scope, which: Filter, change: Change, after: int, note: Callable[[int], None]
+) -> Sequence[int]:
+    """Change the first tasks behind the id `after`, note the last ones, commit, and return their ids."""
+    possible: dict[Change, dict[str, Any]] = {
+        Change.RETRY: {"state": State.RETRYING.value, "retry_at": func.now()},
+        Change.DISCARD: {"state": State.DISCARDED.value, "retry_at": None},
+        Change.RESTORE: {"state": State.FAILED.value},
+    }
+    values = possible[change]
     key = failed_tasks.c.id
     # Locked in one order, so that two operators never wait for each other; a task that somebody else changed while we
     # waited for its lock is looked at again and left out.
@@ -200,6 +316,8 @@ def _change_chunk(connection: Connection, scope: Scope, which: Filter, change: C
     for attempt in range(1, DEADLOCKS + 1):
         try:
             ids = connection.scalars(statement).all()
+            if len(ids) < CHUNK and (ids or after >= 0):
+                note(len(ids))
             connection.commit()
             return ids
         except DBAPIError as error:

@@ -14,7 +14,7 @@ from dbstorage.cli import main
 from dbstorage.database.engine import create_engine
 from dbstorage.database.url import parse_database_url
 from tests.cli.terminal import on_terminal
-from tests.failed_tasks.records import add, record
+from tests.failed_tasks.records import add, add_many, record
 
 
 @pytest.fixture
@@ -220,3 +220,66 @@ def test_on_a_terminal_the_list_is_a_table(tasks: list[int]):
     assert "\t" not in shown
     assert [line.split()[1] for line in lines[1:]] == ["failed", "retrying", "failed"]
     assert "[bold]no\\x1b[2J" in lines[1]
+
+
+def test_a_code_that_no_task_has_is_an_error_and_not_good_news(tasks: list[int]):
+    for command in ("list", "retry", "groups", "export"):
+        result = failed(command, "--code", "user_not_fuond")
+        assert result.exit_code == 2
+        assert "No task ever failed with the code user_not_fuond. Did you mean user_not_found?" in result.stderr
+    # One that exists, and is not among the tasks at the moment.
+    assert failed("list", "--code", "user_conflict").exit_code == 1
+    assert failed("list", "--function", "createOrder").exit_code == 2
+
+
+def test_a_discard_is_undone_and_everything_is_on_record(tasks: list[int], database_url: str):
+    assert failed("discard", tasks[0], "--yes", "--reason", "a test").exit_code == 0
+    assert failed("restore", tasks[0], "--yes").stdout == "1 task is restored.\n"
+    assert states(database_url)[0] == "failed"
+    result = CliRunner().invoke(main, ["operations", "--json"])
+    found = json.loads(result.stdout)
+    assert [(one["what"], one["affected"], one["reason"]) for one in found] == [
+        ("restore", 1, None),
+        ("discard", 1, "a test"),
+    ]
+    shown = CliRunner().invoke(main, ["operations"])
+    assert f"ids [{tasks[0]}]" in shown.stdout
+
+
+def test_to_discard_many_their_number_has_to_be_typed(connection: Connection, database_url: str):
+    add_many(connection, [record() for _ in range(99)] + [record(code="order_conflict") for _ in range(2)])
+    result = failed("discard", "--all", answer="yes\n")
+    assert result.exit_code == 4
+    assert "        99  invalid_symbol\n         2  order_conflict\n" in result.stderr
+    assert "Discard 101 tasks? Type their number" in result.stderr
+    assert set(states(database_url)) == {"failed"}
+    assert failed("discard", "--all", answer="101\n").exit_code == 0
+    assert set(states(database_url)) == {"discarded"}
+
+
+def test_groups_and_times(tasks: list[int]):
+    found = json.loads(failed("groups", "--json").stdout)
+    assert [(one["code"], one["sentence"], one["number"]) for one in found] == [
+        ("invalid_symbol", "[bold]no\x1b[2J", 1),
+        ("invalid_symbol", "symbol is …: expected btc, eth or sol.", 1),
+        ("user_not_found", "symbol is …: expected btc, eth or sol.", 1),
+    ]
+    assert [one["user"] for one in json.loads(failed("groups", "--by", "user", "--json").stdout)] == [
+        "user-1",
+        "user-2",
+    ]
+    assert len(listed("--since", "1h")) == 3
+    assert listed("--until", "2026-01-01") == []
+    wrong = failed("list", "--since", "yesterday")
+    assert wrong.exit_code == 2
+    assert "'yesterday' is no moment" in wrong.stderr
+
+
+def test_an_export_holds_the_payloads(tasks: list[int]):
+    lines = [json.loads(line) for line in failed("export").stdout.splitlines()]
+    assert [line["order_id"] for line in lines] == ["order-d", "order-c", "order-b", "order-a"]
+    assert lines[0]["payload"] == '{"message":{"userEmail":"joe@example.com"}}'
+    rows = list(csv.DictReader(io.StringIO(failed("export", "--format", "csv", "--state", "failed").stdout)))
+    assert [row["order_id"] for row in rows] == ["order-d", "order-a"]
+    assert rows[0]["payload"] == lines[0]["payload"]
+    assert failed("export", "--order", "none").stdout == ""

@@ -22,7 +22,7 @@ def test_a_retry_outlives_everything_but_the_database(
     connection.execute(text("INSERT INTO \"User\" (\"userID\", email) VALUES ('user-1', 'joe@example.com')"))
     connection.commit()
     # No worker runs, and Redis forgets whatever it holds.
-    assert apply(connection, SCOPE, Filter(), Change.RETRY) == 2
+    assert apply(connection, SCOPE, Filter(), Change.RETRY, who="joe") == 2
     with redis.Redis.from_url(environment["REDIS_URL"]) as client:
         client.flushall()
     with Worker(environment, tmp_path) as worker:

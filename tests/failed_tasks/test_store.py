@@ -6,7 +6,7 @@ from sqlalchemy import Connection, Engine, select, text
 
 from dbstorage.database.tables import failed_tasks
 from dbstorage.failed_tasks import store
-from dbstorage.failed_tasks.filters import Filter, State, parse_ids
+from dbstorage.failed_tasks.filters import Filter, State, parse_ids, parse_moment
 from dbstorage.failed_tasks.store import (
     Change,
     Payload,
@@ -17,8 +17,11 @@ from dbstorage.failed_tasks.store import (
     count_by_code,
     count_for,
     find,
+    groups,
+    groups_by_user,
     load,
 )
+from dbstorage.failed_tasks.trail import read_operations
 from dbstorage.wire.entry import Layout
 from tests.failed_tasks.records import SCOPE, add, add_many, record
 from tests.waiting import wait_until
@@ -160,18 +163,18 @@ def test_counts_by_code_and_state(connection: Connection, three: list[int]):
 def test_retry_makes_failed_tasks_due_and_leaves_the_others(connection: Connection, three: list[int]):
     discarded = add(connection, record(state="discarded"))
     assert count_for(connection, SCOPE, Filter(), Change.RETRY) == (1, three[0])
-    assert apply(connection, SCOPE, Filter(), Change.RETRY) == 1
-    assert apply(connection, SCOPE, Filter(), Change.RETRY) == 0
+    assert apply(connection, SCOPE, Filter(), Change.RETRY, who="joe") == 1
+    assert apply(connection, SCOPE, Filter(), Change.RETRY, who="joe") == 0
     assert list(states(connection).values()) == ["retrying", "retrying", "resolved", "discarded"]
     [due] = connection.scalars(select(failed_tasks.c.id).where(text("retry_at <= now()")))
     assert due == three[0]
-    assert apply(connection, SCOPE, Filter(ids=tuple(discarded)), Change.RETRY) == 0
+    assert apply(connection, SCOPE, Filter(ids=tuple(discarded)), Change.RETRY, who="joe") == 0
 
 
 def test_discard_takes_failed_and_retrying_ones(connection: Connection, three: list[int]):
-    apply(connection, SCOPE, Filter(ids=(three[0],)), Change.RETRY)
+    apply(connection, SCOPE, Filter(ids=(three[0],)), Change.RETRY, who="joe")
     assert count_for(connection, SCOPE, Filter(), Change.DISCARD) == (2, three[1])
-    assert apply(connection, SCOPE, Filter(), Change.DISCARD) == 2
+    assert apply(connection, SCOPE, Filter(), Change.DISCARD, who="joe") == 2
     assert list(states(connection).values()) == ["discarded", "discarded", "resolved"]
     assert connection.scalars(select(failed_tasks.c.retry_at)).all() == [None, None, None]
 
@@ -180,20 +183,21 @@ def test_what_failed_after_the_question_is_left_alone(connection: Connection, th
     matched = count_for(connection, SCOPE, Filter(code="invalid_symbol"), Change.DISCARD)
     [later] = add(connection, record(code="invalid_symbol"))
     assert (
-        apply(connection, SCOPE, Filter(code="invalid_symbol", up_to=matched.up_to), Change.DISCARD) == matched.number
+        apply(connection, SCOPE, Filter(code="invalid_symbol", up_to=matched.up_to), Change.DISCARD, who="joe")
+        == matched.number
     )
     assert states(connection)[later] == "failed"
 
 
 def test_nothing_matched_counts_nothing(connection: Connection):
     assert count_for(connection, SCOPE, Filter(), Change.RETRY) == (0, 0)
-    assert apply(connection, SCOPE, Filter(), Change.RETRY) == 0
+    assert apply(connection, SCOPE, Filter(), Change.RETRY, who="joe") == 0
 
 
 def test_many_are_changed_chunk_by_chunk(connection: Connection, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(store, "CHUNK", 7)
     add_many(connection, (record() for _ in range(21)))
-    assert apply(connection, SCOPE, Filter(), Change.RETRY) == 21
+    assert apply(connection, SCOPE, Filter(), Change.RETRY, who="joe") == 21
 
 
 def test_two_operators_who_retry_at_once_cause_one_run(engine: Engine, connection: Connection):
@@ -202,7 +206,7 @@ def test_two_operators_who_retry_at_once_cause_one_run(engine: Engine, connectio
 
     def retry() -> None:
         with engine.connect() as own:
-            changed.append(apply(own, SCOPE, Filter(ids=(task,)), Change.RETRY))
+            changed.append(apply(own, SCOPE, Filter(ids=(task,)), Change.RETRY, who="joe"))
 
     # Both have begun, and wait for the row, before either can change it.
     connection.execute(select(failed_tasks.c.id).with_for_update())
@@ -228,7 +232,7 @@ def test_a_deadlock_with_a_worker_is_gone_through(engine: Engine, connection: Co
 
     def discard() -> None:
         with engine.connect() as own:
-            changed.append(apply(own, SCOPE, Filter(), Change.DISCARD))
+            changed.append(apply(own, SCOPE, Filter(), Change.DISCARD, who="joe"))
 
     # It is the operator's transaction that PostgreSQL ends.
     connection.execute(text("SET deadlock_timeout = '60s'"))
@@ -281,3 +285,88 @@ def test_a_hundred_thousand_tasks_are_listed_through_an_index(hundred_thousand: 
         "100000",
     ]
     assert count(hundred_thousand, SCOPE, Filter(text="doge")) == 100_000
+
+
+def test_a_discard_can_be_undone_and_each_change_leaves_a_trail(connection: Connection):
+    three = add(connection, record(), record(code="order_conflict"), record())
+    assert apply(connection, SCOPE, Filter(code="invalid_symbol"), Change.DISCARD, who="joe", reason="a test") == 2
+    assert apply(connection, SCOPE, Filter(code="no such"), Change.DISCARD, who="joe") == 0
+    assert apply(connection, SCOPE, Filter(), Change.RESTORE, who="jane") == 2
+    assert [task.state for task in find(connection, SCOPE, Filter(ids=tuple(three)))] == [State.FAILED] * 3
+    trail = [
+        (each.who, each.what, each.filter, each.affected, each.reason) for each in read_operations(connection, SCOPE)
+    ]
+    assert trail == [
+        ("jane", "restore", {}, 2, None),
+        ("joe", "discard", {"code": "invalid_symbol"}, 2, "a test"),
+    ]
+
+
+def test_a_change_in_several_parts_is_one_operation(connection: Connection, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(store, "CHUNK", 2)
+    add(connection, *(record() for _ in range(4)))
+    told: list[int] = []
+    assert apply(connection, SCOPE, Filter(), Change.DISCARD, who="joe", progress=told.append) == 4
+    assert told == [2, 4, 4]
+    [operation] = read_operations(connection, SCOPE)
+    assert operation.affected == 4
+
+    def die(changed: int) -> None:
+        raise KeyboardInterrupt
+
+    # Cancelled behind the first part: what was done is on record.
+    with pytest.raises(KeyboardInterrupt):
+        apply(connection, SCOPE, Filter(), Change.RESTORE, who="joe", progress=die)
+    newest, *_ = read_operations(connection, SCOPE)
+    assert (newest.what, newest.affected) == ("restore", 2)
+
+
+def test_groups_take_values_in_a_sentence_as_equal(connection: Connection):
+    add(
+        connection,
+        record(message="symbol is 'doge': expected btc."),
+        record(message="symbol is 'it': expected btc.", user_id="user-2"),
+        record(code="user_not_found", message="There is no user with the userId 'u-7'."),
+    )
+    found = [(group.code, group.sentence, group.number) for group in groups(connection, SCOPE, Filter())]
+    assert found == [
+        ("invalid_symbol", "symbol is …: expected btc.", 2),
+        ("user_not_found", "There is no user with the userId ….", 1),
+    ]
+    by_user = [(group.code, group.sentence, group.number) for group in groups_by_user(connection, SCOPE, Filter())]
+    assert by_user == [
+        ("invalid_symbol", "user-1", 1),
+        ("invalid_symbol", "user-2", 1),
+        ("user_not_found", "user-1", 1),
+    ]
+
+
+def test_a_filter_by_time_takes_the_last_failure(connection: Connection):
+    old, new = add(
+        connection,
+        record(last_failed_at=datetime(2026, 5, 5, tzinfo=UTC)),
+        record(last_failed_at=datetime(2026, 5, 6, tzinfo=UTC)),
+    )
+    noon = datetime(2026, 5, 5, 12, tzinfo=UTC)
+    assert [task.id for task in find(connection, SCOPE, Filter(since=noon))] == [new]
+    assert [task.id for task in find(connection, SCOPE, Filter(until=noon))] == [old]
+    assert count(connection, SCOPE, Filter(since=noon, until=noon)) == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2h", datetime(2026, 5, 5, 10, tzinfo=UTC)),
+        ("90 s", datetime(2026, 5, 5, 11, 58, 30, tzinfo=UTC)),
+        ("2026-05-01", datetime(2026, 5, 1, tzinfo=UTC)),
+        ("2026-05-01T02:00+02:00", datetime(2026, 5, 1, tzinfo=UTC)),
+    ],
+)
+def test_moments_as_a_person_writes_them(text: str, moment: datetime):
+    assert parse_moment(text, datetime(2026, 5, 5, 12, tzinfo=UTC)) == moment
+
+
+@pytest.mark.parametrize("text", ["yesterday", "", "-2h", "999999d", "2026-13-01"])
+def test_a_moment_that_is_none_is_refused_with_a_sentence(text: str):
+    with pytest.raises(ValueError, match="is no moment: expected one such as"):
+        parse_moment(text, datetime(2026, 5, 5, 12, tzinfo=UTC))

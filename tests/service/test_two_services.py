@@ -115,7 +115,7 @@ def test_neither_finds_anything_of_the_others(tenants: tuple[Tenant, Tenant]):
         assert (waits, "user_not_found") in b.failed()
         engine = create_engine(b.settings.database)
         with engine.connect() as own:
-            assert apply(own, b.settings.scope, Filter(code="user_not_found"), Change.RETRY) == 1
+            assert apply(own, b.settings.scope, Filter(code="user_not_found"), Change.RETRY, who="joe") == 1
         engine.dispose()
         for _ in consuming:
             if any(event.get("uuid") == "createCloseOrder:b-1" for event in events):

@@ -1,0 +1,101 @@
+"""Which failed tasks a command means, and the database that it finds them in."""
+
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+import click
+from sqlalchemy import Connection
+
+from dbstorage.cli.output import say_error
+from dbstorage.cli.settings import settings_for_command
+from dbstorage.database.engine import create_engine
+from dbstorage.errors import DBStorageError, SettingsError
+from dbstorage.failed_tasks.access import connected
+from dbstorage.failed_tasks.advice import CODES
+from dbstorage.failed_tasks.filters import FUNCTIONS, Filter, State, parse_ids, parse_moment
+from dbstorage.failed_tasks.readable import printable
+from dbstorage.failed_tasks.store import codes
+from dbstorage.settings import Scope
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+UNAVAILABLE = 3
+
+
+def filter_options(command: Command) -> Command:
+    """Add the options that say which tasks are meant."""
+    for option in reversed(
+        [
+            click.option(
+                "--state",
+                "states",
+                multiple=True,
+                type=click.Choice([state.value for state in State]),
+                help="May be given several times.",
+            ),
+            click.option("--code", help="Why it failed, such as user_not_found."),
+            click.option("--function", type=click.Choice(FUNCTIONS), help="The command."),
+            click.option("--user", "user_id", help="The user's id."),
+            click.option("--order", "order_id", help="The order's id."),
+            click.option("--task-id", help="The task's id, as in Flower and in the log."),
+            click.option("--text", help="Text in the sentence or the task id, in any case, or in the payload."),
+            click.option(
+                "--since", metavar="MOMENT", help="Failed last at this moment or later: 24h (ago), 2026-05-05."
+            ),
+            click.option("--until", metavar="MOMENT", help="Failed last before this moment."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def read_filter(
+    ids: tuple[str, ...],
+    states: tuple[str, ...] = (),
+    since: str | None = None,
+    until: str | None = None,
+    **texts: str | None,
+) -> Filter:
+    """The filter that the options say; ends the command with a sentence where a value is wrong."""
+    now = datetime.now(UTC)
+    try:
+        return Filter(
+            ids=parse_ids(ids),
+            states=tuple(State(state) for state in states),
+            since=None if since is None else parse_moment(since, now),
+            until=None if until is None else parse_moment(until, now),
+            **texts,  # type: ignore[arg-type]
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+
+
+def check_code(connection: Connection, scope: Scope, which: Filter, number: int) -> None:
+    """Where nothing matches, a code that no task has is more likely a slip than good news."""
+    if which.code is None or number:
+        return
+    known = sorted({*CODES, *codes(connection, scope)})
+    if which.code not in known and not re.fullmatch(r"invalid_[a-z_]+", which.code):
+        close = get_close_matches(which.code, known, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise click.UsageError(f"No task ever failed with the code {printable(which.code)}.{hint}")
+
+
+@contextmanager
+def database() -> Iterator[tuple[Connection, Scope]]:
+    """A connection, and whose tasks are meant; ends the command with a sentence where that fails."""
+    try:
+        settings = settings_for_command()
+        engine = create_engine(settings.database, application_name="dbstorage failed")
+        with connected(engine) as connection:
+            yield connection, settings.scope
+    except SettingsError:
+        raise
+    except DBStorageError as error:
+        say_error(error)
+        sys.exit(UNAVAILABLE)
