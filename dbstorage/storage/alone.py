@@ -20,14 +20,24 @@ ALLOWED_DEATHS = 3
 COUNT_EXPIRES_SECONDS = 86_400
 
 
-#: Counts one more start; PEXPIRE in front, because a full Redis refuses INCR only as the first write of a script.
+#: Counts one more start. Those under another Redis do not count: its end explains why they came to none. PEXPIRE stands
+#: in front because a full Redis refuses HINCRBY as the first write of a script.
 #: KEYS: the count. ARGV: milliseconds until it expires. Returns the number of starts without an end.
 COUNT_START = """
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
-local starts = redis.call('INCR', KEYS[1])
+local told = redis.pcall('INFO', 'server')
+local server = type(told) == 'string' and string.match(told, 'run_id:(%w+)') or ''
+if redis.call('HGET', KEYS[1], 'server') ~= server then
+    redis.call('DEL', KEYS[1])
+    redis.call('HSET', KEYS[1], 'server', server)
+end
+local starts = redis.call('HINCRBY', KEYS[1], 'starts', 1)
 redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return starts
 """
+
+#: Keys whose runs came to their end in this process, and Redis could not be told.
+_ended: set[str] = set()
 
 
 def begin_alone(redis: Redis, settings: Settings, name: str) -> int:
@@ -36,6 +46,9 @@ def begin_alone(redis: Redis, settings: Settings, name: str) -> int:
     From ALLOWED_DEATHS on it must not run. Raises RedisUnavailableError.
     """
     try:
+        if _ended:
+            redis.delete(*_ended)
+            _ended.clear()
         starts: Any = redis.eval(COUNT_START, 1, alone_key(settings, name), COUNT_EXPIRES_SECONDS * 1000)
     except (RedisError, OSError) as error:
         raise RedisUnavailableError(f"Redis did not count a run: {error}") from error
@@ -43,8 +56,13 @@ def begin_alone(redis: Redis, settings: Settings, name: str) -> int:
 
 
 def end_alone(redis: Redis, settings: Settings, name: str) -> None:
-    """Note that `name` came to its end. Raises RedisUnavailableError."""
+    """Note that `name` came to its end; told again before the next run of this process, where Redis was away.
+
+    Raises RedisUnavailableError.
+    """
+    key = alone_key(settings, name)
     try:
-        redis.delete(alone_key(settings, name))
+        redis.delete(key)
     except (RedisError, OSError) as error:
+        _ended.add(key)
         raise RedisUnavailableError(f"Redis did not count a run: {error}") from error
