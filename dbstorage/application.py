@@ -18,6 +18,7 @@ from dbstorage.metrics.step import MetricsStep
 from dbstorage.reader.step import StreamReaderStep
 from dbstorage.redis_url import is_redis, is_sentinel
 from dbstorage.settings import LogFormat, Scope, Settings
+from dbstorage.tracing import speak
 from dbstorage.worker.broker import register_broker_transport
 from dbstorage.worker.internals import EVENT_SERIALIZER, log_file_of, register_event_serializer
 
@@ -87,6 +88,7 @@ def prepare_pool(**_: Any) -> None:
     gc.freeze()
     main_process = os.getpid()
     signals.worker_process_init.connect(lambda **_: end_orphan(main_process), weak=False)
+    signals.worker_process_init.connect(lambda **_: speak(), weak=False)
 
 
 def end_orphan(main_process: int) -> None:

@@ -66,11 +66,18 @@ def set_up_logging(settings: Settings, log_file: str | None = None) -> None:
     # Celery tells of each task it receives and finishes, which is what Flower shows, and of all that the pool is given.
     for name in ("celery.worker.strategy", "celery.app.trace", "celery.pool"):
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger("celery.app.trace").filters[:] = [_is_no_outcome]
     # Celery calls this too; from the second time on it replaces nothing.
     logging.captureWarnings(True)
     warnings.showwarning = _log_warning
     sys.excepthook = _log_exception
     threading.excepthook = lambda hook: _log_exception(hook.exc_type, hook.exc_value, hook.exc_traceback)
+
+
+def _is_no_outcome(record: logging.LogRecord) -> bool:
+    """Whether this is not Celery's traceback of a task that failed as tasks may fail: we log a sentence of our own."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not getattr(error, "is_outcome", False)
 
 
 def _handler(log_file: str | None) -> logging.Handler:

@@ -2,9 +2,13 @@
 
 import logging
 import random
+import re
+from collections.abc import Callable
+from contextvars import ContextVar
+from functools import cache
 from typing import Any
 
-from celery import Task
+from celery import Task, current_app
 from celery.exceptions import Retry
 
 from dbstorage.errors import DatabaseUnavailableError, RedisUnavailableError
@@ -21,7 +25,37 @@ LONGEST_PAUSE = 5.0
 
 
 class TaskFailed(Exception):
-    """Raised to tell Celery that a task failed; the text is its code and a sentence."""
+    """Raised to tell Celery that a task failed; the text is its code and a sentence.
+
+    Each code has a class of its own, named after it (`order_conflict`: OrderConflict), because tools that gather errors
+    take those of one class and one place for the same.
+    """
+
+    #: It is an outcome and no bug: the log tells of it in a line of its own.
+    is_outcome = True
+
+
+def failure_class(code: str) -> type[TaskFailed]:
+    """The class for a code."""
+    name = "".join(part.capitalize() for part in re.split(r"\W|_", code)) or TaskFailed.__name__
+    return _failure_class(name)
+
+
+@cache
+def _failure_class(name: str) -> type[TaskFailed]:
+    return TaskFailed if name == TaskFailed.__name__ else type(name, (TaskFailed,), {"__module__": __name__})
+
+
+def __getattr__(name: str) -> type[TaskFailed]:
+    """A class for a code, as unpickling looks for it: an error goes from a pool process to the main process."""
+    if name.startswith("_") or not name[:1].isupper():
+        raise AttributeError(name)
+    return _failure_class(name)
+
+
+#: An outcome that is only to be told, and what is to be done first; None where a task really runs. Nothing that comes
+#: with a message can set it.
+decided: ContextVar[tuple[Outcome, Callable[[], None]] | None] = ContextVar("decided", default=None)
 
 
 class StorageTask(Task):  # type: ignore[misc]  # Celery has no types
@@ -29,8 +63,15 @@ class StorageTask(Task):  # type: ignore[misc]  # Celery has no types
 
     abstract = True
     Request = "dbstorage.worker.requests:BrokerRequest"
-    throws = (TaskFailed,)
     max_retries = None
+
+    def __call__(self, *arguments: Any, **fields: Any) -> Any:
+        """Run, or tell what was decided of an entry that ran with its batch."""
+        if (told_only := decided.get()) is not None:
+            outcome, before = told_only
+            before()
+            return told(outcome)
+        return self.run(*arguments, **fields)
 
     def run_storage(self, body: dict[str, Any]) -> str:
         """Run the call and return its outcome's name.
@@ -56,8 +97,26 @@ class StorageTask(Task):  # type: ignore[misc]  # Celery has no types
 def told(outcome: Outcome) -> str:
     """The outcome as Celery wants it: a result, or an exception."""
     if outcome.status is Status.FAILED:
-        raise TaskFailed(f"{outcome.code}: {outcome.message}")
+        raise failure_class(outcome.code or "")(f"{outcome.code}: {outcome.message}")
     if outcome.status is Status.RETRYING:
         # The record says when; the sweep runs the task again.
         raise Retry(f"{outcome.code}: {outcome.message}")
     return outcome.status.value
+
+
+class StreamTask(StorageTask):
+    """A task that no message can call: it stands for entries that are no command."""
+
+    abstract = True
+
+    @classmethod
+    def named(cls, name: str) -> StorageTask:
+        """The task with this name."""
+        return _stream_task(name)
+
+
+@cache
+def _stream_task(name: str) -> StorageTask:
+    task: StorageTask = type(name, (StreamTask,), {"name": name, "abstract": False})()
+    task.bind(current_app)
+    return task

@@ -24,6 +24,7 @@ from dbstorage.operating.workers import read_workers
 from dbstorage.redis_connection import connect_redis
 from dbstorage.redis_memory import full_redis
 from dbstorage.settings import Settings
+from dbstorage.tracing import quiet
 
 logger = logging.getLogger("dbstorage.metrics")
 
@@ -63,7 +64,7 @@ class Watch:
         self._logged = replace(metrics.totals)
         self._started_at = time.monotonic()
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="dbstorage-metrics", daemon=True)
+        self._thread = threading.Thread(target=self._run_quietly, name="dbstorage-metrics", daemon=True)
 
     def start(self) -> None:
         """Start the thread; it ends with the process."""
@@ -75,6 +76,10 @@ class Watch:
         self._thread.join()
         self._redis.close()
         self._engine.dispose()
+
+    def _run_quietly(self) -> None:
+        with quiet():
+            self._run()
 
     def _run(self) -> None:
         serves = self._settings.metrics_port is not None

@@ -110,7 +110,8 @@ class Link:
             return
         if self._lost_since is None:
             self._lost_since = time.monotonic()
-            logger.warning("Reading is interrupted: %s.", reason.rstrip("."))
+            # An error, and the only one of an outage: tools that watch the log make one event of it.
+            logger.error("Reading is interrupted: %s.", reason.rstrip("."))
         self._disconnect()
         self._pause = min(LONGEST_RECONNECT_PAUSE, self._pause * 2 or 0.1)
         self._after(random.uniform(self._pause / 2, self._pause), self._connect)

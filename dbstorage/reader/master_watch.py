@@ -8,6 +8,7 @@ from redis.exceptions import RedisError
 
 from dbstorage.reader.connection import Hub
 from dbstorage.redis_connection import master_address
+from dbstorage.tracing import quiet
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +30,15 @@ class MasterWatch:
 
     def start(self) -> None:
         """Begin to ask."""
-        threading.Thread(target=self._run, name="master-watch", daemon=True).start()
+        threading.Thread(target=self._run_quietly, name="master-watch", daemon=True).start()
 
     def stop(self) -> None:
         """Ask no more."""
         self._ended.set()
+
+    def _run_quietly(self) -> None:
+        with quiet():
+            self._run()
 
     def _run(self) -> None:
         while not self._ended.wait(WATCH_SECONDS):

@@ -11,11 +11,13 @@ from typing import Any
 from dbstorage.failed_tasks.sweep import run_due
 from dbstorage.reader.group import ConsumerGroup
 from dbstorage.reader.messages import Accepted, Event, Forgotten, Job, Kind, ProcessLost, Reported
+from dbstorage.reader.task_signals import tell_of_batch, tell_of_retries
 from dbstorage.settings import Settings
 from dbstorage.storage import batch
 from dbstorage.storage.outcome import Outage, Report
 from dbstorage.storage.resources import resources_of
 from dbstorage.storage.turn import Turn, Turns
+from dbstorage.tracing import quiet
 from dbstorage.worker.internals import look_for_dead_processes, process_ids, submit, widen_pipes
 
 logger = logging.getLogger(__name__)
@@ -32,7 +34,17 @@ class _Outstanding:
 
 def run_in_pool(settings: Settings, job: batch.Job) -> Report:
     """What a pool process runs; never raises."""
-    return batch.run_job(resources_of(settings), job)
+    report = batch.run_job(resources_of(settings), job)
+    tell_of_batch(job, report, settings.command_stream, sum(report.seconds.values()))
+    return report
+
+
+def run_due_in_pool(settings: Settings) -> Report:
+    """The same for failed tasks that are due, which are looked for every second: without a span."""
+    with quiet():
+        report = run_due(settings)
+    tell_of_retries(report, settings.command_stream)
+    return report
 
 
 class PoolJobs:
@@ -96,7 +108,7 @@ class PoolJobs:
     def _call(self, outstanding: _Outstanding) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         job = outstanding.job
         if job.kind is Kind.RETRY:
-            return run_due, (self._settings,)
+            return run_due_in_pool, (self._settings,)
         return run_in_pool, (
             self._settings,
             batch.Job(

@@ -1,6 +1,7 @@
 """The reader as a step of Celery's consumer blueprint (Celery's "Extensions and Bootsteps")."""
 
 import logging
+from contextlib import ExitStack
 from typing import Any
 
 from celery import bootsteps
@@ -8,6 +9,7 @@ from celery import bootsteps
 from dbstorage.reader.reader import StreamReader
 from dbstorage.settings import Settings
 from dbstorage.storage.turn import Turns
+from dbstorage.tracing import quiet
 from dbstorage.worker.internals import is_stopping, stop_worker
 
 logger = logging.getLogger(__name__)
@@ -21,6 +23,7 @@ class StreamReaderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery
     def __init__(self, consumer: Any, **options: Any) -> None:
         super().__init__(consumer, **options)
         self._reader: StreamReader | None = None
+        self._silence = ExitStack()
         # Made now, before the pool starts: its processes inherit the pipes.
         self._turns = Turns()
 
@@ -34,6 +37,8 @@ class StreamReaderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery
             stop_worker(1)
             return
         if self._reader is None:
+            # What the main thread does from now on goes on when nobody sends anything: no spans of that.
+            self._silence.enter_context(quiet())
             settings: Settings = consumer.app.settings
             self._reader = consumer.reader = StreamReader(settings, consumer, self._turns)
             if consumer.app.conf.task_default_queue not in consumer.app.amqp.queues.consume_from:

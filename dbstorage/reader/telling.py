@@ -95,18 +95,19 @@ def log_hold(before: Hold | None, after: Hold | None, now: float) -> None:
         elif before.outage is Outage.FAULT:
             logger.warning("Storing goes on after %.1f s: what was wrong with the database is mended.", seconds)
         else:
-            logger.log(_level(before), "%s is back after %.1f s.", before.outage.title(), seconds)
+            logger.log(_level(before, logging.WARNING), "%s is back after %.1f s.", before.outage.title(), seconds)
     if after is None or (before is not None and before.outage is after.outage and before.reason == after.reason):
         return
     reason = after.reason.rstrip(".")
     if after.outage is None:
         logger.warning("Paused by an operator: %s. Nothing is stored until somebody resumes.", reason)
     elif after.outage is Outage.FAULT:
-        logger.warning("Nothing can be stored until this is mended: %s.", reason)
+        logger.error("Nothing can be stored until this is mended: %s.", reason)
     elif before is None or before.outage is not after.outage:
-        logger.log(_level(after), "%s is away: %s. Storing goes on when it is back.", after.outage.title(), reason)
+        level = _level(after, logging.ERROR)
+        logger.log(level, "%s is away: %s. Storing goes on when it is back.", after.outage.title(), reason)
 
 
-def _level(hold: Hold) -> int:
-    # Of a lost Redis the link tells.
-    return logging.WARNING if hold.outage is Outage.DATABASE else logging.INFO
+def _level(hold: Hold, level: int) -> int:
+    """Of a lost Redis the link tells."""
+    return level if hold.outage is Outage.DATABASE else logging.INFO

@@ -26,10 +26,12 @@ from dbstorage.storage.segments import segments
 from dbstorage.storage.transaction import without_transaction
 from dbstorage.storage.turn import Turn
 from dbstorage.storage.work import Work, not_interpreted, understand
+from dbstorage.tracing import batch_span
 from dbstorage.wire.entry import GET_CLOSE_ORDERS, Fields, StreamEntry
 from dbstorage.wire.entry_id import milliseconds_of
 from dbstorage.wire.response import Answer, encode_answer
 from dbstorage.wire.size import KEPT_BYTES, fitting
+from dbstorage.wire.trace_context import carried
 
 UNAVAILABLE = "unavailable"
 INTERNAL_ERROR = "internal_error"
@@ -75,11 +77,13 @@ def run_job(resources: Resources, job: Job) -> Report:
     reason = crash = ""
     try:
         if job.alone:
-            batch.run_alone()
+            with batch_span(batch.settings.command_stream, 1):
+                batch.run_alone()
         else:
             batch.understand()
             if job.turn is None or job.turn.wait():
-                batch.run_together()
+                with batch_span(batch.settings.command_stream, len(job.entry_ids)):
+                    batch.run_together()
     except DatabaseFaultError as error:
         outage, reason = Outage.FAULT, str(error)
     except DatabaseUnavailableError as error:
@@ -302,6 +306,7 @@ def answer_to(work: Work, page: history.Page) -> Answer:
         has_more=page.next_cursor is not None,
         next_cursor=page.next_cursor,
         error=page.error,
+        trace=carried(request.body),
     )
 
 

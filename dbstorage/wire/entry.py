@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from dbstorage.errors import RejectedEntry
 from dbstorage.wire.json_text import parse_json
+from dbstorage.wire.trace_context import CARRIED, CARRIED_FIELDS
 
 CREATE_CLOSE_ORDER = "createCloseOrder"
 CREATE_USER = "createUser"
@@ -92,15 +93,25 @@ def decode(entry: StreamEntry) -> Request:
     elif b"function" in fields[::2]:
         return _decode_flat(entry_id, fields)
     else:
-        text = b"".join(fields[1::2])
+        text = envelope_text(fields)
     try:
         body = parse_json(text)
     except ValueError as error:
         raise _invalid(f"The entry is not JSON ({error}); {_EXPECTED}") from None
     if type(body) is not dict:
         raise _invalid(f"The entry is JSON but not an object; {_EXPECTED}")
+    if len(fields) > 2:
+        body |= _carried_fields(dict(zip(fields[::2], fields[1::2], strict=False)))
     function = body.get("function")
     return Request(entry_id, _ENVELOPE, function if type(function) is str else None, body)
+
+
+def envelope_text(fields: list[bytes]) -> bytes:
+    """The JSON text of an envelope: all its values but those of the trace context."""
+    if CARRIED_FIELDS.isdisjoint(fields[::2]):
+        return b"".join(fields[1::2])
+    pairs = zip(fields[::2], fields[1::2], strict=False)
+    return b"".join(value for name, value in pairs if name not in CARRIED_FIELDS)
 
 
 def is_question(entry: StreamEntry) -> bool:
@@ -124,7 +135,12 @@ def _decode_flat(entry_id: str, fields: list[bytes]) -> Request:
         # One that is not UTF-8 cannot be echoed: it counts as absent.
         with suppress(KeyError, UnicodeDecodeError):
             body[name] = values[name.encode()].decode()
-    return Request(entry_id, Layout.FLAT, function, body)
+    return Request(entry_id, Layout.FLAT, function, body | _carried_fields(values))
+
+
+def _carried_fields(values: dict[bytes, bytes]) -> dict[str, str]:
+    """The trace context of fields of its own, which counts more than one in the envelope's object: it came later."""
+    return {name: values[name.encode()].decode(errors="replace") for name in CARRIED if name.encode() in values}
 
 
 def _message(raw: bytes) -> Any:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from dbstorage.wire.entry import Layout, StreamEntry, Truncated, layout_of
+from dbstorage.wire.trace_context import CARRIED_FIELDS
 
 _NUMBER = re.compile(rb"([*$])([0-9]{1,10})\r\n")
 
@@ -23,7 +24,9 @@ def pack(entry: StreamEntry) -> tuple[Layout, bytes]:
 def pieces(layout: Layout, fields: Sequence[bytes]) -> Iterator[bytes]:
     """The payload of an entry, piece by piece."""
     if layout is Layout.ENVELOPE:
-        yield from fields[1::2]
+        # A trace context in fields of its own is no part of the text.
+        pairs = zip(fields[::2], fields[1::2], strict=False)
+        yield from (value for name, value in pairs if name not in CARRIED_FIELDS)
         return
     yield b"*%d\r\n" % len(fields)
     for field in fields:

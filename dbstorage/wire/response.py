@@ -39,6 +39,8 @@ class Answer(NamedTuple):
     has_more: bool = False
     next_cursor: str | None = None
     error: str | None = None
+    #: The question's trace context.
+    trace: dict[str, str] = {}  # noqa: RUF012  # never changed
 
 
 def order_as_answered(row: Sequence[Any], further: Sequence[str] = ()) -> dict[str, Any]:
@@ -78,6 +80,7 @@ def encode_answer(answer: Answer) -> list[bytes]:
         keys["nextCursor"] = answer.next_cursor
     if answer.error is not None:
         keys["error"] = answer.error
+    keys.update(answer.trace)
     if answer.layout is Layout.ENVELOPE:
         return [b"message", orjson.dumps(keys)]
     fields: list[bytes] = []

@@ -123,7 +123,8 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
     _drained_by = math.inf
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
+        # Celery's gossip between workers serves nobody here, and at each loss of the broker it fails with a traceback.
+        super().__init__(*arguments, **{**options, "without_gossip": True})
         BrokerChannel.tags_in_work = staticmethod(tags_in_work)
         signals.worker_shutting_down.connect(self._prepare_stop)
 
