@@ -21,7 +21,10 @@ from dbstorage.settings import LogFormat, Scope, Settings
 from dbstorage.tracing import speak
 from dbstorage.worker.broker import register_broker_transport
 from dbstorage.worker.internals import EVENT_SERIALIZER, log_file_of, register_event_serializer
+from dbstorage.worker.unusable import unusable_servers
 
+#: The exit code of a worker whose settings name servers that can never do.
+UNUSABLE = 2
 #: Seconds after which a task taken by a worker that died is given to another; tasks take milliseconds.
 VISIBILITY_TIMEOUT = 60
 BROKER_SOCKET_TIMEOUT = 1
@@ -78,6 +81,10 @@ def prepare_worker(sender: str, instance: Any, options: dict[str, Any], **_: Any
     """Called first of all in a worker, before Celery itself warns of anything."""
     settings: Settings = instance.app.settings
     set_up_logging(settings, log_file_of(options.get("logfile"), sender))
+    sentences = list(unusable_servers(settings))
+    if sentences:
+        print(*sentences, sep="\n", file=sys.stderr)
+        raise SystemExit(UNUSABLE)
     # Celery's banner is no line of JSON.
     instance.quiet = instance.quiet or settings.log_format is LogFormat.JSON
 

@@ -1,7 +1,7 @@
 """What our Redis users may touch: ACL lines for `dbstorage grants`, commands and channels for `dbstorage check`."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from dbstorage.keys import TASK_QUEUE, prefix
@@ -24,6 +24,25 @@ class Trial(NamedTuple):
     def __str__(self) -> str:
         """Name it as it stands in a sentence."""
         return " ".join(map(str, self.arguments[:3]))
+
+
+def is_cluster(redis: Any) -> bool:
+    """Whether the server is a node of a Redis Cluster. Needs no right; raises RedisError and OSError."""
+    hello = redis.execute_command("HELLO")
+    return b"cluster" in [value for name, value in zip(hello[::2], hello[1::2], strict=True) if name == b"mode"]
+
+
+def cluster_sentence(address: str) -> str:
+    """What is said of one."""
+    return (
+        f"{address} is a Redis Cluster, with which neither the streams nor Celery's broker work: give the service a "
+        "Redis of its own, with replicas if need be."
+    )
+
+
+def worker_channels(settings: Settings) -> list[str]:
+    """Those of `channels` without which a worker does not start."""
+    return list(channels(settings))[:2]
 
 
 def channels(settings: Settings) -> Iterator[str]:

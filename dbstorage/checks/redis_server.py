@@ -12,6 +12,7 @@ from dbstorage.checks.redis_rights import check_redis_rights
 from dbstorage.checks.sentinel import check_sentinel
 from dbstorage.redis_connection import connect_redis
 from dbstorage.redis_memory import why_full
+from dbstorage.redis_rights import cluster_sentence
 from dbstorage.redis_trimming import trimmed_unread
 from dbstorage.settings import Settings, without_password
 
@@ -51,11 +52,7 @@ def _server(redis: Redis, address: str) -> Iterator[Finding]:
     hello: Any = asking.execute_command("HELLO")
     said = {name.decode(): value for name, value in zip(hello[::2], hello[1::2], strict=True)}
     if said.get("mode") == b"cluster":
-        yield problem(
-            SERVER,
-            f"{address} is a Redis Cluster, with which neither the streams nor Celery's broker work: "
-            "give the service a Redis of its own, with replicas if need be.",
-        )
+        yield problem(SERVER, cluster_sentence(address))
         return
     try:
         server: Any = redis.info("server")
