@@ -49,7 +49,7 @@ test-servers: $(INSTALLED)  ## Run what leans on servers with others: make test-
 	$(BIN)/python -m pytest $(PARALLEL) $(if $(POSTGRES),--postgres $(POSTGRES)) $(if $(REDIS),--redis $(REDIS)) $(ON_SERVERS)
 
 chaos: $(INSTALLED)  ## Kill, stop and cut at full length; `make test` does it in a short form.
-	CHAOS=full $(BIN)/python -m pytest tests/chaos tests/service/test_against_model.py
+	CHAOS=full $(BIN)/python -m pytest tests/chaos tests/service/test_against_model.py tests/reader
 
 mutants: .venv/mutants/installed  ## Change the pure rooms in every way and tell which changes no test notices.
 	nice .venv/mutants/bin/mutmut run --max-children 1

@@ -25,6 +25,9 @@ LONG = (
     ("tests/metrics/test_worker.py",),
     ("tests/database/test_adoption.py",),
     ("tests/service/test_against_model.py",),
+    ("tests/reader/test_machine.py",),
+    ("tests/reader/test_orders.py",),
+    ("tests/reader/test_faults.py",),
     ("tests/chaos/test_kill.py",),
 )
 _TURN_OF = {file: turn for turn, files in enumerate(LONG, start=1) for file in files}

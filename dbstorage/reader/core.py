@@ -324,8 +324,6 @@ class Core:
         self.lease = None
         if mine and not self.leads:
             self._begin_with_pending()
-            # One of an earlier time may bring what is newer than what is claimed now.
-            self.read = None
         self.lease_until = asked.since + LEASE_SECONDS if mine else -inf
         self.lease_at = asked.since + RENEW_SECONDS if mine else self.now + STANDBY_SECONDS
 

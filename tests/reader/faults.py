@@ -117,14 +117,11 @@ class AnswerWithoutNumber(Core):
         return Core.on(self, event, now)
 
 
-class ReadOfAnEarlierTime(Core):
-    """A read that was asked for in an earlier time of leading is taken up like one of this time."""
+class NewerRunsBeforeOlder(Core):
+    """What comes from a read of an earlier time of leading runs before older entries that were claimed meanwhile."""
 
-    def _lease_answered(self, asked: rules.Asked, mine: bool) -> None:
-        read, self.now = self.read, self.now
-        Core._lease_answered(self, asked, mine)
-        if read is not None and self.link:
-            self.read = read
+    def _frontier(self) -> tuple[float, float]:
+        return (inf, inf)
 
 
 class LookAheadBlocksOlder(Core):
@@ -212,21 +209,20 @@ class ReadsWithoutTheLease(Core):
         Core._lease_answered(self, asked, mine)
 
 
-class Doubled(Core):
-    """What comes late from an earlier connection is taken in hand again."""
-
-    def _entries_read(self, event: EntriesRead) -> None:
-        if self.read is None or self.read.number != event.number:
-            self.read = rules.Asked(event.number, self.now)
-        Core._entries_read(self, event)
-
-
 class Spins(Core):
     """A job that comes back undone is given to the pool again at once, without end."""
 
     def _hold(self, outage: Outage, reason: str) -> None:
         Core._hold(self, outage, reason)
         self.hold_until = self.now
+
+
+class WaitsForWhatItDoesNotFetch(Core):
+    """Entries in hand wait for an older one, and that one waits until the hand is empty."""
+
+    @property
+    def _older_missing(self) -> bool:
+        return False
 
 
 FAULTS: tuple[type[Core], ...] = (
@@ -239,7 +235,7 @@ FAULTS: tuple[type[Core], ...] = (
     AheadBeginsBeforeWhatIsLeftOver,
     KilledOnce,
     AnswerWithoutNumber,
-    ReadOfAnEarlierTime,
+    NewerRunsBeforeOlder,
     LookAheadBlocksOlder,
     SuspectQuestionIsNotAnswered,
     QuestionsOvertake,
@@ -250,6 +246,6 @@ FAULTS: tuple[type[Core], ...] = (
     OversizedForEver,
     ProbesWithoutEntries,
     ReadsWithoutTheLease,
-    Doubled,
     Spins,
+    WaitsForWhatItDoesNotFetch,
 )

@@ -25,7 +25,8 @@ def assert_lives(world: World, known: set[Hashable] | None = None) -> None:
     took = world.pass_time(limit, until=lambda: _finished(world))
     assert took < inf, f"not finished after {limit} s: {_left(world)}\n{world.told()}"
     world.add([Content.WRITE, Content.QUESTION])
-    again = world.pass_time(limit if world.stuck else BLOCK + STEP, until=lambda: _finished(world))
+    hung = any(job.hung for worker in world.running for job in worker.pool)
+    again = world.pass_time(limit if hung else BLOCK + STEP, until=lambda: _finished(world))
     assert again < inf, f"what is new is not taken up: {_left(world)}\n{world.told()}"
 
 
@@ -77,8 +78,8 @@ def _limit(world: World) -> float:
     """The promise, and what its exceptions add."""
     limit = PROMISE
     jobs = [job for worker in world.running for job in worker.pool]
-    if any(job.hung and not job.unkillable for job in jobs):
-        limit += JOB_SECONDS
+    # Each is killed in its time, and they may hang one after the other.
+    limit += JOB_SECONDS * sum(job.hung and not job.unkillable for job in jobs)
     if world.stuck:
         # The lease of who is stuck has to run out, or what it has taken, and whoever comes next may find a job hanging.
         limit += STALL_SECONDS + LEASE_SECONDS + PROMISE
@@ -121,7 +122,7 @@ def _near_questions(world: World) -> set[int]:
     core = world.make()
     near, size = set(), 0
     open_places = [*sorted(world.pending), *range(world.delivered + 1, len(world.stream) + 1)]
-    for place in open_places[: core.look_ahead - 2 * core.batch_size]:
+    for place in open_places[: max(0, core.look_ahead - 2 * core.batch_size)]:
         size += SIZES[world.stream[place - 1]]
         if size > LOOK_AHEAD_BYTES:
             break

@@ -28,13 +28,14 @@ class ReaderMachine(RuleBasedStateMachine):
         batch=st.integers(1, 4),
         processes=st.sampled_from([1, 2, 2, 3]),
         jitter=st.sampled_from([full_pause, no_pause]),
+        look_ahead=st.sampled_from([6, 12]),
         workers=st.sampled_from([1, 2, 2]),
         there=st.lists(st.sampled_from([W, Q]), max_size=8),
         started=st.sampled_from([True, True, False]),
     )
-    def begin(self, strict, batch, processes, jitter, workers, there, started):
+    def begin(self, strict, batch, processes, jitter, look_ahead, workers, there, started):
         options = {"strict": strict, "batch_size": batch, "processes": processes, "jitter": jitter}
-        self.world = World(make_core(self.core, **options), workers)
+        self.world = World(make_core(self.core, **options, look_ahead=look_ahead), workers)
         self.world.add(there)
         if started:
             self.world.pass_time(1.0)

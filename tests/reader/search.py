@@ -10,7 +10,7 @@ from dbstorage.storage.outcome import Outage
 from tests.reader.liveness import assert_answers, assert_lives
 from tests.reader.moves import Move, make, moves
 from tests.reader.states import key
-from tests.reader.world import Content, World, make_core
+from tests.reader.world import Content, PoolJob, World, make_core
 
 W, Q = Content.WRITE, Content.QUESTION
 
@@ -20,19 +20,30 @@ class Scenario(NamedTuple):
 
     name: str
     entries: list[Content]
-    workers: int = 2
+    happens: tuple[str, ...]
+    workers: int = 1
     strict: bool = True
+    processes: int = 2
     batch_size: int = 1
-    happens: tuple[str, ...] = ()
+    look_ahead: int = 12
+    #: Whether failed tasks are looked at; beside everything else that only multiplies the orders.
+    retries: bool = False
 
 
 SCENARIOS = (
-    Scenario("taken over", [W, Q, W], happens=("frozen", "time")),
-    Scenario("lost links", [W, W], happens=("cut", "lost", "time")),
-    Scenario("outage", [W, Q, W], workers=1, happens=("database", "database", "time", "time")),
-    Scenario("stops", [W, Q, W], happens=("stop", "cut")),
-    Scenario("lost processes", [W, Q, W], workers=1, happens=("lost", "lost", "undone", "cut")),
-    Scenario("parallel", [W, Q], strict=False, happens=("cut", "lost", "time")),
+    Scenario("taken over", [W, Q, W], ("frozen", "time"), workers=2),
+    Scenario("leases", [], ("frozen", "cut", "time"), workers=2),
+    Scenario("lost links", [W, W], ("cut", "lost", "time"), workers=2),
+    Scenario("stops", [W, Q, W], ("stop", "cut"), workers=2),
+    Scenario("parallel", [W, Q], ("cut", "lost", "time"), workers=2, strict=False),
+    Scenario("lost processes", [W, Q, W], ("lost", "lost", "undone", "cut")),
+    Scenario("not acknowledged", [W, W], ("unacknowledged", "unacknowledged", "cut"), retries=True),
+    Scenario("hanging jobs", [W], ("hang", "hang", "half a minute"), processes=1, retries=True),
+    Scenario("stuck for good", [W, W], ("unkillable", "half a minute"), workers=2, retries=True),
+    Scenario("outage", [W, W, Q], ("database", "database", "time", "time"), retries=True),
+    Scenario("only questions", [Q, Q], ("database", "database", "time"), retries=True),
+    Scenario("deadly questions", [Q, Q], ("lost", "lost"), batch_size=2, retries=True),
+    Scenario("batches", [W, W, Q, W, W], ("lost", "undone"), batch_size=2),
 )
 
 
@@ -63,7 +74,7 @@ def search(scenario: Scenario, core: type[Core], most: int) -> Found:
                     if state in known:
                         continue
                     assert_lives(after, lived)
-                    if "database" in scenario.happens:
+                    if scenario.retries:
                         assert_answers(after, Outage.DATABASE, lived)
                 except AssertionError as error:
                     error.add_note(f"{scenario.name}, after {len(known)} states: {[*way, move]}")
@@ -77,11 +88,10 @@ def search(scenario: Scenario, core: type[Core], most: int) -> Found:
 
 
 def _start(scenario: Scenario, core: type[Core]) -> World:
-    strict, batch_size = scenario.strict, scenario.batch_size
-    world = World(make_core(core, strict=strict, batch_size=batch_size), scenario.workers)
+    options = {name: getattr(scenario, name) for name in ("strict", "processes", "batch_size", "look_ahead")}
+    world = World(make_core(core, **options), scenario.workers)
     world.pass_time(1.0)
-    if "database" not in scenario.happens:
-        # Retries of failed tasks go beside everything else, and would only multiply the orders.
+    if not scenario.retries:
         for worker in world.workers:
             worker.core.retry_at = inf
     world.add(scenario.entries)
@@ -99,27 +109,33 @@ def _choices(world: World, left: tuple[str, ...]) -> Iterator[tuple[Move, tuple[
 
 
 def _happen(world: World, what: str) -> Iterator[Move]:
-    """What happens seldom: time passes, a worker freezes, a link or a process is lost, the database goes or comes."""
+    """What happens seldom, in each way in which it can happen."""
     match what:
-        case "time" | "database":
+        case "time" | "half a minute" | "database":
             yield what, 0, 0
         case "frozen" | "cut" | "stop":
             for index, worker in enumerate(world.workers):
                 if not worker.stopped and (what != "cut" or worker.connected) and worker.stops_since is None:
                     yield what, index, 0
-        case "lost" | "undone":
+        case "hang" | "unkillable" | "lost" | "undone" | "unacknowledged":
             for index, worker in enumerate(world.workers):
                 for which, job in enumerate(worker.pool):
-                    if job.accepted and not job.withdrawn:
+                    if _may(what, job):
                         yield what, index, which
+
+
+def _may(what: str, job: PoolJob) -> bool:
+    if job.withdrawn or job.hung:
+        return False
+    return job.begun if what in ("hang", "unkillable") else job.accepted
 
 
 def _make(world: World, move: Move) -> None:
     what, index, which = move
     worker = world.workers[index]
     match what:
-        case "time":
-            world.now += 1.75
+        case "time" | "half a minute":
+            world.now += 1.75 if what == "time" else 31.0
             for running in world.running:
                 world.tick(running)
         case "database":
@@ -130,8 +146,10 @@ def _make(world: World, move: Move) -> None:
             world.cut(worker, ghosts=True)
         case "stop":
             world.stop(worker)
-        case "lost" | "undone":
-            world.end(worker, worker.pool[which], what, 0)
+        case "hang" | "unkillable":
+            worker.pool[which].hung, worker.pool[which].unkillable = True, what == "unkillable"
+        case "lost" | "undone" | "unacknowledged":
+            world.end(worker, worker.pool[which], what, 1 if what == "unacknowledged" else 0)
         case _:
             make(world, move)
     # Whether a job is taken at once matters only to how long it may take.

@@ -378,6 +378,7 @@ def test_an_outage_does_not_outlive_the_lease(held_up: Story):
     assert held_up.core.away is None
     assert ("Claim",) in held_up.lease(True)
     held_up.claimed()
+    held_up.come()
     assert held_up.listed()[-1] == ("Read", 4)
 
 
@@ -564,14 +565,24 @@ def test_what_a_late_read_brings_is_given_back(held_up: Story):
     assert held_up.core.in_hand == set()
 
 
-def test_a_read_of_an_earlier_time_of_leading_is_given_back(held_up: Story):
-    earlier = held_up.read
+def test_what_was_asked_for_in_an_earlier_time_of_leading_waits_for_what_is_pending(held_up: Story):
     held_up.wait(rules.RENEW_SECONDS)
     held_up.lease(False)
     held_up.wait(rules.STANDBY_SECONDS)
     assert held_up.lease(True) == [("Claim",)]
-    assert held_up.tell(EntriesRead(earlier, [write(7)], 100))[0] == ("Release", "7")
-    assert held_up.core.in_hand == set()
+    assert held_up.come(write(7)) == [("Took", "7")]
+    assert held_up.claimed() == [("ListPending", "")]
+    assert held_up.listed(5, 7) == [("FetchPending", "5")]
+    assert held_up.come(write(5)) == [("Took", "5"), ("run", "5", "7"), ("Read", 4)]
+
+
+def test_what_comes_late_from_an_earlier_link_is_given_back_and_looked_for(story: Story):
+    earlier = story.read
+    story.tell(LinkDown())
+    story.tell(LinkUp())
+    story.claimed()
+    assert story.tell(EntriesRead(earlier, [write(7)], 100)) == [("Release", "7"), ("Claim",)]
+    assert story.core.in_hand == set()
 
 
 def test_a_leader_looks_again_and_again_for_what_is_pending_and_not_in_hand(story: Story):

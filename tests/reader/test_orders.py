@@ -6,8 +6,10 @@ from dbstorage.reader.core import Core
 from tests.length import scaled
 from tests.reader.search import SCENARIOS, Scenario, search
 
+pytestmark = pytest.mark.timeout(scaled(300, 1_800))
+
 #: States that are looked at; about 3 ms each.
-STATES = scaled(2_000, 30_000)
+STATES = scaled(1_200, 15_000)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
