@@ -18,6 +18,8 @@ LONG = (
         "tests/chaos/test_database_outage.py",
         "tests/chaos/test_shutdown.py",
     ),
+    ("tests/chaos/test_random_walk.py", "tests/chaos/test_liveness.py", "tests/chaos/test_lost_lease.py"),
+    ("tests/chaos/test_full_redis.py", "tests/chaos/test_slow_link.py"),
     # They share one node_modules and one generated client.
     ("tests/prisma/test_client.py", "tests/prisma/test_drift.py"),
     # `dbstorage up` prefers the ports that a person knows, and comes back on those that it had.
