@@ -252,7 +252,7 @@ def test_a_wrong_setting_is_one_sentence_before_anything_is_started(tmp_path: Pa
 
 def test_a_database_that_cannot_be_reached_stops_the_start_with_a_sentence(tmp_path: Path):
     ended = run(tmp_path, "up", DATABASE_URL="postgresql://joe:secret@127.0.0.1:1/db")
-    assert ended.returncode == 1
+    assert ended.returncode == 3
     assert "PostgreSQL at postgresql://joe@127.0.0.1:1/db cannot be used" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert "secret" not in ended.stderr + ended.stdout
