@@ -10,6 +10,7 @@ import yaml
 
 from dbstorage.metrics.figures import Figures, StreamFigures
 from dbstorage.metrics.service_metrics import ServiceMetrics
+from dbstorage.operating.verdict import Standing, Verdict
 from dbstorage.storage.outcome import ANSWERED, Outcome, Report, Retried, Status
 from tests.deploy.checkers import ROOT, check
 from tests.metrics.scraping import samples_of
@@ -34,7 +35,10 @@ def samples() -> list[str]:
         metrics.call_finished("createCloseOrder", status)
     stream = StreamFigures(entries=1, lag=1, pending=1, oldest_pending_age=1, oldest_unread_age=1, trimmed_unread=1)
     failed = {("poison", "failed"): 1, ("user_not_found", "retrying"): 1}
-    metrics.figures_gathered(Figures(redis_up=True, database_up=True, stream=stream, failed_tasks=failed))
+    verdict = Verdict(Standing.FINE, "fine")
+    metrics.figures_gathered(
+        Figures(redis_up=True, database_up=True, stream=stream, failed_tasks=failed, verdict=verdict)
+    )
     # The server leaves those out that the client adds to every counter.
     return [sample for sample in samples_of(metrics.registry) if not sample.partition("{")[0].endswith("_created")]
 
