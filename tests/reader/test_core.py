@@ -650,6 +650,44 @@ def test_a_lost_link_keeps_what_is_in_hand_and_forgets_what_was_asked(story: Sto
     assert story.listed(1, 2) == [("FetchPending", "2")]
 
 
+LATE = [
+    LeaseAnswered(0, False),
+    Claimed(0, True, True),
+    Listed(0, pending(9), False),
+    Receiving(0),
+    ReadTooLarge(0),
+    EntriesRead(0, [], 0),
+    Acknowledged(("9-0",)),
+    Accepted(0),
+    Reported(0, Report([STORED], [True])),
+    ProcessLost(0),
+    Forgotten(0),
+]
+
+
+@pytest.mark.parametrize("event", LATE, ids=lambda event: type(event).__name__)
+@pytest.mark.parametrize("connected", [True, False])
+def test_what_comes_late_or_twice_means_nothing(story: Story, event: Event, connected: bool):
+    if not connected:
+        story.tell(LinkDown())
+    read = story.core.read
+    assert story.tell(event) == []
+    assert story.core.read is read
+    assert story.core.leads
+
+
+def test_reading_is_progress():
+    story = Story(strict=False)
+    story.begin()
+    for _ in range(4):
+        story.now += rules.STALL_SECONDS / 2
+        story.come()
+        assert not story.core.stalled
+        story.claimed()
+        story.come()
+        assert story.listed() == [("Read", 4)]
+
+
 # Suspects
 
 
