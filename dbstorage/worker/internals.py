@@ -8,7 +8,8 @@
 - The pool's list of its processes, which are killed when they do not end, `inqW_fd` of each: its pipe, which is too
   narrow for a batch, and `limit`, how many there should be.
 - `Consumer.ensure_connected`, `on_connection_error_before_connected` and `…_after_connected`: short pauses while the
-  broker is away. `Consumer.stop`: the last moment before Celery forgets what its pool has not begun.
+  broker is away. `Consumer.loop` and `stop`: the last moments before Celery closes its pool, and forgets what that
+  has not begun.
 - `worker_shutting_down` (documented) is sent by the handler of SIGTERM, whatever the main thread is waiting for.
 
 What is less public in kombu, below Celery, stands in `broker.py`; Flower's in `dashboard/internals.py`.
@@ -31,6 +32,7 @@ from celery import bootsteps, signals
 from celery.app.events import Events
 from celery.events.dispatcher import EventDispatcher
 from celery.events.event import group_from
+from celery.exceptions import WorkerShutdown
 from celery.utils.nodenames import node_format
 from celery.utils.time import utcoffset
 from celery.worker import state
@@ -47,6 +49,8 @@ from dbstorage.worker.requests import BrokerRequest
 DRAIN_SECONDS = 6.5
 #: Seconds after SIGTERM when nothing is waited for any longer.
 END_SECONDS = 7.5
+#: How often a worker that stops looks for processes that ended.
+LOOK_WHILE_DRAINING = 0.2
 #: A worker that stops does not wait for a broker that is silent for this long.
 SILENT_SECONDS = 0.5
 #: Seconds between two attempts at a broker that takes connections and refuses commands.
@@ -125,6 +129,8 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **options: Any) -> None:
         # Celery's gossip between workers serves nobody here, and at each loss of the broker it fails with a traceback.
         super().__init__(*arguments, **{**options, "without_gossip": True})
+        self._celerys_loop: Any = self.loop  # type: ignore[has-type]
+        self.loop = self._turn_until_shutdown
         BrokerChannel.tags_in_work = staticmethod(tags_in_work)
         signals.worker_shutting_down.connect(self._prepare_stop)
 
@@ -146,25 +152,46 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
         if killed:
             logger.warning("The pool did not end in time and was killed; what it had in hand stays pending.")
 
+    def start(self) -> None:
+        """Called when the pool runs."""
+        keep_a_process(self.pool)
+        super().start()
+
+    def _turn_until_shutdown(self, *arguments: Any) -> None:
+        """Turn the event loop; at its end the pool is not closed yet, and replaces processes that end meanwhile."""
+        try:
+            self._celerys_loop(*arguments)
+        except WorkerShutdown:
+            self._drain()
+            raise
+
     def stop(self) -> None:
-        """Stop; the event loop goes on turning until the jobs of the reader have come back.
+        """Stop, where that has not been done: SIGTERM finds a worker that waits for its broker outside of its loop."""
+        self._drain()
+        super().stop()
+
+    def _drain(self) -> None:
+        """Let the event loop go on until the jobs of the reader have come back.
 
         Celery forgets the jobs that no process has begun, and a process whose job was forgotten waits 30 s at its end.
         """
         self._prepare_stop()
-        if self.reader is not None:
-            self.reader.stop()
-            if not self.hub.readers:
-                # Celery left its loop because of a lost broker, and the loop forgot the pool as well.
-                self.pool.register_with_event_loop(self.hub)
-            turns = self.hub.create_loop()
-            while self.reader.busy and time.monotonic() < self._drained_by:
-                try:
-                    next(turns)
-                except (*self.connection_errors, OSError, StopIteration):
-                    # The broker is lost; the pool is not.
-                    turns = self.hub.create_loop()
-        super().stop()
+        if self.reader is None:
+            return
+        self.reader.stop()
+        if not self.hub.readers:
+            # Celery's loop has ended, and it has forgotten the pool.
+            self.pool.register_with_event_loop(self.hub)
+        # A process may end by itself (--max-tasks-per-child) with a job of ours in its pipe.
+        looking = self.timer.call_repeatedly(LOOK_WHILE_DRAINING, look_for_dead_processes, (self.pool,))
+        turns = self.hub.create_loop()
+        while self.reader.busy and time.monotonic() < self._drained_by:
+            try:
+                next(turns)
+            except (*self.connection_errors, OSError, StopIteration):
+                # The broker is lost; the pool is not.
+                turns = self.hub.create_loop()
+        looking.cancel()
 
     def ensure_connected(self, connection: Any) -> Any:
         """Connect, however long it takes; SIGTERM is obeyed meanwhile."""
@@ -251,6 +278,47 @@ def count_tasks(names: Sequence[str]) -> None:
     """Count tasks that came to an outcome, for `inspect stats`."""
     state.total_count.update(Counter(names))
     state.all_total_count[0] += len(names)
+
+
+#: Processes that reading needs.
+LEAST_PROCESSES = 1
+
+
+def keep_a_process(pool: Any) -> None:
+    """Let nothing shrink the pool to less than reading needs: neither a remote command nor Celery's autoscaler."""
+    shrink = getattr(pool, "shrink", None)
+    if shrink is None:
+        return
+
+    def shrink_to_what_is_needed(n: int = 1) -> None:
+        if refusal := shrinking_refused(pool, n):
+            # What the autoscaler takes for "not now".
+            raise ValueError(refusal)
+        shrink(n)
+
+    pool.shrink = shrink_to_what_is_needed
+    command = Panel.data["pool_shrink"]
+
+    def pool_shrink(controlled: Any, n: int = 1, **options: Any) -> Any:
+        try:
+            return command(controlled, n=n, **options)
+        except ValueError as error:
+            # Celery would tell of it by a traceback: fewer than are needed, or no process is idle.
+            logger.warning("pool_shrink: %s", error)
+            return {"error": str(error)}
+
+    Panel.data["pool_shrink"] = pool_shrink
+
+
+def shrinking_refused(pool: Any, number: int) -> str | None:
+    """Why the pool must not lose this number of processes; None where it may."""
+    there: int = pool.num_processes
+    if there - int(number) >= LEAST_PROCESSES:
+        return None
+    return (
+        f"The pool stays as it is, with {there} process{'es' if there > 1 else ''}: {number} fewer would leave none to "
+        "read the stream with."
+    )
 
 
 def log_file_of(pattern: str | None, node_name: str) -> str | None:

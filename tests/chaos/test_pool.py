@@ -1,0 +1,61 @@
+"""A pool whose size or processes change while the worker runs."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.chaos.conftest import full_only
+from tests.service.platform import Platform, order, user
+from tests.service.worker import StartWorker
+
+
+def control(platform: Platform, *command: str) -> str:
+    """What `celery -A dbstorage control …` shows."""
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "dbstorage", "control", *command],
+        env={**os.environ, **platform.environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.stdout + done.stderr
+
+
+def test_a_pool_is_not_shrunk_to_nothing(platform: Platform, start_worker: StartWorker) -> None:
+    worker = start_worker()
+    platform.send(user("u"))
+    platform.wait_until_finished()
+    assert "would leave none to read the stream with" in control(platform, "pool_shrink", "2")
+    assert "would leave none to read the stream with" in worker.log
+    assert "pool will shrink" in control(platform, "pool_shrink", "1")
+    assert "would leave none to read the stream with" in control(platform, "pool_shrink", "1")
+    platform.send(*(order(f"o-{number}", "u") for number in range(20)))
+    platform.wait_until_finished()
+    assert len(platform.orders()) == 20
+    assert "pool will grow" in control(platform, "pool_grow", "1")
+    platform.send(order("last", "u"))
+    platform.wait_until_finished()
+    assert "Traceback" not in worker.log
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--max-tasks-per-child=1", pytest.param("--max-memory-per-child=1", marks=full_only)],
+)
+def test_a_pool_whose_processes_are_replaced_ends_as_soon_as_any(
+    option: str, platform: Platform, start_worker: StartWorker
+) -> None:
+    """A process ends by itself with a job of the reader in its pipe, and the worker stops just then."""
+    worker = start_worker("worker", option)
+    platform.send(user("u"))
+    platform.wait_until_finished()
+    for number in range(5):
+        platform.send(*(order(f"o-{number}-{each}", "u") for each in range(3)))
+        platform.wait_until_finished()
+        assert worker.stop(seconds=10) == 0
+        worker.start()
+    assert "did not end in time" not in worker.log
+    assert len(platform.orders()) == 15
