@@ -29,6 +29,8 @@ class Outcome(StrEnum):
     ACKNOWLEDGED = "acknowledged"
     FAILED = "failed"
     RETRYING = "retrying"
+    #: An operator has mended what the entry says, and that was stored.
+    EDITED = "edited"
     #: The service has not acknowledged it: it is not done with it, or has not read it yet.
     PENDING = "pending"
     #: The service is done with it, and nothing shows what became of it.
@@ -48,6 +50,8 @@ class FailedRecord(NamedTuple):
 
     state: State
     code: str
+    #: An operator has mended it.
+    edited: bool = False
 
 
 class StoredOrder(StrEnum):
@@ -80,6 +84,7 @@ STORED = Finding(Outcome.STORED)
 SUPERSEDED = Finding(Outcome.SUPERSEDED)
 ACKNOWLEDGED = Finding(Outcome.ACKNOWLEDGED)
 PENDING = Finding(Outcome.PENDING)
+EDITED = Finding(Outcome.EDITED)
 
 _NO_ORDER = {
     StoredOrder.NONE: "no order with its orderId is stored",
@@ -98,6 +103,8 @@ def find_outcome(work: Work, evidence: Evidence) -> Finding:
     record = evidence.records.get(entry_id)
     if record is not None and record.state is not State.RESOLVED:
         return Finding(Outcome.RETRYING if record.state is State.RETRYING else Outcome.FAILED, record.code)
+    if record is not None and record.edited:
+        return EDITED
     nothing_else = _NO_RECORD if record is None else _RESOLVED
     match work.command:
         case CloseOrder():

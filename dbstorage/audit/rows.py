@@ -57,11 +57,11 @@ class Rows:
 
 def _records(connection: Connection, service: Service, entry_ids: list[str]) -> dict[str, FailedRecord]:
     rows = connection.exec_driver_sql(
-        "SELECT entry_id, state, code FROM dbstorage.failed_tasks "
+        "SELECT entry_id, state, code, original_payload IS NOT NULL FROM dbstorage.failed_tasks "
         "WHERE stream = %s AND consumer_group = %s AND life = %s AND entry_id = ANY(%s)",
         (*service, entry_ids),
     )
-    return {entry_id: FailedRecord(State(state), code) for entry_id, state, code in rows}
+    return {entry_id: FailedRecord(State(state), code, edited) for entry_id, state, code, edited in rows}
 
 
 def _stored_orders(

@@ -8,7 +8,19 @@ from typing import Any
 
 import click
 
-from dbstorage.cli.failed_filter import Command, check_code, database, filter_options, read_filter
+from dbstorage.cli.failed_filter import (
+    EXIT_CODES,
+    NOT_CONFIRMED,
+    NOTHING_MATCHED,
+    Command,
+    check_code,
+    database,
+    filter_options,
+    json_option,
+    number_of_tasks,
+    read_filter,
+)
+from dbstorage.cli.failed_mend import edit, purge
 from dbstorage.cli.output import csv_line, print_json, print_table, say, to_json, write
 from dbstorage.cli.progress import progress_bar
 from dbstorage.failed_tasks.advice import advice
@@ -30,20 +42,8 @@ from dbstorage.failed_tasks.store import (
 from dbstorage.failed_tasks.store import groups as count_groups
 from dbstorage.operating.person import this_person
 
-NOTHING_MATCHED = 1
-NOT_CONFIRMED = 4
 #: Tasks that are discarded by a simple yes; for more, their number has to be typed.
 MOST_BY_YES = 100
-
-EXIT_CODES = """
-\b
-Exit codes:
-  0  done
-  1  nothing matched, or there is no such task
-  2  wrong usage or settings
-  3  the database cannot be used
-  4  the question was not answered with yes
-"""
 
 #: Columns of a list; the e-mail addresses that a payload may hold are not among them.
 COLUMNS = {
@@ -58,16 +58,13 @@ COLUMNS = {
 }
 
 
-@click.group(epilog=EXIT_CODES)
+@click.group(commands=[edit, purge], epilog=EXIT_CODES)
 def failed() -> None:
     """List, inspect, retry and discard the tasks that failed.
 
     A failed task stays until somebody retries or discards it. A retry runs the same task again with the bytes as they
     came, by any worker; when none runs at the moment, as soon as one does.
     """
-
-
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @failed.command("list", epilog=EXIT_CODES, short_help="List failed tasks, the last failed first.")
@@ -299,9 +296,9 @@ def _change(
         states = " or ".join(change.from_states)
         say(f"No task in state {states} matches.", err=True)
     elif dry_run:
-        say(f"{_tasks(matched.number)} would be {change.done}.")
+        say(f"{number_of_tasks(matched.number)} would be {change.done}.")
     else:
-        say(f"{_tasks(changed)} {'is' if changed == 1 else 'are'} {change.done}.")
+        say(f"{number_of_tasks(changed)} {'is' if changed == 1 else 'are'} {change.done}.")
     if not matched.number:
         sys.exit(NOTHING_MATCHED)
 
@@ -310,7 +307,7 @@ def _confirm(change: Change, number: int, by_code: dict[str, int]) -> None:
     if number > 1:
         for code, tasks in by_code.items():
             say(f"{tasks:>10,}  {printable(code)}", err=True)
-    question = f"{change.capitalize()} {_tasks(number)}?"
+    question = f"{change.capitalize()} {number_of_tasks(number)}?"
     try:
         if change is Change.DISCARD and number > MOST_BY_YES:
             confirmed = click.prompt(f"{question} Type their number", err=True).replace(",", "").strip() == str(number)
@@ -360,7 +357,3 @@ def _print_array(tasks: Iterator[FailedTask]) -> None:
     for index, task in enumerate(tasks):
         write(("," if index else "") + "\n  " + to_json(_as_json(task)))
     write("\n]\n")
-
-
-def _tasks(number: int) -> str:
-    return f"{number} task" if number == 1 else f"{number} tasks"

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 from sqlalchemy import Connection
 
-from dbstorage.cli.output import say_error
+from dbstorage.cli.output import say, say_error
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.database.engine import create_engine
 from dbstorage.errors import DBStorageError, SettingsError
@@ -24,7 +24,22 @@ from dbstorage.settings import Scope
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+NOTHING_MATCHED = 1
 UNAVAILABLE = 3
+NOT_CONFIRMED = 4
+
+EXIT_CODES = """
+\b
+Exit codes:
+  0  done
+  1  nothing matched, or there is no such task
+  2  wrong usage or settings
+  3  the database cannot be used
+  4  the question was not answered with yes
+"""
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def filter_options(command: Command) -> Command:
@@ -99,3 +114,20 @@ def database() -> Iterator[tuple[Connection, Scope]]:
     except DBStorageError as error:
         say_error(error)
         sys.exit(UNAVAILABLE)
+
+
+def ask(question: str) -> None:
+    """End the command unless a person says yes."""
+    try:
+        confirmed = click.confirm(question, err=True)
+    except click.Abort:
+        say("", err=True)
+        confirmed = False
+    if not confirmed:
+        say("Nothing was changed; --yes does it without asking.", err=True)
+        sys.exit(NOT_CONFIRMED)
+
+
+def number_of_tasks(number: int) -> str:
+    """A number of tasks in words."""
+    return f"{number} task" if number == 1 else f"{number} tasks"

@@ -10,7 +10,7 @@ from tornado.web import HTTPError, authenticated, url
 
 from dbstorage.dashboard.access import person, shows_payloads
 from dbstorage.dashboard.database import Database
-from dbstorage.dashboard.pages import HIDDEN, Page, moment
+from dbstorage.dashboard.pages import HIDDEN, Page, json_safe, moment
 from dbstorage.dashboard.view import SIZES, STATES, View, read_filter, read_view
 from dbstorage.errors import DBStorageError
 from dbstorage.failed_tasks.advice import advice
@@ -19,11 +19,14 @@ from dbstorage.failed_tasks.readable import MOST_SHOWN, Readable, printable, rea
 from dbstorage.failed_tasks.store import (
     Change,
     FailedTask,
+    Matched,
     Payload,
     SortColumn,
     apply,
+    attempts_of,
     count,
     count_by_code,
+    count_codes,
     count_for,
     find,
     load,
@@ -38,6 +41,7 @@ def failed_routes(database: Database) -> list[Any]:
     shared = {"database": database}
     return [
         url(r"/failed", FailedTasksPage, shared, name="failed"),
+        url(r"/failed/total", Total, shared, name="failed_total"),
         url(r"/failed/states", States, shared, name="failed_states"),
         url(r"/failed/count/(retry|discard|restore)", CountForChange, shared, name="failed_count"),
         url(r"/failed/(retry|discard|restore)", ApplyChange, shared, name="failed_change"),
@@ -115,6 +119,7 @@ class FailedTaskPage(_Handler):
         """Show it; 404 where there is no such task."""
         try:
             task, payload, shown = await self.loaded(failed_task_id)
+            attempts = await self.database.run(lambda connection: attempts_of(connection, task.id))
         except HTTPError as error:
             self.set_status(error.status_code)
             self.render_page("failed_task.html", problem=error.log_message, task=None)
@@ -127,6 +132,7 @@ class FailedTaskPage(_Handler):
             "failed_task.html",
             problem=None,
             task=task,
+            attempts=attempts,
             advice=advice(task.code) if task.state in OPEN_STATES else None,
             layout=payload.layout,
             payload=shown.text if shows_payloads() else None,
@@ -187,6 +193,21 @@ class States(_Handler):
         )
 
 
+class Total(_Handler):
+    """How many tasks match by now, for a page that was loaded earlier."""
+
+    @authenticated
+    async def get(self) -> None:
+        """Answer with their number."""
+        which = _filter(self.request.query_arguments)
+        try:
+            total = await self.database.run(lambda connection: count(connection, self.database.scope, which))
+        except DBStorageError as error:
+            self.fail(error)
+            return
+        self.finish({"total": total})
+
+
 class CountForChange(_Handler):
     """How many tasks a change would meet; what a person is asked about."""
 
@@ -194,14 +215,18 @@ class CountForChange(_Handler):
     async def get(self, change: str) -> None:
         """Answer with their number, and the largest id, which the change hands back."""
         which = _filter(self.request.query_arguments)
+        matching = replace(which, states=Change(change).from_states)
+
+        def look_up(connection: Connection) -> tuple[Matched, dict[str, int]]:
+            matched = count_for(connection, self.database.scope, which, Change(change))
+            return matched, count_codes(connection, self.database.scope, matching)
+
         try:
-            matched = await self.database.run(
-                lambda connection: count_for(connection, self.database.scope, which, Change(change))
-            )
+            matched, codes = await self.database.run(look_up)
         except DBStorageError as error:
             self.fail(error)
             return
-        self.finish({"count": matched.number, "up_to": matched.up_to})
+        self.finish({"count": matched.number, "up_to": matched.up_to, "codes": json_safe(codes)})
 
 
 class ApplyChange(_Handler, BaseApiHandler):  # type: ignore[misc]

@@ -1,5 +1,6 @@
 """What the requests of all our pages share."""
 
+import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,3 +53,17 @@ class Page(BaseHandler):  # type: ignore[misc]  # Flower has no types
 def moment(value: datetime | None) -> str:
     """A moment as a page shows it, in UTC; empty where there is none."""
     return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if value is not None else ""
+
+
+def json_safe(value: Any) -> Any:
+    """The value without what JSON does not have, and its texts without what would act on a reader."""
+    match value:
+        case float() if not math.isfinite(value):
+            return None
+        case str():
+            return printable(value)
+        case dict():
+            return {str(name): json_safe(item) for name, item in value.items()}
+        case list() | tuple():
+            return [json_safe(item) for item in value]
+    return value

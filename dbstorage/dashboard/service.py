@@ -18,7 +18,7 @@ from tornado.web import HTTPError, authenticated, url
 
 from dbstorage.dashboard.access import person, shows_payloads
 from dbstorage.dashboard.database import Database
-from dbstorage.dashboard.pages import Page
+from dbstorage.dashboard.pages import Page, json_safe
 from dbstorage.errors import DBStorageError
 from dbstorage.failed_tasks.trail import PAUSE, RESUME, Operation, read_operations, record_alone
 from dbstorage.find import find
@@ -217,17 +217,3 @@ def state_of(status: Status, operations: list[Operation] | None) -> dict[str, An
         if operations is None
         else [{**vars(each), "at": each.at.astimezone(UTC).isoformat()} for each in operations],
     }
-
-
-def json_safe(value: Any) -> Any:
-    """The value without what JSON does not have, and its texts without what would act on a reader."""
-    match value:
-        case float() if not math.isfinite(value):
-            return None
-        case str():
-            return printable(value)
-        case dict():
-            return {str(name): json_safe(item) for name, item in value.items()}
-        case list() | tuple():
-            return [json_safe(item) for item in value]
-    return value

@@ -93,6 +93,8 @@ failed_tasks = Table(
     #: the SHA-256 (hexadecimal) of its values, where the worker had them whole.
     Column("whole_length", BigInteger),
     Column("whole_sha256", Text),
+    #: The payload as it came, where an operator has mended it.
+    Column("original_payload", LargeBinary),
     Column("user_id", Text),
     Column("order_id", Text),
     #: The userID, as of now, of the person that the order belongs to; where it is set it counts instead of the order's.

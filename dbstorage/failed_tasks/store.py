@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, Connection, and_, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, Connection, and_, delete, func, or_, select, update
 from sqlalchemy.exc import DBAPIError
 
 from dbstorage.database.sqlstate import Verdict, classify
@@ -296,6 +296,22 @@ def apply(
                 note(0)
                 connection.commit()
         raise
+
+
+def delete_old(connection: Connection, scope: Scope, which: Filter, *, who: str) -> int:
+    """Delete the resolved and discarded records that match, in parts; returns how many there were. Commits."""
+    closed = failed_tasks.c.state.in_([State.RESOLVED.value, State.DISCARDED.value])
+    deleted = 0
+    while True:
+        key = failed_tasks.c.id
+        chosen = select(key).where(*_of(scope), *which.conditions(), closed).order_by(key).limit(CHUNK)
+        number = connection.execute(delete(failed_tasks).where(key.in_(chosen))).rowcount
+        deleted += number
+        if number < CHUNK and deleted:
+            record(connection, scope, "purge", who, filter=which.described(), affected=deleted)
+        connection.commit()
+        if number < CHUNK:
+            return deleted
 
 
 def _change_chunk(

@@ -207,6 +207,7 @@ def _create_own_tables() -> None:
         sa.Column("payload", sa.LargeBinary, nullable=False),
         sa.Column("whole_length", sa.BigInteger),
         sa.Column("whole_sha256", sa.Text),
+        sa.Column("original_payload", sa.LargeBinary),
         sa.Column("user_id", sa.Text),
         sa.Column("order_id", sa.Text),
         sa.Column("belongs_to", sa.Text),

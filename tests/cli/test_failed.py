@@ -15,6 +15,7 @@ from dbstorage.database.engine import create_engine
 from dbstorage.database.url import parse_database_url
 from tests.cli.terminal import on_terminal
 from tests.failed_tasks.records import add, add_many, record
+from tests.service.platform import order
 
 
 @pytest.fixture
@@ -283,3 +284,30 @@ def test_an_export_holds_the_payloads(tasks: list[int]):
     assert [row["order_id"] for row in rows] == ["order-d", "order-a"]
     assert rows[0]["payload"] == lines[0]["payload"]
     assert failed("export", "--order", "none").stdout == ""
+
+
+def test_what_is_mended_is_told_and_asked_first(connection: Connection, database_url: str):
+    good = json.dumps(order("o-1", symbol="doge")).encode()
+    bad = json.dumps(order("o-2", symbol="doge", quantity="many")).encode()
+    add(connection, record(payload=good), record(payload=bad))
+    dry = failed("edit", "--code", "invalid_symbol", "--set", "symbol=btc", "--dry-run")
+    assert dry.stdout == "1 task would be mended and retried.\n"
+    assert dry.stderr == "1 task would still fail: quantity is …; expected a finite number or the text of one.\n"
+    assert failed("edit", "--all", "--set", "symbol=btc", answer="no\n").exit_code == 4
+    assert states(database_url) == ["failed", "failed"]
+    done = failed("edit", "--all", "--set", "symbol=btc", "--yes", "--json")
+    assert json.loads(done.stdout)["mended"] == 1
+    assert states(database_url) == ["retrying", "failed"]
+    for wrong in (["--set", "orderId=1", "--all"], ["--set", "symbol=btc"], ["--all"]):
+        assert failed("edit", *wrong).exit_code == 2
+
+
+def test_old_records_are_purged_and_open_ones_never(tasks: list[int], database_url: str):
+    with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        cursor.execute("UPDATE dbstorage.failed_tasks SET last_failed_at = now() - interval '91 days'")
+        connection.commit()
+    assert failed("purge", "--older-than", "100d", "--yes").stdout == "The records of 0 tasks are deleted.\n"
+    assert failed("purge", "--older-than", "90d", "--dry-run").stdout == "The records of 1 task would be deleted.\n"
+    assert failed("purge", "--older-than", "90d", "--yes").stdout == "The records of 1 task are deleted.\n"
+    assert states(database_url) == ["failed", "retrying", "failed"]
+    assert failed("purge", "--older-than", "90d", "--state", "failed", "--yes").exit_code == 2

@@ -22,7 +22,14 @@ def basic(credentials: str) -> str:
 
 LOGIN = basic("joe:secret")
 SECRET = "a cookie secret for the tests only"
-OURS = ["/failed", "/failed/1", "/failed/1/payload", "/failed/failed.js", "/failed/states?ids=1", "/failed/count/retry"]
+OURS = [
+    "/failed",
+    "/failed/1",
+    "/failed/1/payload",
+    "/service/assets/failed.js",
+    "/failed/states?ids=1",
+    "/failed/count/retry",
+]
 #: What Flower leaves open on purpose, and how one logs in.
 OPEN = ("/healthcheck", "/static", "/login", "/logout")
 
@@ -209,7 +216,11 @@ def test_behind_a_prefix_every_link_has_it(guarded: Flower, connection: Connecti
         links = re.findall(r'(?:href|src|data-script-states|data-(?:count|apply)-\w+)="(/[^"]*)"', page)
         assert len(links) > 10
         assert [link for link in links if not link.startswith("/tools/flower/")] == []
-    assert guarded.get("/failed/failed.js", Authorization=LOGIN).headers["Content-Type"].startswith("text/javascript")
+    assert (
+        guarded.get("/service/assets/failed.js", Authorization=LOGIN)
+        .headers["Content-Type"]
+        .startswith("text/javascript")
+    )
 
 
 def test_with_a_login_elsewhere_pages_lead_there_and_writes_need_the_token(social: Flower, connection: Connection):

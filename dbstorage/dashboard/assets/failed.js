@@ -6,10 +6,11 @@
     const IDLE = 5000;
     const BUSY = 1000;
     const BADGES = {failed: "text-bg-danger", retrying: "text-bg-warning", resolved: "text-bg-success", discarded: "text-bg-secondary"};
-    const CHANGEABLE = {retry: ["failed"], discard: ["failed", "retrying"]};
+    const CHANGEABLE = {retry: ["failed"], discard: ["failed", "retrying"], restore: ["discarded"]};
     const WORDS = {
         retry: {button: "Retry", style: "btn-primary", done: "retried", consequence: "Each runs again as the same task, by any worker."},
-        discard: {button: "Discard", style: "btn-danger", done: "discarded", consequence: "What is discarded is not tried again; its record stays."},
+        discard: {button: "Discard", style: "btn-danger", done: "discarded", consequence: "What is discarded is not tried again; its record stays, and can be restored."},
+        restore: {button: "Restore", style: "btn-primary", done: "restored", consequence: "Each is failed again, and can be retried."},
     };
 
     const page = document.getElementById("failed-tasks");
@@ -19,7 +20,11 @@
     const alertBox = document.getElementById("failed-alert");
     const selectAll = document.getElementById("failed-select-all");
     const shown = Array.from(page.querySelectorAll("[data-id]"));
+    const numberBox = document.getElementById("failed-number");
+    const MOST_BY_CLICK = 100;
     let pending = null;
+    // Where the focus goes back to when the dialog is gone.
+    let opener = null;
 
     function tasks(number) {
         return number.toLocaleString("en") + (number === 1 ? " task" : " tasks");
@@ -120,8 +125,32 @@
         }
     }
 
+    // How many more match than when the page was loaded.
+    async function lookForNew() {
+        const total = document.getElementById("failed-total");
+        const place = document.getElementById("failed-new");
+        if (!total || !place) {
+            return;
+        }
+        const answer = await ask(page.dataset.scriptTotal + "?" + page.dataset.filter);
+        const more = answer.total - Number(total.dataset.total);
+        place.hidden = more <= 0;
+        if (more > 0) {
+            place.querySelector("a").textContent = more.toLocaleString("en") + " new, show";
+        }
+    }
+
     async function look() {
-        if (document.hidden || !shown.length) {
+        if (document.hidden) {
+            return;
+        }
+        if (!shown.length) {
+            try {
+                await lookForNew();
+                live("Live", "status-dot-live");
+            } catch (error) {
+                live(error.message, "status-dot-error");
+            }
             return;
         }
         const ids = shown.map((row) => row.dataset.id).join(",");
@@ -130,6 +159,7 @@
             const found = new Map(answer.tasks.map((task) => [String(task.id), task]));
             shown.forEach((row) => found.has(row.dataset.id) && update(row, found.get(row.dataset.id)));
             showSelection();
+            await lookForNew();
             live("Live", "status-dot-live");
         } catch (error) {
             live(error.message, "status-dot-error");
@@ -149,18 +179,30 @@
 
     async function question(change, query, whose) {
         const words = WORDS[change];
-        const answer = await ask(dialogElement.dataset[change === "retry" ? "countRetry" : "countDiscard"] + "?" + query);
+        const answer = await ask(dialogElement.dataset["count" + words.button] + "?" + query);
         if (!answer.count) {
             say("None of them can be " + words.done + " (any more).", "warning");
             return;
         }
         pending = {change: change, body: new URLSearchParams(query)};
         pending.body.set("up_to", answer.up_to);
+        const codes = document.getElementById("failed-codes");
+        codes.replaceChildren(...Object.entries(answer.count > 1 ? answer.codes : {}).map(([code, number]) => {
+            const item = document.createElement("li");
+            item.textContent = code + ": " + number.toLocaleString("en");
+            return item;
+        }));
+        const typed = change === "discard" && answer.count > MOST_BY_CLICK;
+        document.getElementById("failed-number-row").hidden = !typed;
+        numberBox.value = "";
+        numberBox.oninput = () => {
+            confirmButton.disabled = typed && numberBox.value.replaceAll(",", "").trim() !== String(answer.count);
+        };
         document.getElementById("failed-question").textContent = words.button + " " + tasks(answer.count) + whose + "?";
         document.getElementById("failed-consequence").textContent = words.consequence;
         confirmButton.className = "btn " + words.style;
         confirmButton.textContent = words.button + " " + tasks(answer.count);
-        confirmButton.disabled = false;
+        confirmButton.disabled = typed;
         dialog.show();
     }
 
@@ -169,11 +211,12 @@
             return;
         }
         const {change, body} = pending;
+        body.set("reason", document.getElementById("failed-reason").value);
         pending = null;
         confirmButton.disabled = true;
         confirmButton.textContent = "Working …";
         try {
-            const answer = await ask(dialogElement.dataset[change === "retry" ? "applyRetry" : "applyDiscard"], {
+            const answer = await ask(dialogElement.dataset["apply" + WORDS[change].button], {
                 method: "POST",
                 headers: {"X-XSRFToken": cookie("_xsrf")},
                 body: body,
@@ -192,7 +235,16 @@
         follow();
     }
 
+    dialogElement.addEventListener("hidden.bs.modal", () => {
+        const row = opener && opener.closest("[data-id]");
+        const again = opener && !opener.disabled ? opener : row && row.querySelector("button:not(:disabled), a");
+        if (again) {
+            again.focus();
+        }
+    });
+
     async function begin(button) {
+        opener = button;
         const of = button.dataset.of;
         button.disabled = true;
         try {
@@ -230,7 +282,7 @@
 
     shown.forEach(showState);
     showSelection();
-    if (shown.length) {
+    if (document.getElementById("failed-total") || shown.length) {
         timer = window.setTimeout(follow, BUSY);
     }
 }());

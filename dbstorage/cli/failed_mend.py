@@ -1,0 +1,115 @@
+"""Mending failed tasks, and deleting old records of them."""
+
+import sys
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from dbstorage.cli.failed_filter import (
+    EXIT_CODES,
+    NOTHING_MATCHED,
+    ask,
+    check_code,
+    database,
+    filter_options,
+    json_option,
+    number_of_tasks,
+    read_filter,
+)
+from dbstorage.cli.output import print_json, say
+from dbstorage.cli.settings import settings_for_command
+from dbstorage.failed_tasks.edit import edit as mend
+from dbstorage.failed_tasks.edit import parse_changes
+from dbstorage.failed_tasks.filters import State
+from dbstorage.failed_tasks.store import Change, count, count_for, delete_old
+from dbstorage.operating.person import this_person
+
+
+@click.command(epilog=EXIT_CODES, short_help="Mend failed tasks and retry them.")
+@click.argument("ids", nargs=-1, metavar="[ID]...")
+@filter_options
+@click.option("--set", "words", multiple=True, required=True, metavar="FIELD=VALUE", help="May be given several times.")
+@click.option("--all", "every", is_flag=True, help="All of them; needed where no id and no filter is given.")
+@click.option("--dry-run", is_flag=True, help="Only say how many would keep to the rules then.")
+@click.option("--reason", help="Kept in the list of operations.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@json_option
+def edit(
+    ids: tuple[str, ...],
+    words: tuple[str, ...],
+    every: bool,
+    dry_run: bool,
+    reason: str | None,
+    yes: bool,
+    as_json: bool,
+    **filters: Any,
+) -> None:
+    """Change fields of failed commands, such as --set symbol=btc, and retry those that keep to the rules then.
+
+    The others stay as they are. Not the orderId and the userId. The payload as it came is kept beside the new one, and
+    the audit says `edited`. Takes tasks in state failed.
+    """
+    which = read_filter(ids, **filters)
+    if not (every or which.selects):
+        raise click.UsageError("Say which tasks: with ids, with a filter such as --code, or with --all.")
+    try:
+        changes = parse_changes(words)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    settings = settings_for_command()
+    with database() as (connection, scope):
+        matched = count_for(connection, scope, which, Change.RETRY)
+        check_code(connection, scope, which, matched.number)
+        which = replace(which, up_to=matched.up_to)
+        who = this_person()
+        found = mend(connection, settings, which, changes, who=who, dry_run=True)
+        if found.mended and not dry_run:
+            if not yes:
+                ask(f"Mend and retry {number_of_tasks(found.mended)}?")
+            found = mend(connection, settings, which, changes, who=who, reason=reason)
+    if as_json:
+        print_json({"mended": found.mended, "refused": found.refused, "dry_run": dry_run})
+    else:
+        verb = "would be" if dry_run else "is" if found.mended == 1 else "are"
+        say(f"{number_of_tasks(found.mended)} {verb} mended and retried.")
+        for sentence, number in found.refused.most_common(10):
+            say(f"{number_of_tasks(number)} would still fail: {sentence}", err=True)
+    if not found.mended:
+        sys.exit(NOTHING_MATCHED)
+
+
+@click.command(epilog=EXIT_CODES, short_help="Delete old records that need nobody any more.")
+@click.option(
+    "--state",
+    "states",
+    default="resolved,discarded",
+    show_default=True,
+    help="Resolved, discarded, or both; what is failed or retrying is never deleted.",
+)
+@click.option("--older-than", required=True, metavar="AGE", help="Last failed longer ago than this, such as 90d.")
+@click.option("--dry-run", is_flag=True, help="Only say how many there are.")
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@json_option
+def purge(states: str, older_than: str, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Delete old records of resolved and discarded tasks.
+
+    Keep those of entries that the stream still holds: without its record a discarded entry is `missing` to the audit.
+    """
+    wanted = tuple(word.strip() for word in states.split(","))
+    if not set(wanted) <= {State.RESOLVED.value, State.DISCARDED.value}:
+        raise click.UsageError(f"--state is {states!r}: expected resolved, discarded, or resolved,discarded.")
+    which = read_filter((), states=wanted, until=older_than)
+    with database() as (connection, scope):
+        number = count(connection, scope, which)
+        connection.rollback()  # nothing stays open while a person thinks
+        deleted = 0
+        if number and not dry_run:
+            if not yes:
+                ask(f"Delete the records of {number_of_tasks(number)}?")
+            deleted = delete_old(connection, scope, which, who=this_person())
+    if as_json:
+        print_json({"matched": number, "deleted": deleted, "dry_run": dry_run})
+    else:
+        whose = number_of_tasks(number if dry_run else deleted)
+        say(f"The records of {whose} {'would be' if dry_run else 'are'} deleted.")

@@ -1,0 +1,156 @@
+"""The page Service in a real browser, and what axe-core finds on all pages of ours."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from selenium.webdriver import Chrome
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from sqlalchemy import Connection
+
+from dbstorage.operating.history import Point, add_point
+from dbstorage.settings import load_settings
+from tests.dashboard.browser import chromium
+from tests.dashboard.conftest import StartFlower
+from tests.dashboard.flower_process import Flower
+from tests.failed_tasks.records import add, record
+from tests.node import node_packages
+from tests.waiting import wait_until
+
+#: What the page shows is WCAG 2.2 on levels A and AA.
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
+NOWHERE = {"DATABASE_URL": "postgresql://joe@127.0.0.1:1/nowhere", "REDIS_URL": "redis://127.0.0.1:1/0"}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chrome]:
+    with chromium() as window:
+        yield window
+
+
+@pytest.fixture(scope="module")
+def axe() -> str:
+    packages = node_packages(Path(__file__).with_name("axe"))
+    return (packages / "node_modules" / "axe-core" / "axe.min.js").read_text()
+
+
+@pytest.fixture(autouse=True)
+def an_hour(module_environment: dict[str, str]) -> None:
+    settings = load_settings(module_environment)
+    client: Any
+    with redis.Redis.from_url(settings.redis_url) as client:
+        now = client.time()[0]
+        for ago in range(300, 0, -10):
+            add_point(client, settings, Point(at=now - ago, seconds=10, stored=ago, entries=ago, unread=ago, pending=1))
+
+
+def one(browser: Chrome, selector: str) -> WebElement:
+    return browser.find_element(By.CSS_SELECTOR, selector)
+
+
+def open_page(browser: Chrome, flower: Flower, path: str, *, width: int = 1300, dark: bool = False) -> None:
+    browser.set_window_size(width, 1000)
+    browser.get(flower.url + path)
+    theme = "dark" if dark else "light"
+    script = f"document.documentElement.setAttribute('data-bs-theme', '{theme}')"
+    browser.execute_script(script)
+
+
+def is_shown(browser: Chrome) -> bool:
+    return "Looking" not in one(browser, "#service-verdict").text
+
+
+def width_of_page(browser: Chrome) -> tuple[int, int]:
+    page, window = browser.execute_script(
+        "return [document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    return page, window
+
+
+def violations(browser: Chrome, axe: str) -> list[str]:
+    browser.execute_script(axe)
+    found = browser.execute_async_script(
+        "const done = arguments[arguments.length - 1];"
+        # Flower's own bar is not ours to colour.
+        "axe.run({exclude: ['nav.app-navbar']}, {runOnly: {type: 'tag', values: arguments[0]}})"
+        ".then((result) => done(result.violations));",
+        RULES,
+    )
+    return [
+        f"{violation['id']}: {node['html'][:200]} {node.get('failureSummary', '')}"
+        for violation in found
+        for node in violation["nodes"]
+    ]
+
+
+def test_the_verdict_and_five_pictures_are_shown(browser: Chrome, open_flower: Flower, connection: Connection):
+    open_page(browser, open_flower, "/service")
+    wait_until(lambda: is_shown(browser), "the verdict")
+    assert one(browser, "#service-verdict").text.startswith("nobody reads: no worker runs")
+    assert len(browser.find_elements(By.CSS_SELECTOR, "#service-charts figure canvas")) == 5
+    summary = one(browser, "#service-charts figure [data-summary]").text
+    assert summary.startswith("stored orders ")
+    assert "nothing yet" not in summary
+    errors = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]  # type: ignore[no-untyped-call]
+    assert errors == []
+
+
+def test_it_is_paused_and_resumed_by_keyboard_alone(browser: Chrome, open_flower: Flower, connection: Connection):
+    open_page(browser, open_flower, "/service")
+    wait_until(lambda: one(browser, "#service-pause-button").is_enabled(), "the button")
+    one(browser, "#service-reason").send_keys("a new disk", Keys.ENTER)
+    wait_until(lambda: "a new disk" in one(browser, "#service-verdict").text, "the pause")
+    assert one(browser, "#service-said").text == "The service is paused."
+    button = one(browser, "#service-pause-button")
+    assert button.text == "Resume the service"
+    wait_until(lambda: browser.switch_to.active_element == button, "the focus to be back")
+    button.send_keys(Keys.ENTER)
+    wait_until(lambda: one(browser, "#service-said").text == "The service goes on.", "the end of the pause")
+    wait_until(lambda: "resume" in one(browser, "#service-operations").text, "the trail")
+
+
+def test_the_banner_says_on_flowers_own_pages_what_is_wrong(browser: Chrome, open_flower: Flower):
+    open_page(browser, open_flower, "/workers")
+    banner = one(browser, "#dbstorage-banner")
+    wait_until(banner.is_displayed, "the banner")
+    assert banner.text.startswith("DBStorage: nobody reads: no worker runs")
+
+
+@pytest.mark.parametrize("path", ["/service", "/failed", "/service/find?what=order-1"])
+def test_no_page_of_ours_scrolls_sideways_on_a_telephone(
+    browser: Chrome, open_flower: Flower, connection: Connection, path: str
+):
+    add(connection, record(user_id="u" * 60, order_id="o" * 200, message="a long sentence " * 20))
+    open_page(browser, open_flower, path, width=390)
+    if path == "/service":
+        wait_until(lambda: is_shown(browser), "the verdict")
+    page, window = width_of_page(browser)
+    assert page <= window
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("path", ["/service", "/failed", "/service/find?what=order-a11y", "/failed/{id}"])
+def test_axe_finds_nothing_to_complain_of(
+    browser: Chrome, open_flower: Flower, connection: Connection, axe: str, path: str, dark: bool
+):
+    task, *_ = add(connection, *(record(state=state, order_id="order-a11y") for state in (
+        "failed", "retrying", "resolved", "discarded",
+    )))  # fmt: skip
+    open_page(browser, open_flower, path.replace("{id}", str(task)), dark=dark)
+    if path == "/service":
+        wait_until(lambda: is_shown(browser), "the verdict")
+    wait_until(one(browser, "#dbstorage-banner").is_displayed, "the banner")
+    assert violations(browser, axe) == []
+
+
+def test_without_any_server_the_page_says_what_is_wrong(browser: Chrome, start_flower: StartFlower):
+    flower = start_flower(FLOWER_UNAUTHENTICATED_API="true", CELERY_BROKER_URL=NOWHERE["REDIS_URL"], **NOWHERE)
+    open_page(browser, flower, "/service")
+    wait_until(lambda: is_shown(browser), "the verdict")
+    assert one(browser, "#service-verdict").text.startswith("nothing is read: Redis cannot be used: ")
+    assert "unknown" in one(browser, "#service-figures").text
+    assert not one(browser, "#service-pause-button").is_enabled()

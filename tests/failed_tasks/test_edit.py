@@ -1,0 +1,107 @@
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+
+from dbstorage.audit.outcomes import Evidence, FailedRecord, Outcome, StoredOrder, find_outcome
+from dbstorage.failed_tasks.edit import edit, mended, parse_changes
+from dbstorage.failed_tasks.filters import Filter, State
+from dbstorage.failed_tasks.store import Payload, load
+from dbstorage.failed_tasks.trail import read_operations
+from dbstorage.settings import Settings, load_settings
+from dbstorage.storage.work import understand
+from dbstorage.wire.entry import Layout, StreamEntry
+from dbstorage.wire.payload import pack
+from tests.failed_tasks.records import SCOPE, add, record
+from tests.service.platform import Platform, order, user
+from tests.service.worker import StartWorker
+
+
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    return load_settings({"REDIS_URL": "redis://localhost:1", "DATABASE_URL": database_url})
+
+
+def payload(**fields: Any) -> bytes:
+    return json.dumps(order("o-1", **fields)).encode()
+
+
+def test_a_field_is_changed_and_all_else_stays():
+    before = Payload(
+        Layout.ENVELOPE, b'{"function":"createCloseOrder","x":[1,2],"message":{"orderId":12,"symbol":"doge"}}'
+    )
+    after = json.loads(mended(before, {"symbol": "btc"}).content)
+    assert after == {"function": "createCloseOrder", "x": [1, 2], "message": {"orderId": 12, "symbol": "btc"}}
+    flat = pack(StreamEntry("", [b"function", b"createCloseOrder", b"message", b'{"symbol":"doge"}', b"x", b"\xff"]))
+    changed = mended(Payload(*flat), {"symbol": "btc"})
+    assert changed.content == flat[1].replace(b'$17\r\n{"symbol":"doge"}', b'$17\r\n{"symbol": "btc"}')
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"\xff", "cannot be read as JSON"),
+        (b"[1]", "cannot be read as JSON"),
+        (b'{"message":"u-1"}', "not an object"),
+        (b'{"function":"createUser"}', "cannot be read as JSON"),
+    ],
+)
+def test_what_cannot_be_changed_is_told_in_a_sentence(content: bytes, sentence: str):
+    with pytest.raises(ValueError, match=sentence):
+        mended(Payload(Layout.ENVELOPE, content), {"symbol": "btc"})
+    with pytest.raises(ValueError, match="Only the beginning"):
+        mended(Payload(Layout.ENVELOPE, content, whole_length=9), {"symbol": "btc"})
+
+
+@pytest.mark.parametrize("word", ["orderId=1", "userId=2", "symbol", "=btc", "nothing=1"])
+def test_ids_and_unknown_fields_are_refused(word: str):
+    with pytest.raises(ValueError, match="expected FIELD=VALUE with one of symbol, type, "):
+        parse_changes((word,))
+
+
+def test_those_that_keep_to_the_rules_then_are_tried_again(connection: Connection, settings: Settings):
+    good, bad, other = add(
+        connection,
+        record(payload=payload(symbol="doge")),
+        record(payload=payload(symbol="doge", quantity="many")),
+        record(payload=payload(symbol="doge"), state="discarded"),
+    )
+    dry = edit(connection, settings, Filter(), {"symbol": "btc"}, who="joe", dry_run=True)
+    assert dry.mended == 1
+    assert list(dry.refused.values()) == [1]
+    assert read_operations(connection, SCOPE) == []
+
+    done = edit(connection, settings, Filter(), {"symbol": "btc"}, who="joe", reason="a typo")
+    assert done == dry
+    states: dict[int, str] = dict(
+        connection.execute(text("SELECT id, state FROM dbstorage.failed_tasks")).tuples().all()
+    )
+    assert states == {good: "retrying", bad: "failed", other: "discarded"}
+    kept = connection.scalar(text("SELECT original_payload FROM dbstorage.failed_tasks WHERE id = :id"), {"id": good})
+    assert b"doge" in bytes(kept or b"")
+    loaded = load(connection, SCOPE, good)
+    assert loaded is not None
+    assert b'"btc"' in loaded[1].content
+    [operation] = read_operations(connection, SCOPE)
+    assert (operation.what, operation.filter, operation.affected) == ("edit", {"set": {"symbol": "btc"}}, 1)
+
+
+def test_a_mended_order_is_stored_and_the_audit_says_edited(
+    platform: Platform, start_worker: StartWorker, settings: Settings, connection: Connection
+):
+    [_, entry_id] = platform.send(user("user-1"), order("o-1", symbol="doge"))
+    start_worker()
+    platform.wait_for_state(entry_id, "failed")
+    edit(connection, settings, Filter(code="invalid_symbol"), {"symbol": "sol"}, who="joe")
+    platform.wait_for_state(entry_id, "resolved")
+    assert platform.query('SELECT symbol FROM "Orders"') == [("sol",)]
+
+
+def test_the_audit_says_of_an_entry_that_was_mended_that_it_was():
+    work = understand(StreamEntry("1-0", [b"message", payload(symbol="doge")]), 100)
+    mended_record = FailedRecord(State.RESOLVED, "invalid_symbol", edited=True)
+    assert find_outcome(work, Evidence(unacknowledged=set(), records={"1-0": mended_record})).outcome is Outcome.EDITED
+    work = understand(StreamEntry("1-0", [b"message", payload()]), 100)
+    evidence = Evidence(unacknowledged=set(), records={"1-0": mended_record}, orders={"1-0": StoredOrder.OTHER})
+    assert find_outcome(work, evidence).outcome is Outcome.EDITED
