@@ -20,6 +20,7 @@ from dbstorage.redis_url import is_redis, is_sentinel
 from dbstorage.settings import LogFormat, Scope, Settings
 from dbstorage.tracing import speak
 from dbstorage.worker.broker import register_broker_transport
+from dbstorage.worker.controls import register_controls
 from dbstorage.worker.internals import EVENT_SERIALIZER, log_file_of, register_event_serializer
 from dbstorage.worker.unusable import unusable_servers
 
@@ -85,6 +86,7 @@ def prepare_worker(sender: str, instance: Any, options: dict[str, Any], **_: Any
     if sentences:
         print(*sentences, sep="\n", file=sys.stderr)
         raise SystemExit(UNUSABLE)
+    register_controls()
     # Celery's banner is no line of JSON.
     instance.quiet = instance.quiet or settings.log_format is LogFormat.JSON
 

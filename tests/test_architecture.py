@@ -36,7 +36,7 @@ PURE_LIBRARIES = {
     "orjson",
 }
 #: What Celery documents; anything deeper belongs into dbstorage/worker/internals.py.
-DOCUMENTED_CELERY = {"celery", "celery.exceptions", "celery.worker.request"}
+DOCUMENTED_CELERY = {"celery", "celery.exceptions", "celery.worker.request", "celery.worker"}
 #: Where private names of other libraries may stand, and which they are.
 PRIVATE_NAMES = {
     "dbstorage/dashboard/internals.py": {"_create_template"},

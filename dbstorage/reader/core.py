@@ -52,6 +52,7 @@ from dbstorage.reader.messages import (
     Receiving,
     Release,
     Reported,
+    SetAside,
     Stop,
     Stopped,
     Submit,
@@ -139,6 +140,8 @@ class Core:
     link: bool = False
     stopping: bool = False
     stopped: bool = False
+    #: An operator has told this worker to leave the stream to others. In parallel order it reads nothing.
+    set_aside: bool = False
 
     # What is in hand: each entry is in exactly one of the three.
     waiting: list[Entry] = field(default_factory=list)
@@ -194,7 +197,7 @@ class Core:
     @property
     def works(self) -> bool:
         """Whether entries may be begun: the claim, the first thing a leader does, has shown that the lease is ours."""
-        return self.link and self.leads and not self.stopping and self.stage is not Stage.CLAIM
+        return self.link and self.leads and not self.stopping and not self.set_aside and self.stage is not Stage.CLAIM
 
     @property
     def holding(self) -> Hold | None:
@@ -265,7 +268,7 @@ class Core:
                 # Retries go on while entries are stuck; while nothing else is in hand, they are what is tried.
                 return self.jobs[number].kind is not Kind.RETRY or not self.in_hand
             case _:
-                return self.paused is not None or self.progress_at is None
+                return self.paused is not None or self.set_aside or self.progress_at is None
 
     def _note(self, event: Event) -> None:
         if self._is_progress(event):
@@ -304,6 +307,10 @@ class Core:
                 self._wait_again(self.jobs.pop(number).entries)
             case PoolSized(processes):
                 self.processes = processes
+            case SetAside(aside):
+                self.set_aside, self.lease_at = aside, self.now
+                if not aside:
+                    self._begin_with_pending()
             case Paused(reason):
                 self.paused = None if reason is None else Hold(None, reason, self.now)
             case Stop():
@@ -485,7 +492,7 @@ class Core:
     def _go_on(self) -> None:
         self._kill_what_hangs()
         self._keep_lease()
-        if self.stopping or (self.link and not self.leads):
+        if self.stopping or self.set_aside or (self.link and not self.leads):
             self._let_go()
         if self.stopping:
             if not self.busy and not self.stopped:
@@ -508,10 +515,11 @@ class Core:
     def _keep_lease(self) -> None:
         if not self.strict or not self.link or self.stopped:
             return
-        if self.stalled:
+        runs_entries = any(job.entries and not job.ahead for job in self.jobs.values())
+        if self.stalled or (self.set_aside and not runs_entries):
             self._give_lease()
             self.lease = None
-        elif self.lease is None and self.now >= self.lease_at:
+        elif self.lease is None and self.now >= self.lease_at and (self.leads or not self.set_aside):
             self.lease = self._asked()
             self._actions.append(AskLease(self.lease.number))
 
@@ -636,7 +644,7 @@ class Core:
 
     def _claim(self) -> None:
         due = self.stage is Stage.CLAIM or (self.stage is Stage.NEW and self.now >= self.claim_at)
-        if self.link and self.leads and self.claim is None and due:
+        if self.link and self.leads and not self.set_aside and self.claim is None and due:
             self.claim = self._asked()
             self._actions.append(Claim(self.claim.number))
 

@@ -26,7 +26,7 @@ class TaskEventSender:
         request_of: Callable[[Entry], StreamRequest],
         runtime: float,
     ) -> None:
-        """Tell of finished tasks; `runtime` is their batch's, in seconds."""
+        """Tell of finished tasks; `runtime` is the share of each of their batch's, in seconds."""
         if dispatcher is None or not dispatcher.enabled:
             return
         if dispatcher.groups and "task" not in dispatcher.groups:

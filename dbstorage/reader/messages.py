@@ -192,6 +192,12 @@ class PoolSized(NamedTuple):
     processes: int
 
 
+class SetAside(NamedTuple):
+    """An operator tells this worker to leave the stream to others, or to take its turn again."""
+
+    aside: bool
+
+
 class Paused(NamedTuple):
     """An operator pauses the service, with a reason; None: it goes on."""
 
@@ -208,7 +214,7 @@ class Finish(NamedTuple):
 
 Event = (
     Tick | LinkUp | LinkDown | LeaseAnswered | Claimed | Listed | EntriesRead | Receiving | ReadTooLarge | Acknowledged
-    | Accepted | Reported | ProcessLost | Forgotten | PoolSized | Paused | Stop | Finish
+    | Accepted | Reported | ProcessLost | Forgotten | PoolSized | SetAside | Paused | Stop | Finish
 )  # fmt: skip
 
 # Actions

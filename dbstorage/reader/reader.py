@@ -100,8 +100,19 @@ class StreamReader:
         if self._redis_answers:
             say_farewell(self._settings, self._owner, self._stream.token, self._group)
 
+    def set_aside(self, aside: bool) -> None:
+        """An operator tells this worker to leave the stream to others, or to take its turn again."""
+        if aside is not self.core.set_aside:
+            what = "reads nothing until it is told to (add_consumer)" if aside else "takes its turn again"
+            logger.warning("Told by remote control: this worker %s.", what)
+        self.handle(messages.SetAside(aside))
+
     def _lease_given(self) -> None:
-        if not self.core.stopping:
+        if self.core.set_aside:
+            # Its waiting read was ended.
+            self._link.close()
+            self._link.open()
+        elif not self.core.stopping:
             self._link.lose("the lease was given up, because there was no progress")
 
     def requests(self) -> list[StreamRequest]:
@@ -236,7 +247,7 @@ class StreamReader:
     def _beat(self) -> None:
         """Tell the metrics that the event loop turns, and how the reader does."""
         core = self.core
-        if core.link and not core.leads:
+        if core.link and (core.set_aside or not core.leads):
             state = ReaderState.STANDBY
         elif core.works and core.holding is None:
             state = ReaderState.ACTIVE

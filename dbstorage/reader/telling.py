@@ -50,7 +50,8 @@ class Telling:
         for entry, outcome in finished:
             if outcome.code is not None:
                 self._log(self.request_of(entry, job), outcome)
-        runtime = time.time() - job.began
+        # An entry's share of its batch: else the hours that tools add up would be hundreds of times the true ones.
+        runtime = (time.time() - job.began) / max(1, len(job.entries))
         self._events.send(
             self._consumer.event_dispatcher, finished, lambda entry: self.request_of(entry, job), runtime
         )  # fmt: skip

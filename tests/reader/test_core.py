@@ -42,6 +42,7 @@ from dbstorage.reader.messages import (
     Receiving,
     Release,
     Reported,
+    SetAside,
     Stop,
     Submit,
     Tell,
@@ -454,6 +455,43 @@ def test_while_one_pauses_questions_are_told_so_and_writes_wait(story: Story):
     story.report(ANSWERED, kind=Kind.ANSWER)
     assert story.core.holding == Hold(None, "maintenance", story.now)
     assert story.tell(Paused(None)) == [("run", "1")]
+
+
+def test_a_worker_that_is_set_aside_gives_back_what_waits_and_then_the_lease(story: Story):
+    story.come(write(1))
+    story.come(write(2), write(3))
+    acts = story.tell(SetAside(True))
+    assert ("Release", "2", "3") in acts
+    # What runs comes to its end first: another leader would commit before it.
+    assert ("GiveLease",) not in acts
+    assert ("GiveLease",) in story.report(STORED)
+    assert not story.core.in_hand
+    # It asks for nothing, for however long, and that is no stand-still.
+    assert {act[0] for act in story.wait(2 * rules.STALL_SECONDS)} <= {"GiveLease"}
+    assert story.core.stalled_for < 1
+
+
+def test_what_still_comes_to_a_worker_that_is_set_aside_is_given_back(story: Story):
+    story.tell(SetAside(True))
+    assert ("Release", "1") in story.come(write(1))
+    assert not story.core.in_hand
+
+
+def test_a_worker_that_takes_its_turn_again_asks_for_the_lease_and_begins_with_what_is_pending(story: Story):
+    story.tell(SetAside(True))
+    story.wait(10)
+    story.renews = False
+    assert ("AskLease",) in story.tell(SetAside(False))
+    assert ("Claim",) in story.lease(True)
+
+
+def test_in_parallel_order_a_worker_that_is_set_aside_reads_nothing():
+    story = Story(strict=False)
+    story.begin()
+    story.tell(SetAside(True))
+    assert story.come(write(1))[-2:] == [("Release", "1"), ("Left", "1")]
+    assert story.wait(30) == []
+    assert ("Claim",) in story.tell(SetAside(False))
 
 
 def test_a_probe_holds_no_question(story: Story):

@@ -1,0 +1,77 @@
+"""Celery's remote control commands that would say OK and do nothing for the stream: they act on it, or refuse.
+
+`celery -A dbstorage control cancel_consumer <stream>` lets a worker stand by; the others refuse with a sentence.
+"""
+
+from typing import Any, Protocol
+
+from celery.worker import control
+
+from dbstorage.settings import Settings
+from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER, GET_CLOSE_ORDERS
+
+
+class Reader(Protocol):
+    """What is told to stand by."""
+
+    def set_aside(self, aside: bool) -> None:
+        """Leave the stream to others, or take a turn again."""
+
+
+#: What entries of the stream become.
+STREAM_TASKS = frozenset((CREATE_CLOSE_ORDER, CREATE_USER, GET_CLOSE_ORDERS))
+
+
+def register_controls() -> None:
+    """Put our commands in front of Celery's own."""
+    if control.Panel.data["add_consumer"].__module__ == __name__:
+        return
+    add, cancel = control.Panel.data["add_consumer"], control.Panel.data["cancel_consumer"]
+    shrink, rate, limit = (control.Panel.data[name] for name in ("pool_shrink", "rate_limit", "time_limit"))
+
+    def add_consumer(state: Any, queue: str, exchange: str | None = None, *rest: Any, **options: Any) -> Any:
+        if not _is_stream(state, queue):
+            return add(state, queue, exchange, *rest, **options)
+        _reader(state).set_aside(False)
+        return control.ok(f"this worker takes its turn again to read the stream {queue}")
+
+    def cancel_consumer(state: Any, queue: str, **options: Any) -> Any:
+        if not _is_stream(state, queue):
+            return cancel(state, queue, **options)
+        _reader(state).set_aside(True)
+        return control.ok(f"this worker stands by: it does not read the stream {queue} until add_consumer")
+
+    def pool_shrink(state: Any, n: int = 1, **options: Any) -> Any:
+        left = state.consumer.pool.num_processes - n
+        if left < 1:
+            return control.nok(f"{max(left, 0)} processes would be left; reading the stream needs one, two are better")
+        return shrink(state, n, **options)
+
+    def rate_limit(state: Any, task_name: str, rate_limit: Any, **options: Any) -> Any:
+        if task_name in STREAM_TASKS and rate_limit not in (0, "0", None, ""):
+            return control.nok(
+                f"{task_name} has no rate limit: entries of the stream run in order, in batches (BATCH_SIZE); "
+                "`dbstorage pause` stops them all"
+            )
+        return rate(state, task_name, rate_limit, **options)
+
+    def time_limit(state: Any, task_name: Any = None, hard: Any = None, soft: Any = None, **options: Any) -> Any:
+        if task_name in STREAM_TASKS and (hard is not None or soft is not None):
+            return control.nok(
+                f"{task_name} has no time limit of its own: a statement of a batch ends after some seconds by itself, "
+                "and its entries are tried again"
+            )
+        return limit(state, task_name, hard, soft, **options)
+
+    for command in (add_consumer, cancel_consumer, pool_shrink, rate_limit, time_limit):
+        control.Panel.data[command.__name__] = command
+
+
+def _is_stream(state: Any, queue: str) -> bool:
+    settings: Settings = state.app.settings
+    return queue == settings.command_stream and getattr(state.consumer, "reader", None) is not None
+
+
+def _reader(state: Any) -> Reader:
+    reader: Reader = state.consumer.reader
+    return reader
