@@ -128,6 +128,15 @@ redis.pcall('SET', KEYS[2], ARGV[2])
 return {1, ARGV[2], redis.call('GET', KEYS[3]) or ''}
 """
 
+#: Which of these entries are no longer in the stream. KEYS: command stream. ARGV: entry ids.
+NOT_THERE = """
+local gone = {}
+for _, id in ipairs(ARGV) do
+    if #redis.call('XRANGE', KEYS[1], id, id) == 0 then gone[#gone + 1] = id end
+end
+return gone
+"""
+
 #: Idle milliseconds that a released entry is given, so that any worker may claim it at once.
 RELEASED_IDLE = 3_600_000
 #: Pending entries looked at in one go, and entries named in one command.
@@ -177,6 +186,10 @@ class ConsumerGroup:
     def beginning(self, entry_id: str, most_bytes: int) -> Command:
         """Read the beginning of a pending entry."""
         return ("EVAL", BEGINNING, 1, self.stream, self.name, self.consumer, entry_id, most_bytes)
+
+    def not_there(self, entry_ids: Sequence[str]) -> Command:
+        """List those of these entries that are no longer in the stream."""
+        return ("EVAL", NOT_THERE, 1, self.stream, *entry_ids)
 
     def renew(self, entry_ids: Sequence[str]) -> Command:
         """Renew the claim on entries; this does not deliver them."""

@@ -97,16 +97,25 @@ class StreamActions:
                 logger.info("Took up %d entries that were pending.", len(entries))
             if len(entries) < len(ids):
                 there = {entry.id for entry in entries}
-                gone = [entry_id for entry_id in ids if entry_id not in there]
-                logger.error(
-                    "%d pending entries are gone from the stream %s, from %s to %s: somebody deleted them.",
-                    len(gone), self._group.stream, gone[0], gone[-1],
-                )  # fmt: skip
+                self._look_for([entry_id for entry_id in ids if entry_id not in there])
             self._entries_came(action.number, entries, deliveries)
 
         most = MOST_BYTES if len(ids) > 1 else MOST_BYTES_ALONE
         command = self._group.beginning(ids[0], KEPT_BYTES) if action.brief else self._group.fetch(ids)
         self._ask_for_entries(action.number, came, command, most)
+
+    def _look_for(self, ids: list[str]) -> None:
+        """Log those of these entries that are gone from the stream. The others were acknowledged a moment ago."""
+
+        def looked(reply: Any) -> None:
+            gone = [entry_id.decode() for entry_id in accepted(reply)]
+            if gone:
+                logger.error(
+                    "%d pending entries are gone from the stream %s, from %s to %s: somebody deleted them.",
+                    len(gone), self._group.stream, gone[0], gone[-1],
+                )  # fmt: skip
+
+        self._link.ask(looked, self._group.not_there(ids), needed=False)
 
     def _ask_for_entries(self, number: int, came: Callable[[Any], None], command: Any, most_bytes: int) -> None:
         self._reading = number

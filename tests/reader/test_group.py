@@ -116,6 +116,13 @@ def test_what_is_fetched_counts_as_delivered_and_what_is_gone_does_not_come(redi
     assert pending_of(redis.client, ours) == [(entry_id, 2) for entry_id in ids[2:]]
 
 
+def test_entries_that_are_gone_are_told_from_those_that_were_acknowledged(redis: RawRedis) -> None:
+    ids = given_out(redis, ours)
+    redis.client.xdel(ours.stream, ids[0])
+    redis.client.xack(ours.stream, ours.name, ids[1])
+    assert redis(*ours.not_there(ids)) == [ids[0].encode()]
+
+
 def test_renewing_a_claim_delivers_nothing(redis: RawRedis) -> None:
     ids = given_out(redis, ours)
     redis(*ours.renew(ids))
