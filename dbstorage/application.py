@@ -44,7 +44,7 @@ def create_app(settings: Settings) -> DBStorage:
     app = DBStorage(
         "dbstorage",
         events="dbstorage.worker.internals:BatchingEvents",
-        include=["tasks.orders", "tasks.users", "tasks.history"],
+        include=["tasks.commands"],
     )
     register_event_serializer()
     register_broker_transport()

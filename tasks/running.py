@@ -11,6 +11,7 @@ from typing import Any
 from celery import Task, current_app
 from celery.exceptions import Retry
 
+from dbstorage.commands.kinds import CommandKind
 from dbstorage.errors import DatabaseUnavailableError, RedisUnavailableError
 from dbstorage.settings import Settings
 from dbstorage.storage.call import run_call
@@ -73,17 +74,24 @@ class StorageTask(Task):  # type: ignore[misc]  # Celery has no types
             return told(outcome)
         return self.run(*arguments, **fields)
 
-    def run_storage(self, body: dict[str, Any]) -> str:
+    def run_command(self, kind: CommandKind, message: Any, fields: dict[str, Any]) -> str:
         """Run the call and return its outcome's name.
 
         Raises TaskFailed, or Retry where another attempt follows.
         """
+        if kind.call_fields is None:
+            message, fields = (fields or None) if message is None else message, {}
+        elif unknown := sorted(fields.keys() - set(kind.call_fields)):
+            known = ", ".join(("message", *kind.call_fields))
+            raise failure_class("invalid_call")(
+                f"invalid_call: {kind.name} knows no argument {unknown[0]!r}; expected some of {known}."
+            )
+        body = {"function": kind.name, "message": message, **fields}
         settings: Settings = self.app.settings
         resources = resources_of(settings)
         try:
             body = {name: value for name, value in body.items() if value is not None}
-            function = body.get("function")
-            outcome = run_call(resources, Request(None, Layout.ENVELOPE, function, body), self.request.id)
+            outcome = run_call(resources, Request(None, Layout.ENVELOPE, kind.name, body), self.request.id)
         except (DatabaseUnavailableError, RedisUnavailableError) as error:
             # An outage counts no attempt.
             raise self.retry(exc=error, countdown=random.uniform(0.5, LONGEST_PAUSE), throw=False) from error

@@ -66,7 +66,7 @@ MODULES = {module_name(path): path for path in TREES}
 
 
 def room_of(module: str) -> str:
-    """`storage` for dbstorage.storage.batch, `tasks` for tasks.orders, nothing for the package dbstorage itself."""
+    """`storage` for dbstorage.storage.batch, `tasks` for tasks.running, nothing for the package dbstorage itself."""
     package, _, inner = module.partition(".")
     return inner.partition(".")[0] if package == "dbstorage" else package
 

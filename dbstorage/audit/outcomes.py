@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.questions import HistoryQuestion
+from dbstorage.commands.registry import KINDS
 from dbstorage.commands.users import CreateUser
 from dbstorage.errors import RejectedEntry
 from dbstorage.failed_tasks.filters import State
 from dbstorage.storage.users import identities
 from dbstorage.storage.work import Work
-from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER
 from dbstorage.wire.entry_id import position_of
 
 
@@ -119,9 +119,13 @@ def find_outcome(work: Work, evidence: Evidence) -> Finding:
         case HistoryQuestion():
             return ACKNOWLEDGED
         case RejectedEntry() as rejection:
-            if work.identity.name not in (CREATE_CLOSE_ORDER, CREATE_USER):
+            kind = KINDS.get(work.identity.name)
+            if kind is None or not kind.is_kept:
                 return ACKNOWLEDGED
             return _missing(f"it breaks a rule ({rejection.code})", nothing_else)
+        case _:
+            # Nobody but its own record, which it does not have, could say that it came to nothing.
+            return ACKNOWLEDGED
 
 
 def needs_order(work: Work, unacknowledged: Set[str], records: Mapping[str, FailedRecord]) -> bool:

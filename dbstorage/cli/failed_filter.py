@@ -13,11 +13,12 @@ from sqlalchemy import Connection
 
 from dbstorage.cli.output import say, say_error
 from dbstorage.cli.settings import settings_for_command
+from dbstorage.commands.registry import kept_functions
 from dbstorage.database.engine import create_engine
 from dbstorage.errors import DBStorageError, SettingsError
 from dbstorage.failed_tasks.access import connected
 from dbstorage.failed_tasks.advice import CODES
-from dbstorage.failed_tasks.filters import FUNCTIONS, Filter, State, parse_ids, parse_moment
+from dbstorage.failed_tasks.filters import Filter, State, parse_ids, parse_moment
 from dbstorage.failed_tasks.readable import printable
 from dbstorage.failed_tasks.store import codes
 from dbstorage.settings import Scope
@@ -54,7 +55,7 @@ def filter_options(command: Command) -> Command:
                 help="May be given several times.",
             ),
             click.option("--code", help="Why it failed, such as user_not_found."),
-            click.option("--function", type=click.Choice(FUNCTIONS), help="The command."),
+            click.option("--function", type=click.Choice(kept_functions()), help="The command."),
             click.option("--user", "user_id", help="The user's id."),
             click.option("--order", "order_id", help="The order's id."),
             click.option("--task-id", help="The task's id, as in Flower and in the log."),

@@ -8,13 +8,14 @@ from flower.api import BaseApiHandler
 from sqlalchemy import Connection
 from tornado.web import HTTPError, authenticated, url
 
+from dbstorage.commands.registry import kept_functions
 from dbstorage.dashboard.access import person, shows_payloads
 from dbstorage.dashboard.database import Database
 from dbstorage.dashboard.pages import HIDDEN, Page, json_safe, moment
 from dbstorage.dashboard.view import SIZES, STATES, View, read_filter, read_view
 from dbstorage.errors import DBStorageError
 from dbstorage.failed_tasks.advice import advice
-from dbstorage.failed_tasks.filters import FUNCTIONS, LARGEST_ID, OPEN_STATES, Filter, State
+from dbstorage.failed_tasks.filters import LARGEST_ID, OPEN_STATES, Filter, State
 from dbstorage.failed_tasks.readable import MOST_SHOWN, Readable, printable, readable_payload
 from dbstorage.failed_tasks.store import (
     Change,
@@ -106,7 +107,7 @@ class FailedTasksPage(_Handler):
             problem=problem,
             states=STATES,
             sizes=SIZES,
-            functions=FUNCTIONS,
+            functions=kept_functions(),
             columns=SortColumn,
         )
 

@@ -10,12 +10,8 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, LargeBinary, bindparam, func, or_
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from dbstorage.commands.interpret import INVALID_ENTRY
 from dbstorage.database.tables import failed_tasks
-from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER
 
-#: Tasks that are kept when they fail; a question is not.
-FUNCTIONS = (CREATE_CLOSE_ORDER, CREATE_USER, INVALID_ENTRY)
 #: The largest number that the column `id` takes.
 LARGEST_ID = 2**63 - 1
 

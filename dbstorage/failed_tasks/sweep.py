@@ -6,8 +6,8 @@ The table alone knows of them: the broker is not needed, and two workers that sw
 import traceback
 from contextlib import suppress
 
+from dbstorage.commands.registry import kept_functions
 from dbstorage.errors import DatabaseFaultError, DatabaseUnavailableError, DBStorageError, RedisUnavailableError
-from dbstorage.failed_tasks.filters import FUNCTIONS
 from dbstorage.failed_tasks.whole import with_whole_entry
 from dbstorage.settings import Settings
 from dbstorage.storage.alone import ALLOWED_DEATHS, POISON, begin_alone, end_alone
@@ -108,7 +108,7 @@ class Sweep:
             return without_transaction(
                 self.resources,
                 lambda connection: due(
-                    connection, self.resources.service(connection), FUNCTIONS, most, self.settings.history_limit
+                    connection, self.resources.service(connection), kept_functions(), most, self.settings.history_limit
                 ),
             )
         except Refused as refused:

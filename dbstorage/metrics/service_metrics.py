@@ -7,26 +7,22 @@ from dataclasses import dataclass
 import prometheus_client
 from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
 
-from dbstorage.commands.interpret import INVALID_ENTRY
+from dbstorage.commands.registry import INVALID_ENTRY, KINDS
 from dbstorage.metrics.collector import FiguresCollector
 from dbstorage.metrics.figures import Figures
 from dbstorage.metrics.health import Health, ReaderState
 from dbstorage.storage.outcome import Outcome, Report, Retried, Status
-from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER, GET_CLOSE_ORDERS
 
-FAILURES = (Status.FAILED, Status.RETRYING)
-#: Every series that can come is there from the start, at 0: Prometheus sees no increase in a series that appears.
-OUTCOMES: dict[str, tuple[Status, ...]] = {
-    CREATE_CLOSE_ORDER: (Status.STORED, Status.DUPLICATE, *FAILURES),
-    CREATE_USER: (Status.CREATED, Status.UPDATED, Status.UNCHANGED, Status.SUPERSEDED, *FAILURES),
-    GET_CLOSE_ORDERS: (Status.ANSWERED, Status.EXPIRED, Status.FAILED),
-    INVALID_ENTRY: (Status.FAILED,),
-}
 STAGES = ("read", "decode", "database", "acknowledge")
 SIZE_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 #: Answers that are remembered until the history takes them.
 MOST_ANSWERS = 10_000
 SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+
+
+def outcomes_by_function() -> dict[str, tuple[str, ...]]:
+    """Every series is there from the start, at 0: Prometheus sees no increase in a series that appears."""
+    return {**{kind.name: kind.outcomes for kind in KINDS.values()}, INVALID_ENTRY: ("failed",)}
 
 
 @dataclass
@@ -81,10 +77,10 @@ class ServiceMetrics:
             registry=self.registry,
             buckets=SECONDS_BUCKETS,
         )
-        for function, outcomes in OUTCOMES.items():
+        for function, outcomes in outcomes_by_function().items():
             for outcome in outcomes:
-                self._entries.labels(function, outcome.value)
-                self._retries.labels(function, outcome.value)
+                self._entries.labels(function, outcome)
+                self._retries.labels(function, outcome)
         for stage in STAGES:
             self._stage_seconds.labels(stage)
 

@@ -4,17 +4,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from dbstorage.commands.interpret import Identity, identify, identify_undecodable, interpret
+from dbstorage.commands.interpret import identify, identify_undecodable, interpret
+from dbstorage.commands.kinds import Identity
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.ordinary import ordinary_command
 from dbstorage.commands.questions import HistoryQuestion
+from dbstorage.commands.registry import function_of
 from dbstorage.commands.users import CreateUser
 from dbstorage.errors import RejectedEntry
 from dbstorage.storage.outcome import Outcome
-from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER, GET_CLOSE_ORDERS, Request, StreamEntry, decode
-
-#: What a command that keeps to the rules is called, without a look at its entry.
-_FUNCTIONS = {CloseOrder: CREATE_CLOSE_ORDER, CreateUser: CREATE_USER, HistoryQuestion: GET_CLOSE_ORDERS}
+from dbstorage.wire.entry import Request, StreamEntry, decode
 
 
 class Record(NamedTuple):
@@ -55,7 +54,7 @@ class Work:
     @property
     def function(self) -> str:
         """The name of its task."""
-        return _FUNCTIONS.get(type(self.command)) or self.identity.name
+        return function_of(type(self.command)) or self.identity.name
 
     @property
     def identity(self) -> Identity:

@@ -1,7 +1,7 @@
 """What createUser and createCloseOrder do inside a transaction: users first, then orders, each as a set."""
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 from sqlalchemy import Connection
 
@@ -34,6 +34,11 @@ TOO_LATE = Outcome(
 )
 
 
+#: What writes a set of commands of a further type, behind users and orders; the outcomes are in their order.
+Writer: TypeAlias = Callable[[Connection, TableShape, Service, Sequence[Work]], list[Outcome]]
+WRITERS: dict[type, Writer] = {}
+
+
 class Written(NamedTuple):
     """What became of each work, and of the orders that waited for one of their users."""
 
@@ -62,6 +67,7 @@ def write(
     users: list[UserWrite] = []
     users_at: list[int] = []
     orders_at: list[int] = []
+    others_at: dict[type, list[int]] = {}
     for index, work in enumerate(works):
         command = work.command
         waits = queue.outcome_of(work)
@@ -74,6 +80,8 @@ def write(
             users_at.append(index)
         elif isinstance(command, RejectedEntry):
             outcomes[index] = Outcome(Status.FAILED, command.code, str(command))
+        elif type(command) in WRITERS:
+            others_at.setdefault(type(command), []).append(index)
         else:
             outcomes[index] = TOO_LATE
     if users:
@@ -96,6 +104,9 @@ def write(
             owned = orders
         for index, order, verdict in zip(orders_at, orders, store_orders(connection, shape, owned), strict=True):
             outcomes[index] = order_outcome(order, verdict)
+    for kind, indexes in others_at.items():
+        written = WRITERS[kind](connection, shape, service, [works[index] for index in indexes])
+        outcomes.update(zip(indexes, written, strict=True))
     wake_queued(connection, service, works, outcomes)
     return Written([outcomes[index] for index in range(len(works))], released)
 

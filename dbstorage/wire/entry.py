@@ -18,8 +18,8 @@ TOO_LARGE = "too_large"
 #: What a question is echoed by; numbers come back as numbers.
 RequestId: TypeAlias = str | int | float
 
-# The flat fields each function needs; what else stands in an entry may be anything, broken UTF-8 included.
-_NEEDED = {
+#: The flat fields each function needs; what else stands in an entry may be anything, broken UTF-8 included.
+FLAT_FIELDS: dict[str, tuple[str, ...]] = {
     CREATE_CLOSE_ORDER: ("message",),
     CREATE_USER: ("message", "userId", "userEmail"),
     GET_CLOSE_ORDERS: ("message", "userId", "limit", "cursor", "detail"),
@@ -127,7 +127,7 @@ def _decode_flat(entry_id: str, fields: list[bytes]) -> Request:
     values = dict(zip(fields[::2], fields[1::2], strict=False))
     function = _text("function", values[b"function"])
     body: dict[str, Any] = {"function": function}
-    for name in _NEEDED.get(function, ()):
+    for name in FLAT_FIELDS.get(function, ()):
         raw = values.get(name.encode())
         if raw is not None:
             body[name] = _message(raw) if name == "message" else _text(name, raw)

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from dbstorage.commands.interpret import Identity, identify, identify_undecodable
+from dbstorage.commands.interpret import identify, identify_undecodable
+from dbstorage.commands.kinds import Identity
 from dbstorage.wire.entry import Layout, Request, StreamEntry, decode
 from tests.wire.entries import ENTRY_ID, command, envelope, flat, of_text, rejection_of
 

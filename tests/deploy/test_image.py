@@ -66,7 +66,7 @@ def test_the_copied_files_make_a_package_that_migrates(tmp_path: Path) -> None:
     subprocess.run(build, cwd=context, check=True, capture_output=True, timeout=120)
     [wheel] = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert {"dbstorage/celery.py", "tasks/orders.py", "dbstorage/migrations/env.py", "dbstorage/alembic.ini"} <= set(
+    assert {"dbstorage/celery.py", "tasks/commands.py", "dbstorage/migrations/env.py", "dbstorage/alembic.ini"} <= set(
         names
     )
     assert not [name for name in names if name.startswith("tests")]

@@ -19,6 +19,8 @@ class Worker:
 
     #: Words in front of the command, to run it in another place.
     prefix: tuple[str, ...] = ()
+    #: The module of the Celery application.
+    application = "dbstorage"
 
     def __init__(self, environment: dict[str, str], directory: Path, name: str = "worker", *options: str) -> None:
         self.environment = {"LOG_LEVEL": "INFO", "PYTHONUNBUFFERED": "1", **environment}
@@ -40,7 +42,7 @@ class Worker:
                     "-m",
                     "celery",
                     "-A",
-                    "dbstorage",
+                    self.application,
                     "worker",
                     "-n",
                     self.name,
