@@ -83,7 +83,8 @@ class StorageTask(Task):  # type: ignore[misc]  # Celery has no types
             message, fields = (fields or None) if message is None else message, {}
         elif unknown := sorted(fields.keys() - set(kind.call_fields)):
             known = ", ".join(("message", *kind.call_fields))
-            raise failure_class("invalid_call")(
+            sentence = f"{kind.name} knows no argument {unknown[0]!r}; expected some of {known}."
+            raise failure_class("invalid_call")(f"invalid_call: {sentence}")
                 f"invalid_call: {kind.name} knows no argument {unknown[0]!r}; expected some of {known}."
             )
         body = {"function": kind.name, "message": message, **fields}

@@ -60,7 +60,7 @@ def test_it_works_from_the_stream_to_the_metrics(
         settings = load_settings(environment)
         engine = create_engine(settings.database)
         with engine.connect() as connection:
-            assert apply(connection, settings.scope, Filter(code="user_unknown"), Change.RETRY) == 1
+            assert apply(connection, settings.scope, Filter(code="user_unknown"), Change.RETRY, who="me") == 1
         engine.dispose()
         wait_until(lambda: platform.users()["cleo"] == "cleo@y", "the retry")
         with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as reply:
