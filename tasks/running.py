@@ -85,8 +85,6 @@ class StorageTask(Task):  # type: ignore[misc]  # Celery has no types
             known = ", ".join(("message", *kind.call_fields))
             sentence = f"{kind.name} knows no argument {unknown[0]!r}; expected some of {known}."
             raise failure_class("invalid_call")(f"invalid_call: {sentence}")
-                f"invalid_call: {kind.name} knows no argument {unknown[0]!r}; expected some of {known}."
-            )
         body = {"function": kind.name, "message": message, **fields}
         settings: Settings = self.app.settings
         resources = resources_of(settings)
