@@ -11,7 +11,7 @@ from sqlalchemy import text
 from dbstorage.database.engine import create_engine
 from dbstorage.errors import DatabaseNotReadyError, DBStorageError, RedisUnavailableError
 from dbstorage.failed_tasks.access import connected
-from dbstorage.failed_tasks.store import count_by_code
+from dbstorage.failed_tasks.store import count_by_code, read_locked
 from dbstorage.keys import lease_key, worker_key
 from dbstorage.metrics.figures import TOUCH_FAILED, StreamFigures, read_stream
 from dbstorage.operating.facts import facts_of
@@ -97,6 +97,8 @@ class DatabaseStatus:
     #: Orders that were closed today, in UTC; empty without one.
     today: list[Today] | None = None
     last_order: LastOrder | None = None
+    #: A sentence for each row of "User" that another session has locked, and whose commands wait.
+    locked: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +230,7 @@ def _database_status(settings: Settings) -> DatabaseStatus:
             version = str(connection.scalar(text("SHOW server_version")))
             counts = count_by_code(connection, settings.scope)
             today, last_order = read_today(connection), read_last_order(connection)
+            locked = read_locked(connection, settings.scope)
     except DBStorageError as error:
         up = isinstance(error, DatabaseNotReadyError)
         return DatabaseStatus(up=up, address=address, version=version, problem=str(error))
@@ -235,7 +238,13 @@ def _database_status(settings: Settings) -> DatabaseStatus:
         engine.dispose()
     failed = {code: {state.value: number for state, number in states.items()} for code, states in counts.items()}
     return DatabaseStatus(
-        up=True, address=address, version=version, failed_tasks=failed, today=today, last_order=last_order
+        up=True,
+        address=address,
+        version=version,
+        failed_tasks=failed,
+        today=today,
+        last_order=last_order,
+        locked=locked,
     )
 
 

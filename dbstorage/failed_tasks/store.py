@@ -18,6 +18,8 @@ from dbstorage.database.tables import attempts, failed_tasks
 from dbstorage.failed_tasks.filters import OPEN_STATES, Filter, State
 from dbstorage.failed_tasks.trail import record
 from dbstorage.settings import Scope
+from dbstorage.storage.failures import USER_LOCKED
+from dbstorage.storage.locks import BEHIND
 from dbstorage.wire.entry import Layout
 
 #: Rows that are changed, or read, in one go; a change commits after each so that nobody waits long for its locks.
@@ -258,6 +260,20 @@ def count_by_code(connection: Connection, scope: Scope) -> dict[str, dict[State,
         code, state, number = row
         counts.setdefault(code, {})[State(state)] = number
     return counts
+
+
+def read_locked(connection: Connection, scope: Scope, most: int = 5) -> list[str]:
+    """What is told of users whose rows other sessions have locked, while their commands wait."""
+    table = failed_tasks.c
+    statement = (
+        select(table.message)
+        .distinct()
+        .where(table.stream == scope.stream, table.consumer_group == scope.group)
+        .where(table.state == State.RETRYING.value, table.code == USER_LOCKED, table.message != BEHIND.message)
+        .order_by(table.message)
+        .limit(most)
+    )
+    return list(connection.scalars(statement))
 
 
 def apply(

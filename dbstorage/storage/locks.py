@@ -141,10 +141,14 @@ class Queue:
     def __init__(self) -> None:
         #: Identity -> the position of the first command that waits.
         self._first: dict[str, int] = {}
+        #: Those of whom a createUser waits, which may move them.
+        self._moving: set[str] = set()
         self._locked: dict[str, LockedUser] = {}
 
-    def add(self, people: Set[str], position: int = -1) -> None:
-        """Commands behind this position have to wait if they are about one of these people."""
+    def add(self, people: Set[str], position: int = -1, *, moving: bool = False) -> None:
+        """Commands behind this position have to wait if they are about one of these people, who may be `moving`."""
+        if moving:
+            self._moving |= people
         for each in people:
             self._first[each] = min(self._first.get(each, _LAST), position)
 
@@ -161,12 +165,14 @@ class Queue:
         people, position = people_of(work), _position(work)
         if not any(self._first.get(each, _LAST) < position for each in people):
             return None
-        self.add(people, position)
+        creates = isinstance(work.command, CreateUser)
+        moves = not people.isdisjoint(self._moving)
+        self.add(people, position, moving=creates)
         locked = [self._locked.pop(each) for each in people if each in self._locked]
         if locked:
             return locked[0].outcome
-        # A createUser is tried by itself: its place in the stream says whether it is still to be applied.
-        return BEHIND._replace(code=USER_LOCKED) if isinstance(work.command, CreateUser) else BEHIND
+        # A createUser, and what comes behind it, is tried together with what is ahead: whose an order is depends on it.
+        return BEHIND._replace(code=USER_LOCKED) if creates or moves else BEHIND
 
 
 #: Behind every entry: an operator's call has no place in the stream.
@@ -203,7 +209,7 @@ def read_queue(connection: Connection, service: Service, works: Sequence[Work]) 
         people = {f"id:{user_id}"} if user_id else set()
         if function == CREATE_USER:
             people |= people_of(understand(unpack(Layout(layout), bytes(payload), entry_id or "0-0"), 1))
-        queue.add(people, -1 if entry_id is None else position_of(entry_id))
+        queue.add(people, -1 if entry_id is None else position_of(entry_id), moving=function == CREATE_USER)
     return queue
 
 

@@ -89,9 +89,8 @@ def test_a_right_that_is_taken_away_lets_everything_wait(
             said = worker.log.count("permission denied")
             platform.query(f"REVOKE {revoked} FROM {role}")
             platform.send(order(f"while {revoked}", "u"))
-            wait_until(
-                lambda said=said: worker.log.count("permission denied") > said, "the log to name what is missing"
-            )
+            told = functools.partial(worker_has_told, worker, said)
+            wait_until(told, "the log to name what is missing")
             assert "dbstorage grants prints what it needs" in worker.log
             platform.query(f"GRANT {granted} TO {role}")
             platform.wait_until_finished()
