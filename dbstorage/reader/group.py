@@ -60,10 +60,10 @@ return 0
 
 #: Takes over what other consumers have pending, without delivering it. KEYS: command stream, lease. ARGV: group,
 #: consumer, the lease's token ("" in parallel order: nobody holds one), idle milliseconds, most for each consumer.
-#: Returns whether that was allowed, how many were taken, whether there may be more, and our oldest pending entry or "".
+#: Returns whether that was allowed, and whether there may be more.
 CLAIM = """
-if ARGV[3] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[3] then return {0, 0, 0, ''} end
-local claimed, more = 0, 0
+if ARGV[3] ~= '' and redis.call('GET', KEYS[2]) ~= ARGV[3] then return {0, 0} end
+local more = 0
 local summary = redis.call('XPENDING', KEYS[1], ARGV[1])
 for _, consumer in ipairs(summary[4] or {}) do
     if consumer[1] ~= ARGV[2] then
@@ -73,13 +73,11 @@ for _, consumer in ipairs(summary[4] or {}) do
         if #pending > 0 then
             claim[#claim + 1] = 'JUSTID'
             redis.call(unpack(claim))
-            claimed = claimed + #pending
             if #pending == tonumber(ARGV[5]) then more = 1 end
         end
     end
 end
-local oldest = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2])
-return {1, claimed, more, oldest[1] and oldest[1][1] or ''}
+return {1, more}
 """
 
 #: Lets other workers take entries at once, where they are pending for this consumer. Being read is then no delivery.
@@ -147,9 +145,7 @@ class Taken(NamedTuple):
     """What a claim brought: see CLAIM."""
 
     allowed: bool
-    claimed: int
     more: bool
-    oldest: str
 
 
 class ConsumerGroup:
@@ -259,8 +255,8 @@ def parse_pending(reply: Any) -> list[PendingEntry]:
 
 def parse_claim(reply: Any) -> Taken:
     """The reply of the script CLAIM."""
-    allowed, claimed, more, oldest = accepted(reply)
-    return Taken(bool(allowed), claimed, bool(more), oldest.decode())
+    allowed, more = accepted(reply)
+    return Taken(bool(allowed), bool(more))
 
 
 def parse_consumers(reply: Any) -> list[dict[str, Any]]:
