@@ -5,7 +5,7 @@ import itertools
 from dbstorage.keys import lease_key
 from dbstorage.owner import Owner
 from dbstorage.settings import load_settings
-from tests.service.platform import Platform, question, user
+from tests.service.platform import GROUP, STREAM, Platform, question, user
 from tests.service.worker import Worker
 from tests.waiting import wait_until
 
@@ -17,7 +17,12 @@ _numbers = itertools.count(1)
 
 def wait_until_drained(platform: Platform, seconds: float = TAKEN_UP) -> None:
     """Nothing unread and nothing pending: waited for without another entry, which might wake up what sleeps."""
-    wait_until(platform.finished, "everything in the stream to be taken up", seconds)
+    try:
+        wait_until(platform.finished, "everything in the stream to be taken up", seconds)
+    except AssertionError as error:
+        error.add_note(f"What is left: {platform.redis.xinfo_groups(STREAM)}")
+        error.add_note(f"In whose hands: {platform.redis.xinfo_consumers(STREAM, GROUP)}")
+        raise
 
 
 def wait_until_served(platform: Platform, seconds: float = TAKEN_UP) -> None:

@@ -117,7 +117,7 @@ def test_leaders_that_are_frozen_under_load_strand_nothing(platform: Platform, s
     with Proxy.to(platform.environment["REDIS_URL"], delay=0.005) as proxy:
         far = proxy.url(platform.environment["REDIS_URL"])
         workers = [start_worker(name, ready=False, **SETTINGS, REDIS_URL=far, BATCH_SIZE="100") for name in PAIR]
-        traffic = Traffic(platform, 60_000, per_second=800).start()
+        traffic = Traffic(platform, 18_000, per_second=300).start()
         for _ in range(6):
             leader = wait_for_reader(platform, workers)
             wait_until_orders_flow(platform)

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Self
 
 WELL = "well"
-#: Conditions of servers, links and workers other than well, and whether a walk of `make test` meets them.
-POSTGRES = ("away", "frozen")
+#: Conditions of servers, links and workers other than well.
+POSTGRES = ("away", "frozen", "read-only")
 FULL_DISK = "full"
-REDIS = ("away", "frozen", "full")
+#: `paused`: it takes no writes, as in the planned failover of a managed one.
+REDIS = ("away", "frozen", "full", "paused")
 BROKER = ("away", "frozen")
 WORKER = ("frozen", "killed", "stopped")
 #: `silent`: what is sent is lost and the connections stay open. `closed`: connections are reset and refused.

@@ -121,6 +121,9 @@ class World:
             worker.thaw()
         if self.broker is not None:
             self.servers.thaw(self.broker)
+        # A walk that failed leaves them in any condition, and other tests use them too.
+        self.servers.make_well()
+        self._let_postgres_write(True)
         self._stack.close()
 
     def _add_worker(self, number: int) -> None:
@@ -196,6 +199,8 @@ class World:
             server.stop("immediate")
         elif how == "frozen":
             self.servers.freeze(server)
+        elif how == "read-only":
+            self._let_postgres_write(False)
         elif how == "full":
             with suppress(OSError), self._ballast.open("wb", buffering=0) as ballast:
                 while True:
@@ -205,6 +210,15 @@ class World:
             self._ballast.unlink(missing_ok=True)
             # It ends where it could not even write down that its disk is full.
             server.start()
+            self._let_postgres_write(True)
+
+    def _let_postgres_write(self, allowed: bool) -> None:
+        connection = psycopg2.connect(self.servers.postgres.url, options="-c default_transaction_read_only=off")
+        with closing(connection):
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(f"ALTER SYSTEM SET default_transaction_read_only = {'off' if allowed else 'on'}")
+                cursor.execute("SELECT pg_reload_conf()")
 
     def _change_redis(self, server: EmbeddedRedis, how: str) -> None:
         if how == "away":
@@ -213,11 +227,14 @@ class World:
             self.servers.freeze(server)
         elif how == "full":
             self.platform.redis.config_set("maxmemory", 1)
+        elif how == "paused":
+            self.platform.redis.client_pause(600_000, all=False)
         else:
             self.servers.thaw(server)
             server.start()
             if server is self.servers.redis:
                 self.platform.redis.config_set("maxmemory", 0)
+                self.platform.redis.client_unpause()
 
     def _change_link(self, link: Proxy, before: str, how: str) -> None:
         if how == "slow":
