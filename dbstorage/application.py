@@ -49,7 +49,7 @@ def create_app(settings: Settings) -> DBStorage:
     register_event_serializer()
     register_broker_transport()
     app.settings = settings
-    app.metrics = ServiceMetrics()
+    app.metrics = ServiceMetrics(settings.scope)
     app.conf.update(configuration(settings))
     app.steps["worker"].add(MetricsStep)
     app.steps["consumer"].add(StreamReaderStep)

@@ -23,8 +23,23 @@ class FiguresCollector(Collector):
         figures = self.figures
         yield InfoMetricFamily("dbstorage_worker", "The worker.", self.worker)
         yield self._reader_state()
+        yield from _gauge(
+            "dbstorage_reader_stalled_seconds",
+            "Seconds for which the reader has made no progress although it should.",
+            self._health.stalled_for,
+        )
         yield from _gauge("dbstorage_redis_up", "Whether Redis answered (1) or not (0).", figures.redis_up)
         yield from _gauge("dbstorage_database_up", "Whether the database answered (1) or not (0).", figures.database_up)
+        yield from _gauge("dbstorage_redis_full", "Whether Redis takes no more (1) or does (0).", figures.redis_full)
+        if figures.sequences is not None:
+            used = GaugeMetricFamily(
+                "dbstorage_sequence_used_ratio",
+                "How much of the numbers that a sequence gives is used up.",
+                labels=("table", "column"),
+            )
+            for (table, column), ratio in figures.sequences.items():
+                used.add_metric((table, column), ratio)
+            yield used
         if figures.verdict is not None:
             verdict = GaugeMetricFamily(
                 "dbstorage_verdict", "How the service stands: 1 for what it is.", labels=("standing",)

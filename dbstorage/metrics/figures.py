@@ -7,6 +7,8 @@ from redis import Redis
 from redis.exceptions import ResponseError
 from sqlalchemy import Connection, text
 
+from dbstorage.database.sequences import numbered_columns
+from dbstorage.database.tables import OWN_SCHEMA
 from dbstorage.keys import trimmed_key
 from dbstorage.operating.verdict import Verdict
 from dbstorage.redis_trimming import all_trimmed_unread
@@ -49,8 +51,26 @@ class Figures:
     database_up: bool | None = None
     stream: StreamFigures | None = None
     verdict: Verdict | None = None
+    #: Whether Redis refuses to take more (maxmemory).
+    redis_full: bool | None = None
+    #: How much of the numbers that a sequence gives is used up, from 0 to 1, by table and column.
+    sequences: dict[tuple[str, str], float] | None = None
     #: How many failed tasks there are by code and state (`failed`, `retrying`).
     failed_tasks: dict[tuple[str, str], int] | None = field(default=None)
+
+
+def used_numbers(connection: Connection) -> dict[tuple[str, str], float]:
+    """How much of the numbers that the sequences give is used up, from 0 to 1, by table and column.
+
+    Those that our role may not look at are left out.
+    """
+    schema = str(connection.scalar(text("SELECT current_schema()")))
+    tables: dict[str, tuple[str, ...]] = {schema: ("User", "Orders"), OWN_SCHEMA: ("failed_tasks", "operations")}
+    return {
+        (each.table, each.column): (each.next_number - 1) / each.last_number
+        for each in numbered_columns(connection, tables)
+        if each.next_number is not None
+    }
 
 
 def read_stream(redis: Redis, settings: Settings) -> StreamFigures | None:

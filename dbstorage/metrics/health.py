@@ -43,6 +43,11 @@ class Health:
         self._holding = holding
         self._beat_at = self._clock()
 
+    @property
+    def stalled_for(self) -> float:
+        """Seconds without progress, as the reader last told."""
+        return self._stalled_for
+
     def pause(self) -> None:
         """The broker is away, and the event loop stands still until it is back."""
         self.state = ReaderState.WAITING

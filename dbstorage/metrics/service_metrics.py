@@ -5,12 +5,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
+from prometheus_client import Histogram, ProcessCollector
 
 from dbstorage.commands.registry import INVALID_ENTRY, KINDS
 from dbstorage.metrics.collector import FiguresCollector
 from dbstorage.metrics.figures import Figures
 from dbstorage.metrics.health import Health, ReaderState
+from dbstorage.metrics.scoped import ScopedRegistry
+from dbstorage.settings import Scope
 from dbstorage.storage.outcome import Outcome, Report, Retried, Status
 
 STAGES = ("read", "decode", "database", "acknowledge")
@@ -40,8 +42,8 @@ class Totals:
 class ServiceMetrics:
     """The metrics of one worker, in a registry of their own; its methods are called by the main process only."""
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+    def __init__(self, scope: Scope | None = None) -> None:
+        self.registry = ScopedRegistry(scope)
         self.totals = Totals()
         self.health = Health()
         #: Why the reader stores nothing; None while it may.

@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dbstorage.database.engine import create_engine
 from dbstorage.database.sqlstate import Verdict, classify, describe
-from dbstorage.metrics.figures import TOUCH_FAILED, Figures, count_failed_tasks, read_stream
+from dbstorage.metrics.figures import TOUCH_FAILED, Figures, count_failed_tasks, read_stream, used_numbers
 from dbstorage.metrics.journal import Journal
 from dbstorage.metrics.service_metrics import ServiceMetrics
 from dbstorage.operating import verdict as service
@@ -158,9 +158,9 @@ class Watch:
             stream = read_stream(self._redis, self._settings)
             full = full_redis(self._redis)
         except (RedisError, OSError) as error:
-            self._figures = replace(self._figures, redis_up=False, stream=None)
+            self._figures = replace(self._figures, redis_up=False, redis_full=None, stream=None)
             return f"Redis does not answer: {error}."
-        self._figures = replace(self._figures, redis_up=True, stream=stream)
+        self._figures = replace(self._figures, redis_up=True, redis_full=full is not None, stream=stream)
         return full
 
     def _gather_database(self) -> str | None:
@@ -184,9 +184,10 @@ class Watch:
         try:
             with self._engine.connect() as connection:
                 failed_tasks = count_failed_tasks(connection, self._settings.scope)
+                sequences = used_numbers(connection)
         except SQLAlchemyError as error:
             # Too many to count within the time allowed is no reason to call the database away.
             logger.debug("The failed tasks could not be counted: %s", describe(error))
-            self._figures = replace(self._figures, failed_tasks=None)
+            self._figures = replace(self._figures, failed_tasks=None, sequences=None)
         else:
-            self._figures = replace(self._figures, failed_tasks=failed_tasks)
+            self._figures = replace(self._figures, failed_tasks=failed_tasks, sequences=sequences)

@@ -35,10 +35,16 @@ def samples() -> list[str]:
         metrics.call_finished("createCloseOrder", status)
     stream = StreamFigures(entries=1, lag=1, pending=1, oldest_pending_age=1, oldest_unread_age=1, trimmed_unread=1)
     failed = {("poison", "failed"): 1, ("user_not_found", "retrying"): 1}
-    verdict = Verdict(Standing.FINE, "fine")
-    metrics.figures_gathered(
-        Figures(redis_up=True, database_up=True, stream=stream, failed_tasks=failed, verdict=verdict)
+    figures = Figures(
+        redis_up=True,
+        redis_full=False,
+        database_up=True,
+        stream=stream,
+        verdict=Verdict(Standing.FINE, "fine"),
+        sequences={("Orders", "id"): 0.5},
+        failed_tasks=failed,
     )
+    metrics.figures_gathered(figures)
     # The server leaves those out that the client adds to every counter.
     return [sample for sample in samples_of(metrics.registry) if not sample.partition("{")[0].endswith("_created")]
 

@@ -18,10 +18,14 @@ def get(port: int, path: str) -> tuple[int, str]:
         return 0, ""
 
 
+#: The labels of every sample.
+SCOPE = ("stream", "group")
+
+
 def scrape(port: int) -> Samples:
-    """The samples of /metrics, each named as Prometheus writes it."""
+    """The samples of /metrics, each named as Prometheus writes it, without the scope that all of them have."""
     status, text = get(port, "/metrics")
-    return parse(text) if status == 200 else {}
+    return parse(text, leave_out=SCOPE) if status == 200 else {}
 
 
 def samples_of(registry: CollectorRegistry) -> Samples:
@@ -29,11 +33,13 @@ def samples_of(registry: CollectorRegistry) -> Samples:
     return parse(generate_latest(registry).decode())
 
 
-def parse(text: str) -> Samples:
+def parse(text: str, leave_out: tuple[str, ...] = ()) -> Samples:
     """`name{label="value",…}` -> value, labels in alphabetical order."""
     samples = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            labels = ",".join(f'{name}="{value}"' for name, value in sorted(sample.labels.items()))
+            labels = ",".join(
+                f'{name}="{value}"' for name, value in sorted(sample.labels.items()) if name not in leave_out
+            )
             samples[f"{sample.name}{{{labels}}}" if labels else sample.name] = sample.value
     return samples

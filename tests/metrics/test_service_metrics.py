@@ -3,6 +3,7 @@ import pytest
 from dbstorage.metrics.figures import Figures, StreamFigures
 from dbstorage.metrics.health import ReaderState
 from dbstorage.metrics.service_metrics import ServiceMetrics, Totals
+from dbstorage.settings import Scope
 from dbstorage.storage.outcome import ANSWERED, DUPLICATE, EXPIRED, STORED, Outcome, Report, Retried, Status
 from tests.metrics.scraping import samples_of
 
@@ -101,3 +102,14 @@ def test_two_workers_in_one_process_count_apart(metrics: ServiceMetrics) -> None
     metrics.batch_finished([("createCloseOrder", STORED)], Report([STORED], [True]))
     name = 'dbstorage_entries_total{function="createCloseOrder",outcome="stored"}'
     assert (samples_of(metrics.registry)[name], samples_of(other.registry)[name]) == (1, 0)
+
+
+def test_every_sample_says_which_service_it_is_of() -> None:
+    metrics = ServiceMetrics(Scope("orders:in", "first"))
+    metrics.worker_started(node="worker@test", version="1", ordering="strict")
+    metrics.figures_gathered(Figures(redis_up=True, redis_full=False, sequences={("Orders", "id"): 0.5}))
+    samples = samples_of(metrics.registry)
+    assert samples
+    assert all('stream="orders:in"' in sample and 'group="first"' in sample for sample in samples)
+    name = 'dbstorage_sequence_used_ratio{column="id",group="first",stream="orders:in",table="Orders"}'
+    assert samples[name] == 0.5

@@ -10,6 +10,7 @@ from urllib.request import urlopen
 import pytest
 
 from dbstorage.embedded.ports import choose_port
+from tests.metrics.scraping import scrape
 from tests.service.platform import Platform, order, question, user
 from tests.service.worker import StartWorker
 from tests.waiting import wait_until
@@ -63,10 +64,7 @@ def test_a_pause_is_told_by_probe_status_and_metrics_and_ends_nobody(
     wait_until(lambda: status()["sentence"] == "fine, 1 worker stands by", "the verdict")
     dbstorage(environment, "pause", "--reason", "a new disk")
 
-    def metrics() -> str:
-        return str(urlopen(f"http://127.0.0.1:{port}/metrics").read().decode())
-
-    wait_until(lambda: 'dbstorage_verdict{standing="paused"} 1.0' in metrics(), "the metric")
+    wait_until(lambda: scrape(port).get('dbstorage_verdict{standing="paused"}') == 1, "the metric")
     assert urlopen(f"http://127.0.0.1:{port}/livez").status == 200
     found = status()
     assert (found["standing"], found["exit_code"]) == ("paused", 1)
