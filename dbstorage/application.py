@@ -20,7 +20,7 @@ from dbstorage.redis_url import is_redis, is_sentinel
 from dbstorage.settings import LogFormat, Scope, Settings
 from dbstorage.tracing import speak
 from dbstorage.worker.broker import register_broker_transport
-from dbstorage.worker.controls import register_controls
+from dbstorage.worker.controls import register_controls, register_pause
 from dbstorage.worker.internals import EVENT_SERIALIZER, log_file_of, register_event_serializer
 from dbstorage.worker.unusable import unusable_servers
 
@@ -48,6 +48,7 @@ def create_app(settings: Settings) -> DBStorage:
     )
     register_event_serializer()
     register_broker_transport()
+    register_pause()
     app.settings = settings
     app.metrics = ServiceMetrics(settings.scope)
     app.conf.update(configuration(settings))

@@ -5,6 +5,7 @@ import logging
 import sys
 import threading
 import warnings
+from collections import Counter
 from datetime import UTC, datetime
 from logging.handlers import WatchedFileHandler
 from types import TracebackType
@@ -17,6 +18,9 @@ from dbstorage.printable import printable, without_addresses
 from dbstorage.settings import LogFormat, Settings
 
 #: Fields that a line may carry beside its sentence.
+#: Failures of one code that are written in a second, each by itself; the rest is summed up.
+MOST_A_SECOND = 10
+FLOOD_SECONDS = 1.0
 EXTRA_FIELDS = ("task_id", "entry_id", "failed_task_id", "code")
 
 
@@ -52,6 +56,39 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(fields).replace("\x7f", "\\u007f")
 
 
+class Flood(logging.Filter):
+    """Lets ten failures of one code through in a second, and sums up the rest in one line at its end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._seen: Counter[str] = Counter()
+        self._logger = logging.getLogger("dbstorage.failures")
+        self._timer: threading.Timer | None = None
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is written."""
+        code = getattr(record, "code", None)
+        if not isinstance(code, str) or record.levelno != logging.WARNING or record.name == self._logger.name:
+            return True
+        with self._lock:
+            self._seen[code] += 1
+            if self._timer is None:
+                self._timer = threading.Timer(FLOOD_SECONDS, self._sum_up)
+                # The last line of a worker that ends is worth a second.
+                self._timer.daemon = False
+                self._timer.start()
+            return self._seen[code] <= MOST_A_SECOND
+
+    def _sum_up(self) -> None:
+        with self._lock:
+            seen, self._seen, self._timer = self._seen, Counter(), None
+        for code, number in seen.items():
+            if number > MOST_A_SECOND:
+                left_out = number - MOST_A_SECOND
+                self._logger.warning("%s more %s.", f"{left_out:,}", code, extra={"code": code, "left_out": left_out})
+
+
 def set_up_logging(settings: Settings, log_file: str | None = None) -> None:
     """Send everything from LOG_LEVEL on (or the level of the worker's option -l) to a file, or to standard error.
 
@@ -60,6 +97,7 @@ def set_up_logging(settings: Settings, log_file: str | None = None) -> None:
     """
     handler = _handler(log_file)
     handler.setFormatter(JsonFormatter() if settings.log_format is LogFormat.JSON else TextFormatter())
+    handler.addFilter(Flood())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(_level_of_command_line() or settings.log_level)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dbstorage.embedded.ports import choose_port
-from dbstorage.logs import JsonFormatter, TextFormatter
+from dbstorage.logs import Flood, JsonFormatter, TextFormatter
 from dbstorage.settings import load_settings
 from tests.metrics.scraping import get
 from tests.service.platform import Platform, order, question, user
@@ -222,3 +222,29 @@ def test_passwords_stay_out_of_the_log_when_servers_are_away(start_worker: Start
     wait_until(lambda: "127.0.0.1:1" in worker.log, "the worker to look for its broker")
     worker.stop()
     assert SECRET not in worker.log
+
+
+def test_a_flood_of_one_code_is_summed_up(capsys: pytest.CaptureFixture[str]):
+    written: list[logging.LogRecord] = []
+    flood = Flood()
+    logger = logging.getLogger("dbstorage.failures")
+    handler = logging.Handler()
+    handler.emit = written.append  # type: ignore[method-assign, assignment]
+    logger.addHandler(handler)
+    try:
+
+        def failure(code: str) -> logging.LogRecord:
+            record = logging.LogRecord("dbstorage.reader", logging.WARNING, __file__, 1, "failed", None, None)
+            record.code = code
+            return record
+
+        passed = [flood.filter(failure("invalid_symbol")) for _ in range(30)]
+        assert passed == [True] * 10 + [False] * 20
+        assert flood.filter(failure("order_conflict"))
+        # What is no failure is never left out.
+        other = logging.LogRecord("dbstorage", logging.WARNING, __file__, 1, "Paused", None, None)
+        assert all(flood.filter(other) for _ in range(30))
+        wait_until(lambda: written, "the summary")
+    finally:
+        logger.removeHandler(handler)
+    assert [record.getMessage() for record in written] == ["20 more invalid_symbol."]

@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from dbstorage import __version__
+from dbstorage.cli.groups import SuggestingGroup
 from dbstorage.cli.output import print_any_character, say_error
 from dbstorage.errors import (
     DatabaseNotReadyError,
@@ -43,7 +44,7 @@ WRONG_SETTING = 2
 UNAVAILABLE = 3
 
 
-class Commands(click.Group):
+class Commands(SuggestingGroup):
     """A group whose commands end with a sentence, never a traceback, when something is wrong that a person can mend.
 
     A command is imported when it is called, and not for the list of them: together they take a second.

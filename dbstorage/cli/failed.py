@@ -21,6 +21,7 @@ from dbstorage.cli.failed_filter import (
     read_filter,
 )
 from dbstorage.cli.failed_mend import edit, purge
+from dbstorage.cli.groups import SuggestingGroup
 from dbstorage.cli.output import csv_line, print_json, print_table, say, to_json, write
 from dbstorage.cli.progress import progress_bar
 from dbstorage.failed_tasks.advice import advice
@@ -58,7 +59,7 @@ COLUMNS = {
 }
 
 
-@click.group(commands=[edit, purge], epilog=EXIT_CODES)
+@click.group(cls=SuggestingGroup, commands=[edit, purge], epilog=EXIT_CODES)
 def failed() -> None:
     """List, inspect, retry and discard the tasks that failed.
 

@@ -14,6 +14,7 @@ from dbstorage.wire.received import ReceivedAnswer
 FAILED = 1
 EXPLANATIONS = {
     "missing_user_id": "the question names no user",
+    "paused": "an operator has paused the service",
     "unavailable": "the service cannot use its database at the moment",
 }
 COLUMNS = {
@@ -72,10 +73,10 @@ def history(user: str, limit: int | None, every: bool, detail: bool, timeout: fl
         size = HIGHEST_LIMIT if every and limit is None else limit
         answer = ask_history(redis, settings, user, limit=size, cursor=cursor, detail=detail, timeout=seconds)
         if answer is None:
-            raise NoAnswerError(
-                f"No answer within {seconds:g} s: is a worker running (celery -A dbstorage worker), "
-                "and is it not far behind (dbstorage status)?"
-            )
+            # Takes a while to import, and most questions are answered.
+            from dbstorage.status import read_verdict
+
+            raise NoAnswerError(f"No answer within {seconds:g} s. The service: {read_verdict(settings).sentence}.")
         return answer
 
     with connect_redis(settings.redis_url) as redis:

@@ -21,6 +21,7 @@ from dbstorage.wire.entry import Layout
 
 NOT_FINISHED = 1
 WRONG_FILE = 2
+INTERRUPTED = 130
 #: Seconds that Redis may take for one chunk of entries.
 REDIS_TIMEOUT = 10.0
 #: Seconds between two looks at how far the workers are.
@@ -59,6 +60,7 @@ def send(file: str, layout: str, rate: float | None, wait: bool, timeout: float,
       1  not acknowledged in time
       2  wrong usage, settings or file
       3  Redis cannot be used
+    130  stopped by Ctrl-C while sending
     """
     wanted_layout = Layout(layout)
     if raw and wanted_layout is Layout.FLAT:
@@ -73,13 +75,25 @@ def send(file: str, layout: str, rate: float | None, wait: bool, timeout: float,
         lines = _check(opened, name, wanted_layout, raw)
         answered = Answered(redis, settings)
 
+        written = 0
+
         def heard(sent: Sent) -> None:
+            nonlocal written
+            written = len(sent.entry_ids)
             advance(len(sent.entry_ids), lines)
             answered.read()
 
         started = time.monotonic()
-        with progress_bar("Sending") as advance:
-            sent = send_commands(redis, settings.command_stream, read_lines(opened), wanted_layout, rate, heard)
+        try:
+            with progress_bar("Sending") as advance:
+                sent = send_commands(redis, settings.command_stream, read_lines(opened), wanted_layout, rate, heard)
+        except KeyboardInterrupt:
+            say(
+                f"Stopped: {written:,} of {lines:,} entries are in the stream, and perhaps some of the next ones; "
+                "sending all again does no harm.",
+                err=True,
+            )
+            sys.exit(INTERRUPTED)
         seconds = time.monotonic() - started
         report: dict[str, Any] = {"sent": lines, "seconds": round(seconds, 3)}
         if wait:

@@ -1,12 +1,19 @@
 """Celery's remote control commands that would say OK and do nothing for the stream: they act on it, or refuse.
 
 `celery -A dbstorage control cancel_consumer <stream>` lets a worker stand by; the others refuse with a sentence.
+`control pause [reason]` and `control resume` pause the whole service, whichever worker is asked.
 """
 
+import threading
 from typing import Any, Protocol
 
 from celery.worker import control
 
+from dbstorage.errors import RedisUnavailableError
+from dbstorage.failed_tasks.trail import PAUSE, RESUME, record_alone
+from dbstorage.operating.pause import NO_REASON, pause_service, read_pause, resume_service
+from dbstorage.redis_connection import connect_redis
+from dbstorage.redis_errors import redis_errors_explained
 from dbstorage.settings import Settings
 from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER, GET_CLOSE_ORDERS
 
@@ -18,8 +25,16 @@ class Reader(Protocol):
         """Leave the stream to others, or take a turn again."""
 
 
+#: Who it was, for the list of operations: remote control names nobody.
+REMOTE = "remote control"
 #: What entries of the stream become.
 STREAM_TASKS = frozenset((CREATE_CLOSE_ORDER, CREATE_USER, GET_CLOSE_ORDERS))
+
+
+def register_pause() -> None:
+    """Add our own commands, also where somebody sends them: `celery control` refuses what it does not know."""
+    control.control_command(name="pause", args=[("reason", str)], signature="[reason]")(_pause)
+    control.control_command(name="resume")(_resume)
 
 
 def register_controls() -> None:
@@ -65,6 +80,40 @@ def register_controls() -> None:
 
     for command in (add_consumer, cancel_consumer, pool_shrink, rate_limit, time_limit):
         control.Panel.data[command.__name__] = command
+
+
+def _pause(state: Any, reason: str = NO_REASON, **_: Any) -> Any:
+    """Pause the service, for all of its workers."""
+    settings: Settings = state.app.settings
+    try:
+        with connect_redis(settings.redis_url) as redis, redis_errors_explained():
+            if read_pause(redis, settings) is not None:
+                return control.ok("the service is paused already")
+            pause = pause_service(redis, settings, reason, REMOTE)
+    except RedisUnavailableError as error:
+        return control.nok(str(error))
+    _note(settings, PAUSE, pause.reason)
+    return control.ok(f"the service is paused: {pause.reason}")
+
+
+def _resume(state: Any, **_: Any) -> Any:
+    """Let the service go on."""
+    settings: Settings = state.app.settings
+    try:
+        with connect_redis(settings.redis_url) as redis, redis_errors_explained():
+            ended = resume_service(redis, settings)
+    except RedisUnavailableError as error:
+        return control.nok(str(error))
+    if ended is None:
+        return control.ok("the service is not paused")
+    _note(settings, RESUME, None)
+    return control.ok("the service goes on")
+
+
+def _note(settings: Settings, what: str, reason: str | None) -> None:
+    """Record it beside the event loop, which does not wait for the database."""
+    note = {"settings": settings, "what": what, "who": REMOTE, "reason": reason}
+    threading.Thread(target=record_alone, kwargs=note, name="dbstorage-trail", daemon=True).start()
 
 
 def _is_stream(state: Any, queue: str) -> bool:

@@ -44,3 +44,16 @@ def test_a_command_waits_for_no_import_that_only_others_need(line: str, slow: se
     done = subprocess.run([sys.executable, "-c", program, *line.split()], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert slow & set(done.stderr.split()) == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["statsu"], "No such command 'statsu'. Did you mean status?"),
+        (["failed", "lst"], "No such command 'lst'. Did you mean list?"),
+    ],
+)
+def test_a_typo_in_a_command_is_met_with_what_was_meant(arguments: list[str], sentence: str):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert sentence in result.stderr

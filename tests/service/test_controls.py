@@ -62,3 +62,18 @@ def test_limits_that_the_stream_cannot_have_are_refused(platform: Platform, star
     wait_until(lambda: "served-by-one" in platform.users(), "the process that is left to serve")
     # Celery's own queue is none of this.
     assert "ok" in told(platform, "add_consumer", queue="another")
+
+
+def test_the_service_is_paused_and_resumed_by_remote_control(
+    platform: Platform, start_worker: StartWorker, environment: dict[str, str]
+) -> None:
+    worker = start_worker("paused")
+    assert "the service is paused: a new disk" in control(platform, environment, "pause", "a new disk")
+    wait_until(lambda: "Paused by an operator: a new disk" in worker.log, "the worker to see it")
+    assert told(platform, "pause") == {"ok": "the service is paused already"}
+    assert "the service goes on" in control(platform, environment, "resume")
+    platform.send(user("afterwards"))
+    wait_until(lambda: "afterwards" in platform.users(), "the service to go on")
+    trail = "SELECT who, what, reason FROM dbstorage.operations ORDER BY id"
+    expected = [("remote control", "pause", "a new disk"), ("remote control", "resume", None)]
+    wait_until(lambda: platform.query(trail) == expected, "the trail")
