@@ -87,7 +87,7 @@ def _rights(settings: Settings) -> tuple[list[Right], list[Right]]:
     try:
         with engine.connect() as connection:
             schema = inspect_shape(connection).schema
-            return needed_rights(connection, schema), flower_rights(connection)
+            return needed_rights(connection, schema), flower_rights(connection, schema)
     except DBAPIError as error:
         raise DatabaseUnavailableError(f"{settings.database} cannot be used: {describe(error)}.") from error
     finally:

@@ -57,10 +57,11 @@ def needed_rights(connection: Connection, schema: str) -> list[Right]:
     return [*_rights(connection, (schema, OWN_SCHEMA), tables)]
 
 
-def flower_rights(connection: Connection) -> list[Right]:
-    """What Flower needs."""
-    tables = {quoted(OWN_SCHEMA, name): privileges for name, privileges in FLOWER.items()}
-    return [*_rights(connection, (OWN_SCHEMA,), tables)]
+def flower_rights(connection: Connection, schema: str) -> list[Right]:
+    """What Flower needs; of the platform's tables it looks at orders only, for the figures of the day."""
+    tables: dict[str, tuple[str, ...]] = {quoted(schema, "Orders"): ("SELECT",)}
+    tables |= {quoted(OWN_SCHEMA, name): privileges for name, privileges in FLOWER.items()}
+    return [*_rights(connection, (schema, OWN_SCHEMA), tables)]
 
 
 def missing_rights(connection: Connection, schema: str) -> list[Right]:

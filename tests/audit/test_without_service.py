@@ -62,15 +62,11 @@ def test_a_range_that_is_none_is_refused(entry_id: str, platform: Platform, sett
         audit(settings, entry_id)
 
 
-def test_a_value_that_the_database_refuses_stops_no_audit(platform: Platform, settings: Settings) -> None:
+def test_tables_that_lack_a_label_are_told_apart_from_lost_orders(platform: Platform, settings: Settings) -> None:
     platform.query("CREATE TYPE \"Symbol\" AS ENUM ('btc', 'eth')")
     platform.query('ALTER TABLE "Orders" ALTER COLUMN symbol TYPE "Symbol" USING symbol::"Symbol"')
-    ids = platform.send(*(order(f"o-{number}", symbol="sol" if number == 3 else "btc") for number in range(6)))
-    acknowledge(platform, *ids)
-    reasons = {one.entry_id: one.reason for one in audit(settings).missing}
-    assert len(reasons) == 6
-    assert reasons[ids[3]] == "It holds a value that the database refuses, and no failure is recorded."
-    assert reasons[ids[4]] == "No order with its orderId is stored, and no failure is recorded."
+    with pytest.raises(DatabaseNotReadyError, match="lacks a label for sol"):
+        audit(settings)
 
 
 def test_a_field_that_stands_twice_is_read_as_the_service_reads_it(platform: Platform, settings: Settings) -> None:

@@ -84,7 +84,7 @@ def test_the_migration_brings_an_empty_database_up_to_date_and_may_run_again(
         cursor.execute('SELECT count(*) FROM "Orders"')
         assert cursor.fetchone() == (0,)
         cursor.execute("""SELECT has_table_privilege('dbstorage_service', '"Orders"', 'INSERT'),
-                                 has_table_privilege('dbstorage_flower', '"Orders"', 'SELECT')""")
+                                 has_table_privilege('dbstorage_flower', '"Orders"', 'INSERT')""")
         assert cursor.fetchone() == (True, False)
 
 
