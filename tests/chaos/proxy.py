@@ -95,6 +95,10 @@ class Proxy:
 
     # Faults
 
+    def lead_to(self, port: int) -> None:
+        """Lead new connections to another port of the loopback, as an address does that moves; old ones stay."""
+        self._target_port = port
+
     def black_hole(self, *, replies_only: bool = False, new_too: bool = False) -> None:
         """Keep every connection open and forward nothing more; `replies_only`: the server still gets what is sent.
 

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -20,9 +20,10 @@ from dbstorage.checks.redis_server import check_redis
 from dbstorage.checks.sentinel import SENTINEL
 from dbstorage.redis_connection import connect_redis
 from dbstorage.settings import load_settings, without_password
+from tests.chaos.proxy import Proxy
 from tests.chaos.sentinels import Sentinels
 from tests.service.platform import Platform, order, question, user
-from tests.service.worker import StartWorker
+from tests.service.worker import StartWorker, Worker
 from tests.waiting import wait_until
 
 #: From the moment in which the sentinels name another master.
@@ -103,6 +104,33 @@ def test_the_service_follows_the_master(
     assert "Traceback" not in worker.log
     wait_until(lambda: broker_answers(sentinels), "remote control through the new master", 60)
     assert worker.stop() == 0
+
+
+def test_a_master_that_became_a_replica_is_left(
+    tmp_path: Path, database_url: str, environment: dict[str, str], sentinels: Sentinels
+) -> None:
+    """An address that moves with the master, such as a name or a service of Kubernetes; sentinels are not asked."""
+    old = sentinels.master
+    new = next(server for server in sentinels.servers if server is not old)
+    with ExitStack() as stack:
+        moving = stack.enter_context(Proxy(old.port))
+        url = f"redis://:p%40ss@127.0.0.1:{moving.port}/0"
+        worker = stack.enter_context(Worker({**environment, "REDIS_URL": url}, tmp_path, "moved")).start()
+        platform = stack.enter_context(closing(Platform(url, database_url)))
+        platform.send(user("ann"), order("before", "ann"))
+        platform.wait_until_finished()
+        for sentinel in sentinels.sentinels:
+            # They would undo it.
+            sentinel.kill()
+        with new.client() as promoted, old.client() as demoted:
+            promoted.replicaof("NO", "ONE")
+            moving.lead_to(new.port)
+            demoted.replicaof("127.0.0.1", new.port)
+        after = stack.enter_context(closing(Platform(f"redis://:p%40ss@127.0.0.1:{new.port}/0", database_url)))
+        after.send(order("after", "ann"))
+        wait_until(lambda: "after" in after.orders(), "the new master to be read", 20)
+        after.wait_until_finished()
+        assert worker.stop() == 0
 
 
 def test_check_says_what_a_fail_over_may_forget(sentinels: Sentinels, database_url: str) -> None:
