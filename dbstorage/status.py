@@ -8,6 +8,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 from sqlalchemy import text
 
+from dbstorage.broker_problem import broker_problem
 from dbstorage.database.engine import create_engine
 from dbstorage.errors import DatabaseNotReadyError, DBStorageError, RedisUnavailableError
 from dbstorage.failed_tasks.access import connected
@@ -28,6 +29,10 @@ from dbstorage.settings import Settings, without_password
 
 #: Unread entries that are counted one by one where Redis does not tell their number.
 MOST_COUNTED = 10_000
+
+
+#: Seconds in which the broker has to answer.
+BROKER_TIMEOUT = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,21 +113,25 @@ class Status:
     verdict: Verdict
     redis: StreamStatus
     database: DatabaseStatus
+    #: Why a broker of its own does not answer; None where it does, and where Redis is the broker.
+    broker_problem: str | None = None
 
 
 def read_status(settings: Settings, history_seconds: float = 2 * TREND_SECONDS) -> Status:
-    """Ask both servers; one that is away is reported, nothing is raised."""
+    """Ask the servers; one that is away is reported, nothing is raised."""
     redis, database = _stream_status(settings, history_seconds), _database_status(settings)
-    return Status(verdict=judge(_facts(redis, database.problem)), redis=redis, database=database)
+    broker = broker_problem(settings, BROKER_TIMEOUT)
+    verdict = judge(_facts(redis, database.problem, broker))
+    return Status(verdict=verdict, redis=redis, database=database, broker_problem=broker)
 
 
 def read_verdict(settings: Settings) -> Verdict:
     """The verdict alone: the database is only asked whether it can be used."""
     redis = _stream_status(settings, 2 * TREND_SECONDS)
-    return judge(_facts(redis, _database_problem(settings)))
+    return judge(_facts(redis, _database_problem(settings), broker_problem(settings, BROKER_TIMEOUT)))
 
 
-def _facts(redis: StreamStatus, database_problem: str | None) -> Facts:
+def _facts(redis: StreamStatus, database_problem: str | None, broker_away: str | None) -> Facts:
     if redis.problem is not None:
         return Facts(now=time.time(), redis_problem=redis.problem, database_problem=database_problem)
     return facts_of(
@@ -131,6 +140,7 @@ def _facts(redis: StreamStatus, database_problem: str | None) -> Facts:
         pause=redis.paused,
         points=redis.history or [],
         database_problem=database_problem,
+        broker_problem=broker_away,
         unread=redis.lag if redis.lag is not None else redis.lag_at_least,
         pending=redis.pending,
         oldest_unread_seconds=redis.oldest_unread_seconds,

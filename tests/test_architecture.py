@@ -15,7 +15,7 @@ STOREYS = (
     {"codes", "errors", "printable", "redis_url", "tracing"},
     {"wire", "database", "embedded", "broker_url", "redis_connection", "redis_errors", "redis_memory", "owner"},
     {"commands", "settings", "redis_trimming"},
-    {"keys", "logs"},
+    {"keys", "logs", "broker_problem"},
     {"storage", "migrations", "redis_rights"},
     {"failed_tasks"},
     {"operating"},

@@ -11,6 +11,7 @@ from dataclasses import replace
 from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
+from dbstorage.broker_problem import broker_problem
 from dbstorage.database.engine import create_engine
 from dbstorage.database.sqlstate import Verdict, classify, describe
 from dbstorage.metrics.figures import TOUCH_FAILED, Figures, count_failed_tasks, read_stream, used_numbers
@@ -33,6 +34,9 @@ GATHER_SECONDS = 2.0
 TELL_SECONDS = 5.0
 #: Less often, because there may be millions of them.
 COUNT_SECONDS = 10.0
+#: Less often than Redis and the database, because a connection is made each time.
+BROKER_SECONDS = 5.0
+BROKER_TIMEOUT = 2.0
 MINUTE = 60.0
 REDIS_TIMEOUT = 1.0
 STATEMENT_TIMEOUT = 2.0
@@ -61,6 +65,8 @@ class Watch:
         self._journal = Journal(settings, metrics, self._redis, node) if node else None
         self._figures = Figures()
         self._count_at = 0.0
+        self._ask_broker_at = 0.0
+        self._broker_problem: str | None = None
         self._logged = replace(metrics.totals)
         self._started_at = time.monotonic()
         self._stopped = threading.Event()
@@ -110,12 +116,23 @@ class Watch:
     def gather(self) -> None:
         """Ask Redis and the database, and show what they said."""
         redis_problem, database_problem = self._gather_stream(), self._gather_database()
-        away = [sentence for sentence in (redis_problem, database_problem) if sentence is not None]
-        self._figures = replace(self._figures, verdict=self._verdict(redis_problem, database_problem))
+        broker_away = self._ask_broker()
+        problems = (redis_problem, database_problem, broker_away)
+        away = [sentence for sentence in problems if sentence is not None]
+        self._figures = replace(self._figures, verdict=self._verdict(redis_problem, database_problem, broker_away))
         self._metrics.figures_gathered(self._figures)
         self._metrics.health.servers_asked(*away)
 
-    def _verdict(self, redis_problem: str | None, database_problem: str | None) -> service.Verdict | None:
+    def _ask_broker(self) -> str | None:
+        now = time.monotonic()
+        if now >= self._ask_broker_at:
+            self._ask_broker_at = now + BROKER_SECONDS
+            self._broker_problem = broker_problem(self._settings, BROKER_TIMEOUT)
+        return self._broker_problem
+
+    def _verdict(
+        self, redis_problem: str | None, database_problem: str | None, broker_away: str | None
+    ) -> service.Verdict | None:
         stream = self._figures.stream
         if redis_problem is not None or stream is None:
             problem = redis_problem or f"The key {self._settings.command_stream} is not a stream."
@@ -132,6 +149,7 @@ class Watch:
                 pause=pause,
                 points=(),
                 database_problem=database_problem,
+                broker_problem=broker_away,
                 unread=stream.lag,
                 pending=stream.pending,
                 oldest_unread_seconds=stream.oldest_unread_age,

@@ -14,6 +14,7 @@ def facts_of(
     pause: Pause | None,
     points: Sequence[Point],
     database_problem: str | None,
+    broker_problem: str | None = None,
     unread: int | None,
     pending: int | None,
     oldest_unread_seconds: float | None,
@@ -27,6 +28,7 @@ def facts_of(
     return Facts(
         now=now,
         database_problem=database_problem,
+        broker_problem=broker_problem,
         pause=pause,
         readers=len(reading) + len(waiting),
         standbys=sum(worker.state == STANDS_BY for worker in workers),

@@ -19,7 +19,7 @@ TREND_SECONDS = 120.0
 class Standing(StrEnum):
     """How the service stands, the worst first."""
 
-    #: Redis or PostgreSQL cannot be used.
+    #: Redis, PostgreSQL or a broker of its own cannot be used.
     AWAY = "away"
     #: An operator has paused it.
     PAUSED = "paused"
@@ -64,6 +64,8 @@ class Facts:
     redis_problem: str | None = None
     #: Why PostgreSQL, or our tables in it, cannot be used; a sentence.
     database_problem: str | None = None
+    #: Why a broker of its own, without which the workers stand still, does not answer; a sentence.
+    broker_problem: str | None = None
     pause: Pause | None = None
     #: Workers that read the stream, and those that would take over.
     readers: int | None = None
@@ -111,6 +113,8 @@ def judge(facts: Facts) -> Verdict:
         return Verdict(Standing.AWAY, f"nothing is read: {' '.join(map(_inner, problems))}")
     if facts.database_problem is not None:
         return _held(facts, Standing.AWAY, facts.database_problem)
+    if facts.broker_problem is not None:
+        return _held(facts, Standing.AWAY, facts.broker_problem)
     if facts.pause is not None:
         since = facts.pause.since
         return Verdict(

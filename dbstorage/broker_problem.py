@@ -1,0 +1,37 @@
+"""Whether Celery's broker answers, asked from outside of Celery, whose own connection waits for it in silence."""
+
+from typing import Any
+
+from kombu.connection import Connection
+from kombu.exceptions import OperationalError
+
+from dbstorage.broker_url import broker_address
+from dbstorage.redis_connection import redis_error
+from dbstorage.redis_url import is_redis
+from dbstorage.settings import Settings, without_password
+
+
+def broker_problem(settings: Settings, timeout: float) -> str | None:
+    """Why a broker of its own does not answer within `timeout` seconds, as a sentence; None where it does.
+
+    None, too, where the broker is the Redis of the streams, which everybody asks anyway.
+    """
+    if settings.broker_url == settings.redis_url:
+        return None
+    url = settings.broker_url
+    error = redis_error(url, timeout) if is_redis(url) else _amqp_error(url, timeout)
+    if error is None:
+        return None
+    return f"The broker {without_password(url)} does not answer: {str(error).rstrip('.')}."
+
+
+def _amqp_error(url: str, timeout: float) -> Exception | None:
+    broker = broker_address(url)
+    # kombu has no type hints.
+    connect: Any = Connection
+    with connect(broker.url, ssl=broker.ssl or False, connect_timeout=timeout) as connection:
+        try:
+            connection.ensure_connection(max_retries=1, interval_start=0, timeout=timeout)
+        except (OperationalError, *connection.connection_errors, *connection.channel_errors) as error:
+            return error  # type: ignore[no-any-return]
+    return None
