@@ -147,6 +147,8 @@ def with_a_bug(request, history_limit):
     return interpret(request, history_limit)
 
 work.interpret = with_a_bug
+# Else an ordinary order would not get as far as the rules.
+work.ordinary_command = lambda entry: None
 """
 
 
