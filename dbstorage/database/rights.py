@@ -21,11 +21,14 @@ OWN = {
     "positions": ("SELECT", "INSERT", "UPDATE", "DELETE"),
     "this_database": ("SELECT",),
 }
-#: For Flower, which stores no order: it shows failed tasks and notes what operators do with them.
+#: For Flower, which stores no order: it shows failed tasks and notes what operators do with them. The page Service
+#: counts orders and finds rows.
+FLOWER_PLATFORM = {"User": ("SELECT",), "Orders": ("SELECT",)}
 FLOWER = {
     "alembic_version": ("SELECT",),
     "failed_tasks": ("SELECT", "UPDATE"),
     "attempts": ("SELECT",),
+    "applied_users": ("SELECT",),
     "operations": ("SELECT", "INSERT"),
     "services": ("SELECT",),
     "positions": ("SELECT",),
@@ -58,8 +61,10 @@ def needed_rights(connection: Connection, schema: str) -> list[Right]:
 
 
 def flower_rights(connection: Connection, schema: str) -> list[Right]:
-    """What Flower needs; of the platform's tables it looks at orders only, for the figures of the day."""
-    tables: dict[str, tuple[str, ...]] = {quoted(schema, "Orders"): ("SELECT",)}
+    """What Flower needs; `schema` is that of the platform's tables."""
+    tables: dict[str, tuple[str, ...]] = {
+        quoted(schema, name): privileges for name, privileges in FLOWER_PLATFORM.items()
+    }
     tables |= {quoted(OWN_SCHEMA, name): privileges for name, privileges in FLOWER.items()}
     return [*_rights(connection, (schema, OWN_SCHEMA), tables)]
 

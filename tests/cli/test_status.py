@@ -1,11 +1,13 @@
 import json
 import os
 import re
+import secrets
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -241,3 +243,25 @@ def test_a_terminal_shows_no_more_lines_than_it_has(
     monkeypatch.setenv("LINES", "5")
     redraw(lambda: say(*(f"line {number}" for number in range(9))))
     assert capsys.readouterr().out.splitlines()[-4:] == ["line 0", "line 1", "line 2", "… 6 more lines"]
+
+
+def test_a_role_that_may_not_see_orders_is_no_problem_of_the_service(
+    client: redis.Redis, engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    role = f"looks_{secrets.token_hex(4)}"
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+        connection.exec_driver_sql(f"GRANT USAGE ON SCHEMA public, dbstorage TO {role}")
+        connection.exec_driver_sql(f"GRANT SELECT ON ALL TABLES IN SCHEMA dbstorage TO {role}")
+        connection.commit()
+        parts = urlsplit(os.environ["DATABASE_URL"])
+        place = parts.netloc.rpartition("@")[2]
+        monkeypatch.setenv("DATABASE_URL", parts._replace(netloc=f"{role}:x@{place}").geturl())
+        try:
+            shown = lines(run())
+        finally:
+            connection.exec_driver_sql(f"DROP OWNED BY {role}")
+            connection.exec_driver_sql(f"DROP ROLE {role}")
+            connection.commit()
+    assert shown["verdict"].startswith("nobody reads")
+    assert (shown["today (UTC)"], shown["failed tasks"]) == ("unknown", "none")
