@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 
+import psutil
 import pytest
 from celery import Celery
 
@@ -79,3 +80,21 @@ def test_a_call_that_ends_while_redis_is_away_is_not_run_again(
     wait_until(lambda: nothing_is_left(platform), "the call to be acknowledged", TAKEN_UP)
     assert "Traceback" not in worker.log
     assert worker.log.count("Restoring 1 unacknowledged message(s)") <= 1
+
+
+def test_descriptors_do_not_grow_with_restarts_of_redis(
+    servers: Servers, platform: Platform, start_worker: StartWorker
+) -> None:
+    worker = start_worker()
+    assert worker.process is not None
+    process = psutil.Process(worker.process.pid)
+    platform.send(user("u"))
+    platform.wait_until_finished()
+    before = process.num_fds()
+    for number in range(scaled(6, 24)):
+        servers.redis.stop()
+        servers.redis.start()
+        platform.send(order(f"o-{number}", "u"))
+        platform.wait_until_finished()
+    # A connection or two may be in the making.
+    assert process.num_fds() <= before + 3
