@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import prometheus_client
-from prometheus_client import Histogram, ProcessCollector
+from prometheus_client import Gauge, Histogram, ProcessCollector
 
 from dbstorage.commands.registry import INVALID_ENTRY, KINDS
 from dbstorage.metrics.collector import FiguresCollector
@@ -79,6 +79,9 @@ class ServiceMetrics:
             registry=self.registry,
             buckets=SECONDS_BUCKETS,
         )
+        self._processes = Gauge(
+            "dbstorage_pool_processes", "Processes, or threads, of the worker's pool.", registry=self.registry
+        )
         for function, outcomes in outcomes_by_function().items():
             for outcome in outcomes:
                 self._entries.labels(function, outcome)
@@ -92,6 +95,10 @@ class ServiceMetrics:
     def worker_started(self, **information: str) -> None:
         """Name the worker: its node name, version and whatever else tells it from others."""
         self._figures.worker = information
+
+    def pool_sized(self, processes: int) -> None:
+        """The pool has so many processes, or threads, by now."""
+        self._processes.set(processes)
 
     def batch_read(self, seconds: float) -> None:
         """A batch was read from the stream and made into task requests."""

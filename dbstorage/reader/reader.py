@@ -242,7 +242,9 @@ class StreamReader:
     def _look(self) -> None:
         """Notice what became of the pool: a process was killed, or an operator changed their number."""
         self._pool.look()
-        self.handle(messages.PoolSized(concurrency(self._consumer.pool)))
+        processes = concurrency(self._consumer.pool)
+        self._metrics.pool_sized(processes)
+        self.handle(messages.PoolSized(processes))
 
     def _beat(self) -> None:
         """Tell the metrics that the event loop turns, and how the reader does."""
