@@ -274,7 +274,7 @@ def _change(
     with database() as (connection, scope):
         matched = count_for(connection, scope, which, change)
         check_code(connection, scope, which, matched.number)
-        by_code = count_codes(connection, scope, replace(which, states=change.from_states)) if matched.number else {}
+        by_code = count_codes(connection, scope, which, change) if matched.number else {}
         changed = 0
         connection.rollback()  # nothing stays open while a person thinks
         if matched.number and not dry_run:

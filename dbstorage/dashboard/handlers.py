@@ -216,11 +216,10 @@ class CountForChange(_Handler):
     async def get(self, change: str) -> None:
         """Answer with their number, and the largest id, which the change hands back."""
         which = _filter(self.request.query_arguments)
-        matching = replace(which, states=Change(change).from_states)
 
         def look_up(connection: Connection) -> tuple[Matched, dict[str, int]]:
             matched = count_for(connection, self.database.scope, which, Change(change))
-            return matched, count_codes(connection, self.database.scope, matching)
+            return matched, count_codes(connection, self.database.scope, which, Change(change))
 
         try:
             matched, codes = await self.database.run(look_up)

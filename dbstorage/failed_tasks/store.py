@@ -239,10 +239,11 @@ def attempts_of(connection: Connection, failed_task_id: int) -> list[Attempt]:
     return [Attempt(*row) for row in connection.execute(statement)]
 
 
-def count_codes(connection: Connection, scope: Scope, which: Filter) -> dict[str, int]:
-    """How many of the tasks that match have which code, the most frequent first."""
+def count_codes(connection: Connection, scope: Scope, which: Filter, change: Change) -> dict[str, int]:
+    """How many of the tasks that a change would meet have which code, the most frequent first."""
     number = func.count()
-    statement = select(failed_tasks.c.code, number).where(*_of(scope), *which.conditions()).group_by("code")
+    conditions = (*_of(scope), *which.conditions(), _can(change))
+    statement = select(failed_tasks.c.code, number).where(*conditions).group_by("code")
     return {code: tasks for code, tasks in connection.execute(statement.order_by(number.desc(), failed_tasks.c.code))}
 
 
