@@ -4,8 +4,6 @@ import gc
 import os
 import signal
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
@@ -40,7 +38,6 @@ class DBStorage(Celery):  # type: ignore[misc]  # Celery has no types
 
 def create_app(settings: Settings) -> DBStorage:
     """The application for these settings."""
-    load_own_tasks()
     app = DBStorage(
         "dbstorage",
         events="dbstorage.worker.internals:BatchingEvents",
@@ -60,23 +57,6 @@ def create_app(settings: Settings) -> DBStorage:
     signals.celeryd_init.connect(prepare_worker, weak=False)
     signals.worker_init.connect(prepare_pool, weak=False)
     return app
-
-
-def load_own_tasks() -> None:
-    """Have `tasks` be the package beside ours.
-
-    Celery looks for the modules of an application in the current directory first, where a `tasks.py` of somebody
-    else's may lie.
-    """
-    package = Path(__file__).resolve().parents[1] / "tasks"
-    loaded = sys.modules.get("tasks")
-    if loaded is not None and list(getattr(loaded, "__path__", ())) == [str(package)]:
-        return
-    spec = spec_from_file_location("tasks", package / "__init__.py", submodule_search_locations=[str(package)])
-    assert spec
-    assert spec.loader
-    sys.modules["tasks"] = module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["tasks"])
 
 
 def prepare_worker(sender: str, instance: Any, options: dict[str, Any], **_: Any) -> None:

@@ -2,11 +2,16 @@
 
 import sys
 
-from dbstorage.application import DBStorage, create_app
-from dbstorage.dashboard import install_failed_page_if_flower
-from dbstorage.errors import SettingsError
-from dbstorage.printable import printable
-from dbstorage.settings import load_settings
+from dbstorage.own_tasks import load_own_tasks
+
+# First of all: the imports below lead to `tasks`.
+load_own_tasks()
+
+from dbstorage.application import DBStorage, create_app  # noqa: E402
+from dbstorage.dashboard import install_failed_page_if_flower  # noqa: E402
+from dbstorage.errors import SettingsError  # noqa: E402
+from dbstorage.printable import printable  # noqa: E402
+from dbstorage.settings import load_settings  # noqa: E402
 
 
 def _app_or_exit() -> DBStorage:

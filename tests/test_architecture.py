@@ -12,7 +12,7 @@ OURS = ("dbstorage", "tasks", "migrations")
 
 #: From the ground up: a room imports only from those in the lines above its own.
 STOREYS = (
-    {"codes", "errors", "printable", "redis_url", "tracing"},
+    {"codes", "errors", "own_tasks", "printable", "redis_url", "tracing"},
     {"wire", "database", "embedded", "broker_url", "redis_connection", "redis_errors", "redis_memory", "owner"},
     {"commands", "settings", "redis_trimming"},
     {"keys", "logs", "broker_problem"},

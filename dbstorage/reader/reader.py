@@ -20,7 +20,7 @@ from dbstorage.reader.messages import Action, Event
 from dbstorage.reader.pool_jobs import PoolJobs
 from dbstorage.reader.stream_actions import StreamActions
 from dbstorage.reader.stream_request import StreamRequest
-from dbstorage.reader.telling import Telling, log_hold
+from dbstorage.reader.telling import Telling, log_hold, why_held
 from dbstorage.settings import Ordering, Settings
 from dbstorage.storage.turn import Turns
 from dbstorage.worker.internals import concurrency, list_on_demand, stop_worker
@@ -255,9 +255,7 @@ class StreamReader:
             state = ReaderState.ACTIVE
         else:
             state = ReaderState.WAITING
-        holding = core.holding.reason if core.holding else None
-        if core.paused is not None:
-            holding = f"an operator has paused the service: {holding}"
+        holding = why_held(core.holding) if core.holding else None
         self._metrics.reader_beat(state, stalled_for=core.stalled_for, holding=holding)
 
 

@@ -87,6 +87,15 @@ class Telling:
         self._events.send_retried(self._consumer.event_dispatcher, report.retried)
 
 
+def why_held(hold: Hold) -> str:
+    """The reason in words that go on behind "Nothing is stored: "."""
+    if hold.outage is Outage.DATABASE:
+        return f"the database does not answer: {hold.reason}"
+    if hold.outage is Outage.REDIS:
+        return f"Redis does not answer: {hold.reason}"
+    return hold.reason if hold.outage is Outage.FAULT else f"an operator has paused the service: {hold.reason}"
+
+
 def log_hold(before: Hold | None, after: Hold | None, now: float) -> None:
     """Log once when nothing can be stored any more, and once when storing goes on; `now` on the core's clock."""
     if before is not None and (after is None or after.outage is not before.outage):

@@ -150,7 +150,7 @@ def test_while_the_database_is_away_the_worker_is_alive_but_not_ready(
         platform.send(user("a"))
         wait_for(lambda: state(port) == "waiting", "the reader to wait")
         wait_for(lambda: get(port, "/readyz")[0] == 503, "the worker to be unready")
-        assert get(port, "/readyz")[1].startswith("The database does not answer: ")
+        assert "he database does not answer: " in get(port, "/readyz")[1]
         assert get(port, "/livez") == (200, "alive (waiting)\n")
         assert scrape(port)["dbstorage_database_up"] == 0
     wait_for(lambda: get(port, "/readyz") == (200, "ready (active)\n"), "the worker to be ready again")
