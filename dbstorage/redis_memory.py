@@ -19,7 +19,7 @@ def why_full(memory: Mapping[str, Any]) -> str | None:
     return (
         f"Redis is full: {used / MEBIBYTE:,.1f} MiB are used, and maxmemory is {limit / MEBIBYTE:,.1f} MiB. It takes "
         "no new commands; what it holds is stored, answered and trimmed. Raise maxmemory, or keep less with "
-        "STREAM_KEEP and RESPONSE_MAXLEN."
+        "STREAM_KEEP, RESPONSE_MAXLEN and RESPONSE_MAXBYTES."
     )
 
 

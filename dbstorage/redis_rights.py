@@ -92,6 +92,7 @@ def trials(settings: Settings) -> Iterator[Trial]:
         ("XTRIM", commands, "MAXLEN", 1_000_000),
         ("XADD", responses, "*", "message", "check"),
         ("XTRIM", responses, "MAXLEN", 1_000_000),
+        ("MEMORY", "USAGE", responses),
         ("XINFO", "STREAM", responses),
         ("EVAL", "return 1", 2, responses, commands),
         ("SET", key, "check", "NX", "PX", 1),

@@ -77,6 +77,8 @@ class Settings:
     query_ttl: float = 5.0
     history_limit: int = 100
     response_maxlen: int = 1000
+    #: Of all answers that are kept together.
+    response_maxbytes: int = 67_108_864
     #: So many finished entries are kept, or those of so long.
     stream_keep: int | timedelta = 100_000
     fault_wait: float = 60.0
@@ -112,6 +114,9 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         "query_ttl": read.optional("QUERY_TTL", _seconds(0.1, 3_600), Settings.query_ttl),
         "history_limit": read.optional("HISTORY_LIMIT", _whole(1, 1_000), Settings.history_limit),
         "response_maxlen": read.optional("RESPONSE_MAXLEN", _whole(1, 1_000_000), Settings.response_maxlen),
+        "response_maxbytes": read.optional(
+            "RESPONSE_MAXBYTES", _whole(1_024, 100_000_000_000), Settings.response_maxbytes
+        ),
         "stream_keep": read.optional("STREAM_KEEP", _number_or_time, Settings.stream_keep),
         "fault_wait": read.optional("FAULT_WAIT", _seconds(0, 86_400), Settings.fault_wait),
         # What PostgreSQL takes in one statement is 1 GB, and a byte may need several there.

@@ -57,6 +57,8 @@ def test_what_is_not_set_has_its_default():
         ("HISTORY_LIMIT", "1000", 1_000),
         ("RESPONSE_MAXLEN", "1", 1),
         ("RESPONSE_MAXLEN", "1000000", 1_000_000),
+        ("RESPONSE_MAXBYTES", "1024", 1_024),
+        ("RESPONSE_MAXBYTES", "100000000000", 100_000_000_000),
         ("STREAM_KEEP", "0", 0),
         ("MAX_ENTRY_BYTES", "1024", 1_024),
         ("MAX_ENTRY_BYTES", "67108864", 67_108_864),
@@ -116,6 +118,8 @@ PLAIN_NAME = "expected a name without control characters"
         ("HISTORY_LIMIT", "1001", "is '1001': expected a whole number from 1 to 1000."),
         ("RESPONSE_MAXLEN", "0", "is '0': expected a whole number from 1 to 1000000."),
         ("RESPONSE_MAXLEN", "1000001", "is '1000001': expected a whole number from 1 to 1000000."),
+        ("RESPONSE_MAXBYTES", "1023", "is '1023': expected a whole number from 1024 to 100000000000."),
+        ("RESPONSE_MAXBYTES", "64M", "is '64M': expected a whole number from 1024 to 100000000000."),
         ("MAX_ENTRY_BYTES", "1023", "is '1023': expected a whole number from 1024 to 67108864."),
         ("MAX_ENTRY_BYTES", "67108865", "is '67108865': expected a whole number from 1024 to 67108864."),
         (

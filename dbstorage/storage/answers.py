@@ -13,6 +13,23 @@ from dbstorage.keys import stored_key
 from dbstorage.settings import Settings
 from dbstorage.storage.service import REMEMBER, Stored
 
+#: Keeps the response stream within its bounds before an answer is added. What XTRIM leaves is measured only where an
+#: answer is so large that many of its kind would be too much: `room` is then what it leaves to the others, in bytes.
+#: Who may not ask for MEMORY USAGE keeps MAXLEN answers, whatever their size.
+TRIM = """
+local function trim(stream, most, room)
+    redis.call('XTRIM', stream, 'MAXLEN', '~', most)
+    if room == '' then return end
+    local kept = redis.call('XLEN', stream)
+    while kept > 0 do
+        local used = redis.pcall('MEMORY', 'USAGE', stream, 'SAMPLES', 1000)
+        if type(used) ~= 'number' or used <= tonumber(room) then return end
+        kept = math.min(kept - 1, math.floor(kept * tonumber(room) / used))
+        redis.call('XTRIM', stream, 'MAXLEN', kept)
+    end
+end
+"""
+
 #: Acknowledges a question and then answers it, in one step. Only who acknowledged it may answer, so that no question is
 #: answered twice, whoever runs it again. It is not answered when it is older than its time to live by Redis' own clock:
 #: an answer that was held up on its way is never given to somebody else.
@@ -21,17 +38,26 @@ from dbstorage.storage.service import REMEMBER, Stored
 #: anything has changed. And a full Redis refuses XADD only as the first command of a script that writes; it takes XTRIM
 #: and XACK, and then it takes the answer.
 #:
-#: KEYS: response stream, command stream. ARGV: group, entry id, milliseconds to live, MAXLEN, name, value, …
+#: KEYS: response stream, command stream. ARGV: group, entry id, milliseconds to live, MAXLEN, room, name, value, …
 #: Returns a `Told`.
-ANSWER_ONCE = """
-redis.call('XTRIM', KEYS[1], 'MAXLEN', '~', ARGV[4])
+ANSWER_ONCE = f"""{TRIM}
+trim(KEYS[1], ARGV[4], ARGV[5])
 if redis.call('XACK', KEYS[2], ARGV[1], ARGV[2]) == 0 then return 2 end
 local now = redis.call('TIME')
 local age = now[1] * 1000 + math.floor(now[2] / 1000) - tonumber(string.match(ARGV[2], '^%d+'))
 if age > tonumber(ARGV[3]) then return 0 end
-redis.call('XADD', KEYS[1], '*', unpack(ARGV, 5))
+redis.call('XADD', KEYS[1], '*', unpack(ARGV, 6))
 return 1
 """
+
+#: Writes an answer. KEYS: response stream. ARGV: MAXLEN, room, name, value, …
+ANSWER = f"""{TRIM}
+trim(KEYS[1], ARGV[1], ARGV[2])
+redis.call('XADD', KEYS[1], '*', unpack(ARGV, 3))
+"""
+
+#: An answer of less than this part of its share is not worth measuring the stream: it grows by a quarter at most.
+SMALL = 4
 
 
 class Told(IntEnum):
@@ -79,6 +105,7 @@ def acknowledge_and_answer(
                 answer.entry_id,
                 milliseconds,
                 settings.response_maxlen,
+                _room(settings, answer.fields),
                 *answer.fields,
             )
         try:
@@ -94,11 +121,18 @@ def acknowledge_and_answer(
 
 def answer_call(redis: Redis, settings: Settings, fields: list[bytes]) -> None:
     """Write the answer of a question that came through the broker. Raises RedisUnavailableError."""
-    pairs = dict(zip(fields[::2], fields[1::2], strict=True))
     try:
-        redis.xadd(settings.response_stream, pairs, maxlen=settings.response_maxlen, approximate=True)  # type: ignore[arg-type]
+        redis.eval(ANSWER, 1, settings.response_stream, settings.response_maxlen, _room(settings, fields), *fields)
     except (RedisError, OSError) as error:
         raise RedisUnavailableError(f"Redis did not take an answer: {error}") from error
+
+
+def _room(settings: Settings, fields: Sequence[bytes]) -> str:
+    """The bytes that this answer leaves to all others; nothing where it is small."""
+    size = sum(map(len, fields))
+    if size * settings.response_maxlen * SMALL <= settings.response_maxbytes:
+        return ""
+    return str(max(0, settings.response_maxbytes - size))
 
 
 def oldest_answerable(redis: Redis, settings: Settings, oldest_asked: int) -> int:

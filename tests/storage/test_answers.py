@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from redis import Redis
 from dbstorage.errors import RedisUnavailableError
 from dbstorage.redis_connection import connect_redis
 from dbstorage.settings import Settings, load_settings
-from dbstorage.storage.answers import Answered, Told, acknowledge_and_answer
+from dbstorage.storage.answers import Answered, Told, acknowledge_and_answer, answer_call
 from tests.service.platform import GROUP, RESPONSES, STREAM
 
 FIELDS = [b"message", b"the answer"]
@@ -83,6 +84,44 @@ def test_the_response_stream_is_trimmed_on_every_answer(redis: Redis, settings: 
         answer(redis, settings, *delivered(redis, 500))
     # Redis trims whole nodes of a hundred entries.
     assert redis.xlen(RESPONSES) <= 10 + 100 + 1
+
+
+@pytest.mark.parametrize("sizes", [[300_000] * 100, [2_000] * 1_000, [500] * 700 + [200_000] * 30 + [9_000] * 300])
+def test_large_answers_are_kept_within_their_bytes(redis: Any, settings: Settings, sizes: list[int]) -> None:
+    bounded = replace(settings, response_maxlen=1_000, response_maxbytes=1_000_000)
+    for number, size in enumerate(sizes):
+        fields = [b"message", b"x" * size]
+        if number % 2:
+            answer_call(redis, bounded, fields)
+        else:
+            [question] = delivered(redis)
+            assert acknowledge_and_answer(redis, bounded, (), [Answered(question, fields)]) == [Told.ANSWERED]
+        if not number % 20:
+            assert redis.memory_usage(RESPONSES, samples=0) <= 1_250_000
+    assert redis.memory_usage(RESPONSES, samples=0) <= 1_250_000
+    assert redis.xlen(RESPONSES) >= 3
+
+
+def test_an_answer_that_is_larger_than_all_may_be_is_kept_alone(redis: Any, settings: Settings) -> None:
+    bounded = replace(settings, response_maxbytes=10_000)
+    answer(redis, bounded, *delivered(redis, 5))
+    answer_call(redis, bounded, [b"message", b"x" * 50_000])
+    assert [fields[b"message"] for _, fields in redis.xrange(RESPONSES)] == [b"x" * 50_000]
+
+
+def test_small_answers_are_kept_whatever_their_bytes_are_bound_to(redis: Any, settings: Settings) -> None:
+    for _ in range(5):
+        answer_call(redis, settings, FIELDS)
+    assert redis.xlen(RESPONSES) == 5
+
+
+def test_without_the_right_to_measure_the_stream_answers_go_out(redis: Any, settings: Settings) -> None:
+    redis.acl_setuser("blind", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-memory|usage"])
+    redis.execute_command("AUTH", "blind", "any")
+    bounded = replace(settings, response_maxbytes=1_024)
+    answer_call(redis, bounded, [b"message", b"x" * 2_000])
+    answer_call(redis, bounded, [b"message", b"x" * 2_000])
+    assert redis.xlen(RESPONSES) == 2
 
 
 def test_a_question_stays_pending_where_the_answer_cannot_be_written(redis: Redis, settings: Settings) -> None:
