@@ -9,6 +9,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
+from weakref import WeakSet
 
 from dbstorage.embedded.ports import LOOPBACK, choose_port
 
@@ -71,6 +72,7 @@ class Proxy:
         self._connections: set[_Connection] = set()
         self._new_drop_requests = self._new_drop_replies = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._writers: WeakSet[asyncio.StreamWriter] = WeakSet()
         self._listener: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="proxy")
@@ -166,19 +168,27 @@ class Proxy:
         self._listener = await asyncio.start_server(self._accepted, LOOPBACK, self.port, limit=CHUNK)
 
     async def _end(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Also those that were closed and whose other side does not take what is left.
+        for writer in self._writers:
+            writer.transport.abort()
+        # The loop has to turn before a transport counts as closed.
+        await asyncio.sleep(0.01)
 
     async def _accepted(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         connection = _Connection(client)
         connection.drops_requests, connection.drops_replies = self._new_drop_requests, self._new_drop_replies
         self._connections.add(connection)
+        self._writers.add(client)
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
         try:
             from_server, connection.server = await asyncio.open_connection(LOOPBACK, self._target_port, limit=CHUNK)
+            self._writers.add(connection.server)
             async with asyncio.TaskGroup() as both:
                 to_server = self._forward(self._to_server, reader, connection.server, lambda: connection.drops_requests)
                 to_client = self._forward(self._to_client, from_server, client, lambda: connection.drops_replies)
