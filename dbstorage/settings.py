@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit
@@ -29,6 +30,17 @@ _PLACE = re.compile(rf"{_ONE_PLACE}(,{_ONE_PLACE})*(/.*)?")
 
 SECONDS_OF = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 LONGEST_KEPT = timedelta(days=3_650)
+
+
+#: All that is read from the environment; README.md describes each.
+VARIABLES = (
+    *("REDIS_URL", "DATABASE_URL", "CELERY_BROKER_URL"),
+    *("DBSTORAGE_STREAM", "RESPONSE_STREAM", "CONSUMER_GROUP", "BATCH_SIZE", "ORDERING", "CLAIM_IDLE", "USER_WAIT"),
+    *("QUERY_TTL", "HISTORY_LIMIT", "RESPONSE_MAXLEN", "RESPONSE_MAXBYTES", "STREAM_KEEP", "FAULT_WAIT"),
+    *("MAX_ENTRY_BYTES", "TASK_EVENTS", "METRICS_PORT", "LOG_LEVEL", "LOG_FORMAT"),
+)
+#: How alike two names have to be, of 1: REDIS_URI and REDIS_URL are, CELERY_BROKER_READ_URL (Celery's) is not.
+ALIKE = 0.88
 
 
 class Ordering(StrEnum):
@@ -145,6 +157,19 @@ def load_database_address(environment: Mapping[str, str] | None = None) -> Datab
     if read.sentences:
         raise SettingsError(read.sentences)
     return address
+
+
+def slips(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables that nothing reads and that look like one of ours, with the name that was probably meant."""
+    plain = {name.replace("_", ""): name for name in VARIABLES}
+    found: dict[str, str] = {}
+    for name in sorted(set(environment) - set(VARIABLES)):
+        letters = name.upper().replace("_", "").replace("-", "")
+        close = plain.get(letters) or plain.get(letters.removeprefix("DBSTORAGE"))
+        alike = [close] if close else get_close_matches(name.upper(), VARIABLES, n=1, cutoff=ALIKE)
+        if alike:
+            found[name] = alike[0]
+    return found
 
 
 def without_password(url: str) -> str:

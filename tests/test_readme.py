@@ -7,7 +7,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from dbstorage.settings import load_settings
+from dbstorage.settings import VARIABLES, load_settings
 from tests.typed import SERVER_VARIABLES, serving, shell
 
 CHECKOUT = Path(__file__).parents[1]
@@ -105,7 +105,7 @@ def test_the_table_of_settings_is_complete_and_its_defaults_are_true():
     required = {"REDIS_URL": "redis://localhost", "DATABASE_URL": "postgresql://localhost/dbstorage"}
     settings = load_settings(Environment(required))
     table = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", README, re.MULTILINE))
-    assert set(table) == asked
+    assert set(table) == asked == set(VARIABLES)
     defaults = {name: text.strip("`") for name, text in table.items() if text != "required"}
     assert len(defaults) == len(table) - len(required)
     defaults["CELERY_BROKER_URL"] = required[defaults["CELERY_BROKER_URL"]]

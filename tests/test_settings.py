@@ -7,7 +7,16 @@ import pytest
 
 from dbstorage.database.url import parse_database_url
 from dbstorage.errors import SettingsError
-from dbstorage.settings import Ordering, Settings, TaskEvents, load_database_address, load_settings, without_password
+from dbstorage.settings import (
+    VARIABLES,
+    Ordering,
+    Settings,
+    TaskEvents,
+    load_database_address,
+    load_settings,
+    slips,
+    without_password,
+)
 
 REQUIRED = {"REDIS_URL": "redis://cache", "DATABASE_URL": "postgresql://ann@db/trading"}
 FIELD = {"CELERY_BROKER_URL": "broker_url", "DBSTORAGE_STREAM": "command_stream"}  # else the name in lower case
@@ -221,3 +230,24 @@ def test_a_password_that_is_not_percent_encoded_is_told_without_any_part_of_it(n
 )
 def test_a_url_is_shown_without_its_password(url, shown):
     assert without_password(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("BATCHSIZE", "BATCH_SIZE"),
+        ("batch_size", "BATCH_SIZE"),
+        ("QUERYTTL", "QUERY_TTL"),
+        ("QUERY_TTLS", "QUERY_TTL"),
+        ("DBSTORAGE_BATCH_SIZE", "BATCH_SIZE"),
+        ("REDIS_URI", "REDIS_URL"),
+        ("RESPONSE_MAX_LEN", "RESPONSE_MAXLEN"),
+    ],
+)
+def test_a_variable_that_looks_like_ours_is_a_slip(name: str, meant: str):
+    assert slips({name: "1", "BATCH_SIZE": "5"}) == {name: meant}
+
+
+def test_ours_and_those_of_others_are_no_slips():
+    others = ("PATH", "HOME", "CELERY_BROKER_READ_URL", "FLOWER_PORT", "POSTGRES_URL", "LOGNAME", "DBSTORAGE_HOME")
+    assert slips(dict.fromkeys((*VARIABLES, *others), "1")) == {}

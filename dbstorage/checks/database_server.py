@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from dbstorage.checks.finding import Finding, Grade, fine, problem, warning
+from dbstorage.checks.finding import Finding, Grade, away, fine, problem, warning
 from dbstorage.checks.trial import run_trial
-from dbstorage.database.catalog import quoted, read_tables
+from dbstorage.database.catalog import failed_tasks_bytes, quoted, read_tables
 from dbstorage.database.engine import create_engine
 from dbstorage.database.migrate import describe
 from dbstorage.database.rights import PLATFORM, missing_rights
@@ -30,9 +30,11 @@ from dbstorage.storage.service import find_service
 
 OLDEST, NEWEST = 15, 18
 SERVER, WRITES, TABLES, MIGRATION = "PostgreSQL", "PostgreSQL writes", "Tables", "Migration"
-ENCODING, RIGHTS, NUMBERS = "Encoding", "Rights", "Sequences"
+ENCODING, RIGHTS, NUMBERS, FAILED = "Encoding", "Rights", "Sequences", "Failed tasks"
 #: With fewer numbers left, a person should know.
 FEW_NUMBERS = 10_000_000
+#: With more bytes of failed tasks on the disk, too; docs/operations.md and the alert name the same.
+MANY_BYTES = 2**30
 
 
 def check_database(settings: Settings, *, trial: bool = True) -> Iterator[Finding]:
@@ -52,7 +54,7 @@ def check_database(settings: Settings, *, trial: bool = True) -> Iterator[Findin
             if findings[-1].subject == MIGRATION and all(each.grade is Grade.FINE for each in migration):
                 findings += _use(connection, settings.scope, trial=trial)
     except DBAPIError as error:
-        findings = [problem(SERVER, f"{address} cannot be used: {describe_error(error)}.")]
+        findings = [away(SERVER, f"{address} cannot be used: {describe_error(error)}.")]
     finally:
         engine.dispose()
     yield from findings
@@ -81,6 +83,7 @@ def _use(connection: Connection, scope: Scope, *, trial: bool) -> Iterator[Findi
     numbered = numbered_columns(connection, tables)
     try:
         yield from _numbers(connection, numbered)
+        yield from _failed_tasks(connection)
         if trial:
             # The service waits as long as it takes; here nobody shall be held up.
             connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = '10s'"))
@@ -93,6 +96,17 @@ def _numbers(connection: Connection, numbered: list[NumberedColumn]) -> Iterator
     findings = [_number(each, highest_number(connection, each)) for each in numbered]
     wrong = [finding for finding in findings if finding is not None]
     yield from wrong or [fine(NUMBERS, "All sequences are ahead of their rows.")]
+
+
+def _failed_tasks(connection: Connection) -> Iterator[Finding]:
+    taken = failed_tasks_bytes(connection)
+    if taken > MANY_BYTES:
+        yield warning(
+            FAILED,
+            f"They take {taken / 2**30:,.1f} GiB of the database's disk. Delete old ones: "
+            "dbstorage failed purge --state resolved,discarded --older-than 90d. The room is used again; "
+            'VACUUM FULL "dbstorage"."failed_tasks" gives it back to the disk.',
+        )
 
 
 def _number(numbered: NumberedColumn, highest: int) -> Finding | None:

@@ -18,6 +18,8 @@ class Finding(NamedTuple):
     subject: str
     grade: Grade
     sentence: str
+    #: Whether it is that a server cannot be used, so that nothing else on it was looked at.
+    away: bool = False
 
 
 def fine(subject: str, sentence: str) -> Finding:
@@ -33,3 +35,8 @@ def warning(subject: str, sentence: str) -> Finding:
 def problem(subject: str, sentence: str) -> Finding:
     """A finding that keeps the service from working."""
     return Finding(subject, Grade.PROBLEM, sentence)
+
+
+def away(subject: str, sentence: str) -> Finding:
+    """A problem: a server cannot be used."""
+    return Finding(subject, Grade.PROBLEM, sentence, away=True)

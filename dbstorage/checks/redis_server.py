@@ -7,7 +7,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
-from dbstorage.checks.finding import Finding, Grade, fine, problem, warning
+from dbstorage.checks.finding import Finding, Grade, away, fine, problem, warning
 from dbstorage.checks.redis_rights import check_redis_rights
 from dbstorage.checks.sentinel import check_sentinel
 from dbstorage.redis_connection import connect_redis
@@ -39,7 +39,7 @@ def check_redis(settings: Settings, *, trial: bool = True) -> Iterator[Finding]:
             if not _any_problem(findings):
                 findings += _streams(redis, settings)
         except (RedisError, OSError) as error:
-            findings = [problem(SERVER, f"{address} cannot be used: {str(error).rstrip('.')}.")]
+            findings = [away(SERVER, f"{address} cannot be used: {str(error).rstrip('.')}.")]
     yield from findings
 
 

@@ -1,19 +1,24 @@
+import os
 import sys
+from collections.abc import Iterator
 from itertools import chain
 
 import click
 
 from dbstorage.checks.broker import check_broker
 from dbstorage.checks.database_server import check_database
-from dbstorage.checks.finding import Finding, Grade
+from dbstorage.checks.finding import Finding, Grade, warning
 from dbstorage.checks.identity import check_identity
 from dbstorage.checks.redis_server import check_redis
 from dbstorage.cli.output import console, print_json, say, text
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.operating.person import this_person
 from dbstorage.replay.run import accept as accept_database
+from dbstorage.settings import slips
 
 PROBLEMS = 1
+AWAY = 3
+SETTINGS = "Settings"
 STYLES = {Grade.FINE: "green", Grade.WARNING: "yellow", Grade.PROBLEM: "bold red"}
 
 
@@ -35,6 +40,7 @@ def check(no_write: bool, accept: bool, as_json: bool) -> None:
       0  no problem (there may be warnings)
       1  a problem
       2  wrong usage or settings
+      3  Redis, the broker or PostgreSQL cannot be used
     """
     settings = settings_for_command()
     if accept:
@@ -42,6 +48,7 @@ def check(no_write: bool, accept: bool, as_json: bool) -> None:
         say("The database counts as the service's own now, as it is: workers go on with it.", err=True)
     findings = list(
         chain(
+            _slips(),
             check_redis(settings, trial=not no_write),
             check_broker(settings, trial=not no_write),
             check_database(settings, trial=not no_write),
@@ -52,7 +59,14 @@ def check(no_write: bool, accept: bool, as_json: bool) -> None:
         print_json([finding._asdict() for finding in findings], indent=2)
     else:
         _print(findings)
+    if any(finding.away for finding in findings):
+        sys.exit(AWAY)
     sys.exit(PROBLEMS if any(finding.grade is Grade.PROBLEM for finding in findings) else 0)
+
+
+def _slips() -> Iterator[Finding]:
+    for name, meant in slips(os.environ).items():
+        yield warning(SETTINGS, f"{name} is set, and nothing reads it: did you mean {meant}?")
 
 
 def _print(findings: list[Finding]) -> None:

@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
+from dbstorage.database.tables import OWN_SCHEMA
+
 
 class Column(NamedTuple):
     """One column as it stands in the database."""
@@ -149,3 +151,10 @@ def quoted(schema: str, name: str) -> str:
 def quoted_name(name: str) -> str:
     """Return a name as SQL writes it."""
     return '"' + name.replace('"', '""') + '"'
+
+
+def failed_tasks_bytes(connection: Connection) -> int:
+    """How much of the disk all failed tasks take, with their attempts and indexes."""
+    size = "pg_total_relation_size"
+    statement = f"SELECT {size}('{OWN_SCHEMA}.failed_tasks') + {size}('{OWN_SCHEMA}.attempts')"
+    return int(connection.scalar(text(statement)) or 0)

@@ -49,6 +49,11 @@ class FiguresCollector(Collector):
             yield verdict
         if figures.stream is not None:
             yield from _stream(figures.stream)
+        yield from _gauge(
+            "dbstorage_failed_tasks_bytes",
+            "Bytes of the disk that all failed tasks take, of all services of the database.",
+            figures.failed_tasks_bytes,
+        )
         if figures.failed_tasks is not None:
             failed = GaugeMetricFamily(
                 "dbstorage_failed_tasks", "Failed tasks that are not resolved or discarded.", labels=("code", "state")

@@ -57,6 +57,8 @@ class Figures:
     sequences: dict[tuple[str, str], float] | None = None
     #: How many failed tasks there are by code and state (`failed`, `retrying`).
     failed_tasks: dict[tuple[str, str], int] | None = field(default=None)
+    #: How much of the disk they take, with those that are done, their attempts and indexes.
+    failed_tasks_bytes: int | None = None
 
 
 def used_numbers(connection: Connection) -> dict[tuple[str, str], float]:

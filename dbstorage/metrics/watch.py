@@ -12,6 +12,7 @@ from redis.exceptions import RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
 from dbstorage.broker_problem import broker_problem
+from dbstorage.database.catalog import failed_tasks_bytes
 from dbstorage.database.engine import create_engine
 from dbstorage.database.sqlstate import Verdict, classify, describe
 from dbstorage.metrics.figures import TOUCH_FAILED, Figures, count_failed_tasks, read_stream, used_numbers
@@ -203,9 +204,12 @@ class Watch:
             with self._engine.connect() as connection:
                 failed_tasks = count_failed_tasks(connection, self._settings.scope)
                 sequences = used_numbers(connection)
+                taken = failed_tasks_bytes(connection)
         except SQLAlchemyError as error:
             # Too many to count within the time allowed is no reason to call the database away.
             logger.debug("The failed tasks could not be counted: %s", describe(error))
-            self._figures = replace(self._figures, failed_tasks=None, sequences=None)
+            self._figures = replace(self._figures, failed_tasks=None, failed_tasks_bytes=None, sequences=None)
         else:
-            self._figures = replace(self._figures, failed_tasks=failed_tasks, sequences=sequences)
+            self._figures = replace(
+                self._figures, failed_tasks=failed_tasks, failed_tasks_bytes=taken, sequences=sequences
+            )

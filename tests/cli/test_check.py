@@ -89,13 +89,49 @@ def test_servers_that_cannot_be_reached_are_problems(migrated: str, monkeypatch:
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
     monkeypatch.setenv("DATABASE_URL", "postgresql://joe:secret@127.0.0.1:1/db")
     result = check()
-    assert result.exit_code == 1
+    assert result.exit_code == 3
     assert [line.split()[:2] for line in result.stdout.splitlines()] == [
         ["problem", "Redis"],
         ["problem", "Broker"],
         ["problem", "PostgreSQL"],
     ]
     assert result.stdout.count("Connection refused") == 3
+
+
+@pytest.mark.parametrize(
+    ("variable", "url"),
+    [
+        ("REDIS_URL", "redis://127.0.0.1:1"),
+        ("CELERY_BROKER_URL", "amqp://127.0.0.1:1//"),
+        ("DATABASE_URL", "postgresql://joe@127.0.0.1:1/db"),
+    ],
+)
+def test_one_server_that_is_away_is_exit_code_3(
+    migrated: str, monkeypatch: pytest.MonkeyPatch, variable: str, url: str
+):
+    monkeypatch.setenv(variable, url)
+    result = check("--json")
+    assert result.exit_code == 3
+    assert sum(finding["away"] for finding in json.loads(result.stdout)) == (2 if variable == "REDIS_URL" else 1)
+
+
+def test_variables_that_look_like_ours_are_named(migrated: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("BATCHSIZE", "100")
+    monkeypatch.setenv("QUERYTTL", "9")
+    result = check()
+    assert result.exit_code == 0
+    assert [line.split(maxsplit=2)[2] for line in result.stdout.splitlines()[:2]] == [
+        "BATCHSIZE is set, and nothing reads it: did you mean BATCH_SIZE?",
+        "QUERYTTL is set, and nothing reads it: did you mean QUERY_TTL?",
+    ]
+
+
+def test_failed_tasks_that_fill_the_disk_are_named(migrated: str, monkeypatch: pytest.MonkeyPatch):
+    assert "Failed tasks" not in findings()
+    monkeypatch.setattr(database_server, "MANY_BYTES", 1000)
+    [(grade, sentence)] = findings()["Failed tasks"]
+    assert grade == "warning"
+    assert sentence.startswith("They take 0.0 GiB of the database's disk. Delete old ones: dbstorage failed purge ")
 
 
 def test_a_broker_of_its_own_is_asked(migrated: str, monkeypatch: pytest.MonkeyPatch):

@@ -43,6 +43,7 @@ def samples() -> list[str]:
         verdict=Verdict(Standing.FINE, "fine"),
         sequences={("Orders", "id"): 0.5},
         failed_tasks=failed,
+        failed_tasks_bytes=1,
     )
     metrics.figures_gathered(figures)
     # The server leaves those out that the client adds to every counter.

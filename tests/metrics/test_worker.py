@@ -72,7 +72,10 @@ def test_outcomes_of_all_pool_processes_are_counted_once(
     for stage in ("read", "decode", "database", "acknowledge"):
         assert samples[f'dbstorage_batch_stage_seconds_sum{{stage="{stage}"}}'] > 0
     wait_for(
-        lambda: scrape(port).get('dbstorage_failed_tasks{code="poison",state="failed"}') == 1,
+        lambda: (
+            scrape(port).get('dbstorage_failed_tasks{code="poison",state="failed"}') == 1
+            and scrape(port)["dbstorage_failed_tasks_bytes"] > 0
+        ),
         "the failed tasks to be gathered",
     )
     wait_for(lambda: scrape(port).get("dbstorage_stream_pending_entries") == 0, "the stream to be looked at")
@@ -152,7 +155,7 @@ def test_while_the_database_is_away_the_worker_is_alive_but_not_ready(
         wait_for(lambda: get(port, "/readyz")[0] == 503, "the worker to be unready")
         assert "he database does not answer: " in get(port, "/readyz")[1]
         assert get(port, "/livez") == (200, "alive (waiting)\n")
-        assert scrape(port)["dbstorage_database_up"] == 0
+            wait_for(lambda: scrape(port)["dbstorage_database_up"] == 0, "the metrics to say so")
     wait_for(lambda: get(port, "/readyz") == (200, "ready (active)\n"), "the worker to be ready again")
 
 
