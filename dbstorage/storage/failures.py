@@ -38,8 +38,9 @@ USER_PAUSES = (1.0, 2.0, 4.0, 8.0)
 #: Seconds until the next attempt of what the database refuses and others of its kind pass; the last one repeats, so
 #: that it is stored by itself when the database is mended.
 ERROR_PAUSES = (1.0, 4.0, 15.0, 60.0, 300.0)
-#: Seconds until the next attempt of what waits for a user's row, and of what is queued behind it, which is woken.
-LOCK_PAUSES = {USER_LOCKED: 2.0, USER_QUEUED: 60.0}
+#: Seconds until the next attempt of what waits for a user's row, and of what is queued behind it. The latter is woken
+#: when the row is free, unless it is being written at that very moment: so it does not wait for long by itself, either.
+LOCK_PAUSES = {USER_LOCKED: 2.0, USER_QUEUED: 5.0}
 
 
 class Failed(NamedTuple):

@@ -35,7 +35,7 @@ STOPPED_WITHIN = 10 + 3
 #: Seconds after which a connection that says nothing is given up; it looks as if it were well.
 SILENCE = 8
 #: Seconds until failed tasks that are tried again have had all their attempts.
-RETRIED = 90
+RETRIED = 30
 LARGE = "x" * 1_200_000
 
 
