@@ -16,6 +16,7 @@ from kombu.exceptions import OperationalError
 
 from dbstorage.application import create_app
 from dbstorage.checks.broker import check_broker
+from dbstorage.checks.finding import fine
 from dbstorage.checks.redis_server import check_redis
 from dbstorage.checks.sentinel import SENTINEL
 from dbstorage.redis_connection import connect_redis
@@ -146,7 +147,7 @@ def test_check_says_what_a_fail_over_may_forget(sentinels: Sentinels, database_u
     with sentinels.master.client() as client:
         client.config_set("min-replicas-to-write", 1)
     assert found()[0] == "fine"
-    assert [*check_broker(settings)][:1] == [("Broker", "fine", f"{without_password(sentinels.url)} answers.")]
+    assert [*check_broker(settings)][:1] == [fine("Broker", f"{without_password(sentinels.url)} answers.")]
 
 
 def broker_answers(sentinels: Sentinels) -> bool:

@@ -155,7 +155,7 @@ def test_while_the_database_is_away_the_worker_is_alive_but_not_ready(
         wait_for(lambda: get(port, "/readyz")[0] == 503, "the worker to be unready")
         assert "he database does not answer: " in get(port, "/readyz")[1]
         assert get(port, "/livez") == (200, "alive (waiting)\n")
-            wait_for(lambda: scrape(port)["dbstorage_database_up"] == 0, "the metrics to say so")
+        wait_for(lambda: scrape(port)["dbstorage_database_up"] == 0, "the metrics to say so")
     wait_for(lambda: get(port, "/readyz") == (200, "ready (active)\n"), "the worker to be ready again")
 
 
