@@ -11,6 +11,7 @@ from dbstorage.commands.registry import KINDS
 from dbstorage.commands.users import CreateUser
 from dbstorage.errors import RejectedEntry
 from dbstorage.failed_tasks.filters import State
+from dbstorage.storage.failures import USER_CONFLICT_CODE
 from dbstorage.storage.users import identities
 from dbstorage.storage.work import Work
 from dbstorage.wire.entry_id import position_of
@@ -52,6 +53,12 @@ class FailedRecord(NamedTuple):
     code: str
     #: An operator has mended it.
     edited: bool = False
+
+    @property
+    def is_refused_conflict(self) -> bool:
+        """Whether it is a createUser that met a conflict, so that it changed nothing."""
+        refused = self.state in (State.FAILED, State.DISCARDED)
+        return refused and self.code == USER_CONFLICT_CODE and not self.edited
 
 
 class StoredOrder(StrEnum):

@@ -4,11 +4,15 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from dbstorage.audit.outcomes import Finding, Outcome, entry_id_of
+from dbstorage.audit.owners import Owner
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.storage.work import Work
 
 #: Missing entries that are named; beyond them they are only counted.
 MOST_NAMED = 10_000
+
+
+UNDER_ANOTHER = "The order is stored, but under another person than the one who had its userID."
 
 
 class MissingEntry(NamedTuple):
@@ -34,6 +38,10 @@ class AuditReport:
     codes: dict[str, int] = field(default_factory=dict)
     #: In stream order, MOST_NAMED at most.
     missing: list[MissingEntry] = field(default_factory=list)
+    #: Of the orders that are stored, each counted once: right, other or unknown -> number of orders
+    owners: dict[str, int] = field(default_factory=dict)
+    #: Orders that stand under another person, in stream order, MOST_NAMED at most.
+    misplaced: list[MissingEntry] = field(default_factory=list)
     #: Entries that were trimmed from the stream, anywhere in it, before the service read them.
     trimmed_unread: int = 0
     #: Hashes of the orderIds that were found stored: the only thing that grows with the range, by some 80 bytes each.
@@ -44,12 +52,24 @@ class AuditReport:
         """How many entries are missing."""
         return self.count(Outcome.MISSING)
 
+    @property
+    def misplaced_count(self) -> int:
+        """How many orders stand under another person."""
+        return self.owners.get(Owner.OTHER, 0)
+
     def count(self, outcome: Outcome) -> int:
         """How many entries, of any function, have this outcome."""
         return sum(by_outcome.get(outcome, 0) for by_outcome in self.counts.values())
 
-    def add(self, work: Work, finding: Finding) -> None:
-        """Count the next entry of the stream."""
+    def place(self, work: Work, owner: Owner) -> None:
+        """Count under whom the order of an entry stands."""
+        self.owners[owner] = self.owners.get(owner, 0) + 1
+        if owner is Owner.OTHER and len(self.misplaced) < MOST_NAMED:
+            identity = work.identity
+            self.misplaced.append(MissingEntry(entry_id_of(work), identity.task_id, identity.name, UNDER_ANOTHER))
+
+    def add(self, work: Work, finding: Finding) -> Outcome:
+        """Count the next entry of the stream; returns its outcome, DUPLICATE where an earlier one had the order."""
         entry_id, identity = entry_id_of(work), work.identity
         outcome = finding.outcome
         if outcome is Outcome.STORED and isinstance(work.command, CloseOrder):
@@ -66,3 +86,4 @@ class AuditReport:
             self.codes[finding.code] = self.codes.get(finding.code, 0) + 1
         if outcome is Outcome.MISSING and len(self.missing) < MOST_NAMED:
             self.missing.append(MissingEntry(entry_id, identity.task_id, identity.name, finding.reason or ""))
+        return outcome

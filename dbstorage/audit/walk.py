@@ -4,11 +4,15 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from dbstorage.audit.outcomes import Finding, Outcome, entry_id_of, find_outcome
+from dbstorage.audit.owners import Owner, Owners
 from dbstorage.audit.report import AuditReport
 from dbstorage.audit.rows import Rows
 from dbstorage.audit.stream import FROM_BEGINNING, TO_END, CommandStream
-from dbstorage.settings import Settings
+from dbstorage.commands.orders import CloseOrder
+from dbstorage.commands.users import CreateUser
+from dbstorage.settings import Ordering, Settings
 from dbstorage.storage.work import Work, understand
+from dbstorage.wire.entry_id import position_of
 
 #: Called after each chunk with the number of entries looked at by now, and that of the whole stream at the start.
 Progress = Callable[[int, int], None]
@@ -30,12 +34,66 @@ def audit(
         wanted = stream.range(first, last)
         report.trimmed_unread = stream.trimmed_unread()
         with closing(Rows(settings)) as rows:
+            owners = _meet_people(settings, stream, rows)
+            suspects: list[Work] = []
             for entries in stream.chunks(wanted):
                 works = [understand(entry, settings.history_limit) for entry in entries]
+                stored: list[Work] = []
                 for work, finding in zip(works, _look_twice(stream, rows, works), strict=True):
-                    report.add(work, finding)
+                    if report.add(work, finding) is Outcome.STORED and isinstance(work.command, CloseOrder):
+                        stored.append(work)
+                for work, owner in zip(stored, rows.owners(stored, owners) if stored else (), strict=True):
+                    if owner is Owner.OTHER:
+                        suspects.append(work)
+                    else:
+                        report.place(work, owner)
                 progress(report.entries, wanted.length)
+            for work, owner in zip(suspects, _confirm(settings, stream, owners, suspects), strict=True):
+                report.place(work, owner)
     return report
+
+
+def _meet_people(settings: Settings, stream: CommandStream, rows: Rows) -> Owners:
+    """All people of whom the stream tells; whose an order is does not depend on the range alone."""
+    owners = Owners()
+    for entries in stream.chunks(stream.range(FROM_BEGINNING, TO_END)):
+        works = [understand(entry, settings.history_limit) for entry in entries]
+        creating = [work for work in works if isinstance(work.command, CreateUser)]
+        if creating:
+            entry_ids = [entry_id_of(work) for work in creating]
+            unacknowledged = stream.unacknowledged(entry_ids)
+            records = rows.records(entry_ids)
+            for work in creating:
+                if isinstance(work.command, CreateUser):
+                    entry_id = entry_id_of(work)
+                    record = records.get(entry_id)
+                    is_conflict = record is not None and record.is_refused_conflict
+                    is_clear = entry_id not in unacknowledged and (record is None or is_conflict)
+                    position = position_of(entry_id)
+                    owners.feed(work.command, position, is_conflict=is_conflict, is_clear=is_clear)
+        owners.end = position_of(entries[-1].id)
+    return owners
+
+
+def _confirm(settings: Settings, stream: CommandStream, owners: Owners, suspects: Sequence[Work]) -> list[Owner]:
+    """Clear those orders that another entry, which names another person, may have stored."""
+    if settings.ordering is not Ordering.STRICT or stream.trimmed_before() is not None:
+        # Such an entry may be gone; and in parallel order a createUser may have been applied behind later orders.
+        return [Owner.UNKNOWN] * len(suspects)
+    named: dict[str, set[int | None]] = {
+        work.command.order_id: set() for work in suspects if isinstance(work.command, CloseOrder)
+    }
+    for entries in stream.chunks(stream.range(FROM_BEGINNING, TO_END)) if suspects else ():
+        for entry in entries:
+            command = understand(entry, settings.history_limit).command
+            if isinstance(command, CloseOrder) and command.order_id in named:
+                person = owners.people.person_of(command.user_id, position_of(entry.id))
+                named[command.order_id].add(person)
+    return [
+        Owner.OTHER if len(named[work.command.order_id]) == 1 else Owner.UNKNOWN
+        for work in suspects
+        if isinstance(work.command, CloseOrder)
+    ]
 
 
 def _look_twice(stream: CommandStream, rows: Rows, works: Sequence[Work]) -> list[Finding]:

@@ -6,6 +6,7 @@ import click
 from dbstorage.audit import AuditReport
 from dbstorage.audit import audit as run_audit
 from dbstorage.audit.outcomes import Outcome
+from dbstorage.audit.owners import Owner
 from dbstorage.audit.report import MOST_NAMED
 from dbstorage.audit.stream import FROM_BEGINNING, TO_END, first_position, last_position
 from dbstorage.cli.output import print_json, print_table, say, say_error
@@ -30,13 +31,14 @@ def audit(first: str, last: str, show: int, as_json: bool) -> None:
     """Prove that nothing was lost: look up in the database what became of every entry of the command stream.
 
     Says for each createCloseOrder and createUser whether it is stored, failed or still in work, and for everything else
-    whether it was acknowledged. Entries that were trimmed away cannot be looked up. Nothing is changed; the service
-    may be running. An ID is an entry id such as 1746403514283-0, or its milliseconds alone.
+    whether it was acknowledged; and for each stored order whether it stands under the right person. Entries that were
+    trimmed away cannot be looked up. Nothing is changed; the service may be running. An ID is an entry id such as
+    1746403514283-0, or its milliseconds alone.
 
     \b
     Exit codes:
       0  nothing is missing
-      1  something is missing
+      1  something is missing, or an order stands under another person
       2  wrong usage or settings
       3  Redis or the database cannot be used, so nothing is proven
     """
@@ -54,7 +56,7 @@ def audit(first: str, last: str, show: int, as_json: bool) -> None:
         print_json(_as_json(report, show), indent=2)
     else:
         _print(report, show, settings.command_stream)
-    sys.exit(MISSING if report.missing_count or report.trimmed_unread else 0)
+    sys.exit(MISSING if report.missing_count or report.misplaced_count or report.trimmed_unread else 0)
 
 
 def _check(first: str, last: str) -> None:
@@ -79,6 +81,8 @@ def _as_json(report: AuditReport, show: int) -> dict[str, object]:
         "counts": report.counts,
         "codes": report.codes,
         "trimmed_unread": report.trimmed_unread,
+        "owners": report.owners,
+        "misplaced": [misplaced._asdict() for misplaced in report.misplaced[:show]],
         "missing_count": report.missing_count,
         "missing": [missing._asdict() for missing in report.missing[:show]],
     }
@@ -100,6 +104,10 @@ def _print(report: AuditReport, show: int, stream: str) -> None:
         named = [(one.entry_id, printable(one.task_id), one.reason) for one in report.missing[:show]]
         say("")
         print_table(["missing entry", "task", "reason"], named)
+    if report.misplaced[:show]:
+        named = [(one.entry_id, printable(one.task_id), one.reason) for one in report.misplaced[:show]]
+        say("")
+        print_table(["misplaced entry", "task", "reason"], named)
     for sentence in _sentences(report, show):
         say(sentence, err=True)
 
@@ -115,5 +123,10 @@ def _sentences(report: AuditReport, show: int) -> Iterator[str]:
     shown = min(show, len(report.missing))
     if report.missing_count > shown:
         yield f"{shown:,} of {report.missing_count:,} missing entries are named; --show names more."
+    if misplaced := report.misplaced_count:
+        verb = "order stands" if misplaced == 1 else "orders stand"
+        yield f"{misplaced:,} stored {verb} under another person."
+    if unknown := report.owners.get(Owner.UNKNOWN, 0):
+        yield f"The stream does not prove whose {unknown:,} of the stored orders are."
     missing = f"{report.missing_count:,}" if report.missing_count else "nothing"
     yield f"Looked at {report.entries:,} entries, {report.first} to {report.last}: {missing} missing."

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
+from dbstorage.audit.people import People
 from dbstorage.audit.stream import CommandStream, Range
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.questions import HistoryQuestion
@@ -18,7 +19,6 @@ from dbstorage.failed_tasks.filters import State
 from dbstorage.failed_tasks.trail import record
 from dbstorage.keys import stored_key
 from dbstorage.redis_errors import redis_errors_explained
-from dbstorage.replay.people import People
 from dbstorage.settings import Settings
 from dbstorage.storage.batch_writer import BatchWriter
 from dbstorage.storage.resources import SESSION_SETTINGS, Resources

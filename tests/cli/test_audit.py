@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from dbstorage.cli import main
 from tests.cli.terminal import on_terminal
 from tests.service.platform import GROUP, STREAM, Platform, order, question, user
+from tests.storage.service import Service
 
 
 @pytest.fixture
@@ -81,6 +82,8 @@ def test_json_holds_the_counts_and_the_missing_entries(platform: Platform):
         "counts": {"createCloseOrder": {"missing": 2}, "getCloseOrders": {"acknowledged": 1}},
         "codes": {},
         "trimmed_unread": 0,
+        "owners": {},
+        "misplaced": [],
         "missing_count": 2,
         "missing": [
             {
@@ -91,6 +94,20 @@ def test_json_holds_the_counts_and_the_missing_entries(platform: Platform):
             }
         ],
     }
+
+
+def test_an_order_under_another_person_is_exit_code_1(environment: dict[str, str], platform: Platform):
+    service = Service(environment)
+    ids = service.send(user("u"), user("v"), order("o", "u"))
+    service.store()
+    assert audit().exit_code == 0
+    platform.query("""UPDATE "Orders" SET "userId" = 'v'""")
+    result = audit()
+    assert result.exit_code == 1
+    assert f"{ids[2]}\tcreateCloseOrder:o\t" in result.stdout
+    assert "1 stored order stands under another person.\n" in result.stderr
+    service.redis.close()
+    service.resources.engine.dispose()
 
 
 def test_an_empty_range_is_said(platform: Platform):

@@ -1,7 +1,7 @@
 """Who had which userID when, as the createUsers of a stream say."""
 
+from dbstorage.audit.people import People
 from dbstorage.commands.users import CreateUser
-from dbstorage.replay.people import People
 
 
 def people(*commands: tuple[int, str, str]) -> People:

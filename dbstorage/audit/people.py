@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Generic, TypeVar
 
 from dbstorage.commands.users import CreateUser
-from dbstorage.storage.users import KnownUsers, UserWrite
+from dbstorage.storage.users import Decision, KnownUsers, UserWrite
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -36,6 +36,10 @@ class _History(Generic[Key, Value]):
         """What it has behind this position, in order."""
         return self._values.get(key, [])[bisect_right(self._positions.get(key, []), position) :]
 
+    def all(self, key: Key) -> Iterable[Value]:
+        """What it ever had, in order."""
+        return self._values.get(key, [])
+
 
 class People:
     """The people of a stream; fed with its createUsers in order."""
@@ -50,11 +54,11 @@ class People:
         self._emails: dict[int, set[str]] = defaultdict(set)
         self._addressees: _History[str, int] = _History()
 
-    def feed(self, command: CreateUser, position: int) -> None:
-        """Take in the next createUser of the stream."""
+    def feed(self, command: CreateUser, position: int) -> Decision:
+        """Take in the next createUser of the stream; returns what it does."""
         decision = self._known.decide(UserWrite(command, position))
         if decision.status is None:
-            return
+            return decision
         old, new = decision.moves_from, command.user_id
         if old is not None:
             person = self._person_of.pop(old)
@@ -70,6 +74,7 @@ class People:
             self._ids.add(person, position, new)
         self._emails[person].add(command.email)
         self._addressees.add(command.email, position, person)
+        return decision
 
     def person_of(self, user_id: str, position: int) -> int | None:
         """Whose an order for this userID at this position is: who had it, else who came next; None where nobody did."""
@@ -82,6 +87,17 @@ class People:
         """Whether somebody had this userID at this position, as far as the stream tells."""
         return self._holders.at(user_id, position) is not None
 
+    def holders_since(self, user_id: str, position: int) -> set[int]:
+        """All people who had this userID at this position or later."""
+        holders = (self._holders.at(user_id, position), *self._holders.after(user_id, position))
+        return {person for person in holders if person is not None}
+
+    def identities_of(self, person: int) -> set[str]:
+        """All userIDs and e-mail addresses that the person ever had, as they are remembered in `applied_users`."""
+        return {f"id:{user_id}" for user_id in self._ids.all(person)} | {
+            f"email:{email}" for email in self._emails[person]
+        }
+
     def emails_of(self, person: int) -> set[str]:
         """All e-mail addresses that the person ever had."""
         return self._emails[person]
@@ -92,12 +108,22 @@ class People:
         The database has applied everything up to `position`, and of the e-mail addresses in `applied` what stands at
         the positions there.
         """
-        newest = max(
+        newest, _email = self._newest(person, applied)
+        return self._ids.at(person, max(position, newest))
+
+    def row_of(self, person: int, applied: Mapping[str, int]) -> CreateUser | None:
+        """The person's row in a database that has applied, of these e-mail addresses, what stands at the positions."""
+        newest, email = self._newest(person, applied)
+        user_id = self._ids.at(person, newest)
+        return None if user_id is None or email is None else CreateUser(user_id, email)
+
+    def _newest(self, person: int, applied: Mapping[str, int]) -> tuple[int, str | None]:
+        """The position of the newest createUser of the person that is applied, and the address in it."""
+        return max(
             (
-                applied[email]
+                (applied[email], email)
                 for email in self._emails[person]
                 if email in applied and self._addressees.at(email, applied[email]) == person
             ),
-            default=0,
+            default=(0, None),
         )
-        return self._ids.at(person, max(position, newest))

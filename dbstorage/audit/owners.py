@@ -1,0 +1,118 @@
+"""Whether a stored order stands under the right person, decided over plain data.
+
+Right is who had the order's userID at the order's place in the stream, whatever userID that person has by now. Where
+the stream and the records do not prove who that is, the answer is `unknown`: nobody is accused on a guess.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import NamedTuple
+
+from dbstorage.audit.people import People
+from dbstorage.commands.users import CreateUser
+from dbstorage.storage.users import identities
+
+
+class Owner(StrEnum):
+    """Under whom a stored order stands."""
+
+    RIGHT = "right"
+    #: Under another person than the one whose it is.
+    OTHER = "other"
+    #: Trimming, a retry or another program hides whose it is.
+    UNKNOWN = "unknown"
+
+
+class PlacedOrder(NamedTuple):
+    """An order's entry: the userID that it names, its position, and the code of its record where it has one."""
+
+    user_id: str
+    position: int
+    failed_as: str | None = None
+    has_record: bool = False
+
+
+class Rows(NamedTuple):
+    """What the database holds, all of it as of one moment."""
+
+    #: userID -> e-mail address
+    people: Mapping[str, str]
+    #: Identity -> position of the last createUser that was applied to it.
+    applied: Mapping[str, int]
+
+
+class Owners:
+    """Knows whose an order is; fed with all createUsers that the stream holds, in order."""
+
+    def __init__(self) -> None:
+        self.people = People()
+        #: The position of the last entry that was read.
+        self.end = -1
+        #: Identities that are connected by createUsers, each with another one of its group, in the end with the first.
+        self._group: dict[str, str] = {}
+        #: Groups of which the stream alone does not say what happened to them.
+        self._unclear: set[str] = set()
+
+    def feed(self, command: CreateUser, position: int, *, is_conflict: bool, is_clear: bool) -> None:
+        """Take in the next createUser.
+
+        `is_conflict` says whether its record calls it a conflict that changed nothing; it is not clear where it has
+        another record, because then it was applied at another time, or with other values, than its place says.
+        """
+        first, second = (self._group_of(identity) for identity in identities(command))
+        if first != second:
+            self._group[second] = first
+            if second in self._unclear:
+                self._unclear.add(first)
+        conflicts = self.people.feed(command, position).status is None
+        if not is_clear or conflicts != is_conflict:
+            self._unclear.add(first)
+
+    def is_clear(self, identity: str) -> bool:
+        """Whether the stream says all about whoever had this identity, as far as it tells of them."""
+        return self._group_of(identity) not in self._unclear
+
+    def needed(self, order: PlacedOrder) -> set[str]:
+        """The identities whose applied positions, and the userIDs whose rows, decide under whom it should stand."""
+        person = self.people.person_of(order.user_id, order.position)
+        return {f"id:{order.user_id}", *(self.people.identities_of(person) if person is not None else ())}
+
+    def find(self, order: PlacedOrder, stands: CreateUser, rows: Rows) -> Owner:
+        """Under whom an order stands whose row belongs to the person `stands`.
+
+        OTHER holds only if no other entry has the same order, of which this does not know.
+        """
+        named = f"id:{order.user_id}"
+        if not self.is_clear(named) or any(rows.applied.get(key, -1) > self.end for key in self.needed(order)):
+            return Owner.UNKNOWN
+        person = self.people.person_of(order.user_id, order.position)
+        if person is None:
+            # Where no createUser of the stream gave this userID to anybody, it is still whose it was.
+            untouched = not self.people.holders_since(order.user_id, 0)
+            return Owner.RIGHT if untouched and stands.user_id == order.user_id else Owner.UNKNOWN
+        had = self.people.had(order.user_id, order.position)
+        if not had and order.failed_as != "user_not_found":
+            # Who had it then came before what the stream still holds, or its record is gone.
+            return Owner.UNKNOWN
+        addresses = self.people.emails_of(person)
+        applied = {email: rows.applied[key] for email in addresses if (key := f"email:{email}") in rows.applied}
+        row = self.people.row_of(person, applied)
+        if row is None or rows.people.get(row.user_id) != row.email:
+            return Owner.UNKNOWN
+        if stands == row:
+            return Owner.RIGHT
+        if stands.email in addresses:
+            # By now somebody else's address; or this is the person, changed by another program.
+            return Owner.UNKNOWN
+        if order.has_record and self.people.holders_since(order.user_id, order.position) != {person}:
+            # When it was run again decides: one that was discarded and restored meanwhile did not follow a move.
+            return Owner.UNKNOWN
+        return Owner.OTHER
+
+    def _group_of(self, identity: str) -> str:
+        root = identity
+        while (above := self._group.get(root, root)) != root:
+            root = above
+        while identity != root:
+            identity, self._group[identity] = self._group.get(identity, root), root
+        return root
