@@ -70,8 +70,10 @@ def blame(found: Diagnostics, written: Written, constrained: Set[str] | None = N
     return Blame.OPEN
 
 
-def remedy(found: Diagnostics, constrained: Set[str] | None = None) -> str:
+def remedy(found: Diagnostics, written: Written, constrained: Set[str] | None = None) -> str:
     """What mends a fault of the database, as a sentence without its full stop; empty where nobody can tell."""
+    if found.raised:
+        return ""
     table = quoted(found.schema, found.table) if found.table else ""
     if found.sqlstate == UNIQUE and constrained and len(constrained) == 1:
         [column] = constrained
@@ -86,7 +88,12 @@ def remedy(found: Diagnostics, constrained: Set[str] | None = None) -> str:
     if found.sqlstate == MAY_NOT:
         return "the role in DATABASE_URL lacks a right, dbstorage grants prints what it needs"
     if found.sqlstate in _CONSTRAINTS and found.constraint:
-        return f'the constraint "{found.constraint}" of {table} is over columns that DBStorage does not write'
+        constraint = f'the constraint "{found.constraint}" of {table}'
+        others = sorted((constrained or frozenset()) - written.columns.get(found.table, frozenset()))
+        if constrained and not others:
+            return f"{constraint} has to let through what DBStorage writes"
+        named = f" ({', '.join(others)})" if others else ""
+        return f"{constraint} is over columns that DBStorage does not write{named}"
     if found.sqlstate.startswith("57014"):
         return "a statement took too long, or a table is locked"
     return ""

@@ -7,6 +7,9 @@ import psycopg2
 import psycopg2.errors
 from sqlalchemy.exc import DBAPIError, TimeoutError
 
+#: Where PL/pgSQL runs RAISE, in PostgreSQL's own source; in no way translated.
+_RAISE = "exec_stmt_raise"
+
 
 class Verdict(StrEnum):
     """How an error is answered, as far as its SQLSTATE alone tells."""
@@ -58,6 +61,8 @@ class Diagnostics(NamedTuple):
     column: str = ""
     #: A constraint, or a unique index.
     constraint: str = ""
+    #: A function's own RAISE: its author chose the SQLSTATE, which says nothing about the server.
+    raised: bool = False
 
 
 def classify(error: BaseException) -> Verdict:
@@ -72,7 +77,7 @@ def classify(error: BaseException) -> Verdict:
     if not isinstance(error, psycopg2.Error):
         return Verdict.REFUSED
     if error.pgcode:
-        verdict = _by_sqlstate(error.pgcode)
+        verdict = Verdict.REFUSED if _raised(error) else _by_sqlstate(error.pgcode)
         return Verdict.OUTAGE if connection_lost and verdict is Verdict.REFUSED else verdict
     # No SQLSTATE: the driver speaks, not the server, and mostly about the connection.
     if isinstance(error, psycopg2.DataError | psycopg2.IntegrityError):
@@ -96,6 +101,7 @@ def diagnostics_of(error: BaseException) -> Diagnostics:
         said.table_name or "",
         said.column_name or "",
         said.constraint_name or "",
+        _raised(cause),
     )
 
 
@@ -119,6 +125,10 @@ def describe(error: BaseException) -> str:
     sqlstate = getattr(cause, "pgcode", None)
     hint = f"; {_BEHIND_PGBOUNCER}" if _STARTUP_PARAMETER in str(cause) else ""
     return f"{lines[0] if lines else type(cause).__name__}{f' (SQLSTATE {sqlstate})' if sqlstate else ''}{hint}"
+
+
+def _raised(error: psycopg2.Error) -> bool:
+    return error.diag.source_function == _RAISE
 
 
 def _by_sqlstate(sqlstate: str) -> Verdict:

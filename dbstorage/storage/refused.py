@@ -30,7 +30,9 @@ class Refused(Exception):
     @property
     def sentence(self) -> str:
         """What is wrong, with what mends it where that is known."""
-        mend = remedy(self.found, self.constrained) if self.blame is not Blame.ENTRY else ""
+        mend = (
+            remedy(self.found, _written(self.found.schema), self.constrained) if self.blame is not Blame.ENTRY else ""
+        )
         return f"The database refused it: {self._described}{f'; {mend}' if mend else ''}."
 
     @property
@@ -82,4 +84,8 @@ def examine(connection: Connection, shape: TableShape, error: Exception) -> Refu
     constrained = None
     if found.constraint and found.table:
         constrained = constrained_columns(connection, found.schema, found.table, found.constraint)
-    return Refused(error, blame(found, Written(shape.schema, _COLUMNS, MADE_COLUMNS), constrained), constrained)
+    return Refused(error, blame(found, _written(shape.schema), constrained), constrained)
+
+
+def _written(schema: str) -> Written:
+    return Written(schema, _COLUMNS, MADE_COLUMNS)

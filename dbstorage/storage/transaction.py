@@ -70,7 +70,7 @@ def _run(
                 raise Refused(error) from error
             elif last or not (_may_pass(error, verdict, attempt) or lost_reference(error)):
                 # The tables may have changed under us: then it runs again, as they are now.
-                if _changed(resources) and not examined:
+                if _changed(resources) and not (examined or last):
                     examined = True
                     continue
                 refused = _examine(resources, error)

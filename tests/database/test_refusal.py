@@ -1,5 +1,7 @@
 """Whose fault a refusal is: a table of what PostgreSQL says, and what holds for anything it may say."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,11 +18,11 @@ WRITTEN = Written("public", {"User": frozenset(USER_NEEDS), "Orders": ORDER_COLU
 TRIGGER = "PL/pgSQL function refuse() line 2 at RAISE"
 
 
-def orders(sqlstate: str, **said: str) -> Diagnostics:
+def orders(sqlstate: str, **said: Any) -> Diagnostics:
     return Diagnostics(sqlstate, schema="public", table="Orders", **said)
 
 
-def users(sqlstate: str, **said: str) -> Diagnostics:
+def users(sqlstate: str, **said: Any) -> Diagnostics:
     return Diagnostics(sqlstate, schema="public", table="User", **said)
 
 
@@ -105,7 +107,7 @@ def test_what_a_trigger_raises_is_left_to_splitting(found: Diagnostics, constrai
 
 @given(said, columns)
 def test_a_remedy_is_a_part_of_a_sentence(found: Diagnostics, constrained: set[str] | None):
-    mend = remedy(found, constrained)
+    mend = remedy(found, WRITTEN, constrained)
     assert "\n" not in mend
     assert not mend.endswith(".")
 
@@ -145,7 +147,7 @@ def test_real_refusals(change: str, table: str, expected: Blame | None, migrated
             constrained = constrained_columns(connection, found.schema, found.table, found.constraint)
     assert blame(found, WRITTEN, constrained) is expected
     if expected is DATABASE:
-        assert remedy(found, constrained) or found.sqlstate == "42703"
+        assert remedy(found, WRITTEN, constrained) or found.sqlstate == "42703"
 
 
 def test_a_constraint_that_is_not_there_has_no_columns(migrated_database: Engine):

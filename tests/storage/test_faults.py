@@ -146,6 +146,8 @@ END $$;
 CREATE TRIGGER refuse BEFORE INSERT ON "Orders" FOR EACH ROW EXECUTE FUNCTION refuse()
 """
 STATES = ["22003", "22P02", "2200H", "23502", "23505", "23514", "42501", "42P01", "55000", "0A000", "P0001", "XX000"]
+#: What a trigger may choose, too, and only a server that is away would mean.
+STATES += ["08006", "25006", "28000", "3D000", "40001", "53100", "53300", "55P03", "57P03"]
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -157,6 +159,31 @@ def test_what_a_trigger_refuses_is_put_aside_where_others_pass(storage: Storage,
     assert set(storage.rows("SELECT state, code, retry_at IS NULL FROM dbstorage.failed_tasks")) == {
         ("retrying", "database_error", False)
     }
+
+
+def test_what_a_trigger_raises_gets_no_advice_that_is_not_about_it(storage: Storage):
+    storage.run(user("u"))
+    storage.change(REFUSE.replace("STATE", "42501"))
+    storage.run(order("bad", "u"))
+    assert storage.fault == "The database refused it: no (SQLSTATE 42501)."
+
+
+CONSTRAINTS = [
+    ("CHECK (symbol = 'btc')", "has to let through what DBStorage writes"),
+    ("CHECK (symbol = 'btc' OR note > '')", "is over columns that DBStorage does not write (note)"),
+    ("CHECK (note > '')", "is over columns that DBStorage does not write (note)"),
+    ("CHECK (false) NOT VALID", "is over columns that DBStorage does not write"),
+]
+
+
+@pytest.mark.parametrize(("constraint", "said"), CONSTRAINTS)
+def test_a_constraint_that_nobody_is_to_blame_for_is_told_with_its_columns(
+    storage: Storage, constraint: str, said: str
+):
+    storage.run(user("u"))
+    storage.change(f"""ALTER TABLE "Orders" ADD note text NOT NULL DEFAULT '', ADD CONSTRAINT c {constraint}""")
+    storage.run(order("o", "u", symbol="eth"))
+    assert storage.fault.endswith(f'; the constraint "c" of "public"."Orders" {said}.')
 
 
 def test_what_is_refused_alone_waits_and_is_put_aside_after_a_while(storage: Storage):
