@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.database.shape import CLOSE_REASON, CloseReasonColumn, TableShape
 from dbstorage.storage.array_text import number_array, text_array
+from dbstorage.storage.users import ConcurrentChangeError
 
 #: Column of "Orders" -> its SQL type, in the order of CloseOrder's fields.
 COLUMNS = {
@@ -61,7 +62,10 @@ class Inserted(NamedTuple):
 
 
 def store_orders(connection: Connection, shape: TableShape, orders: Sequence[CloseOrder]) -> list[Verdict]:
-    """Write the orders that are new and whose user exists; say for each, in order, what became of it."""
+    """Write the orders that are new and whose user exists; say for each, in order, what became of it.
+
+    Raises ConcurrentChangeError where the shape does not explain what the tables do.
+    """
     verdicts: list[Verdict | None] = [None] * len(orders)
     undecided = list(range(len(orders)))
     for _ in range(MAXIMUM_PASSES):
@@ -91,6 +95,10 @@ def store_orders(connection: Connection, shape: TableShape, orders: Sequence[Clo
         undecided = [index for index in undecided if verdicts[index] is None]
         if not undecided:
             break
+    if None in verdicts:
+        raise ConcurrentChangeError(
+            "An order was not written although its user is there: users come and go, or the tables have changed"
+        )
     return [verdict or Verdict.USER_UNKNOWN for verdict in verdicts]
 
 

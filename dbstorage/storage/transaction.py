@@ -55,6 +55,8 @@ def _run(
         except KeptAwayError as error:
             raise Refused(error, Blame.ENTRY) from error
         except ConcurrentChangeError as error:
+            # A trigger or a rule may be new, that keeps rows away.
+            resources.forget_shape()
             if last:
                 raise Refused(error) from error
         except SQLAlchemyError as error:
@@ -97,8 +99,10 @@ def _examine(resources: Resources, error: SQLAlchemyError) -> Refused:
     except DatabaseNotReadyError as not_ready:
         raise DatabaseFaultError(str(not_ready)) from error
     except SQLAlchemyError as another:
-        # What cannot even be looked into is nobody's fault.
-        raise DatabaseUnavailableError(describe(another)) from error
+        # What cannot even be looked into is no entry's fault.
+        if classify(another) is Verdict.OUTAGE:
+            raise DatabaseUnavailableError(describe(another)) from error
+        raise DatabaseFaultError(Refused(another, Blame.DATABASE).sentence) from error
     if refused.blame is Blame.DATABASE:
         raise DatabaseFaultError(refused.sentence) from error
     return refused

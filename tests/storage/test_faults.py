@@ -232,6 +232,16 @@ def test_an_order_that_a_trigger_keeps_away_has_an_outcome_of_its_own_after_one_
     assert codes == ["stored", "not_stored", "user_not_found", "stored"]
 
 
+def test_an_order_is_also_kept_away_by_a_trigger_that_comes_while_running(storage: Storage):
+    storage.run(user("u"), order("first", "u"))
+    storage.change("CREATE SEQUENCE runs", KEEP_AWAY.replace("TABLE", "orderId"))
+    storage.change('CREATE TRIGGER k BEFORE INSERT ON "Orders" FOR EACH ROW EXECUTE FUNCTION keep_away()')
+    assert storage.codes(order("a", "u"), order("away", "u"), order("b", "nobody"))[1:] == [
+        "not_stored",
+        "user_not_found",
+    ]
+
+
 def test_a_user_that_a_trigger_keeps_away_has_the_same_outcome(storage: Storage):
     storage.change("CREATE SEQUENCE runs", KEEP_AWAY.replace("TABLE", "userID"))
     storage.change('CREATE TRIGGER k BEFORE INSERT OR UPDATE ON "User" FOR EACH ROW EXECUTE FUNCTION keep_away()')
