@@ -106,13 +106,14 @@ class Settings:
         return Scope(self.command_stream, self.consumer_group)
 
 
-def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+def load_settings(environment: Mapping[str, str] | None = None, *, redis_needed: bool = True) -> Settings:
     """Read the settings from `environment` (default: the process's own).
 
+    Where Redis is not needed, its URL is empty if it is not set.
     Raises SettingsError with one sentence for every variable that is missing or wrong.
     """
     read = _Reader(os.environ if environment is None else environment)
-    redis_url = read.required("REDIS_URL", _redis_url)
+    redis_url = read.required("REDIS_URL", _redis_url) if redis_needed else read.optional("REDIS_URL", _redis_url, "")
     database = read.required("DATABASE_URL", parse_database_url)
     settings = {
         "broker_url": read.optional("CELERY_BROKER_URL", _broker_url, redis_url),

@@ -57,6 +57,8 @@ COLUMNS = {
     "last_failed_at": "last failed",
     "message": "what happened",
 }
+#: What is left out first where the terminal is narrow.
+SPARE = ("attempts", "last failed", "state", "user")
 
 
 @click.group(cls=SuggestingGroup, commands=[edit, purge], epilog=EXIT_CODES)
@@ -77,6 +79,7 @@ def failed() -> None:
 def list_(ids: tuple[str, ...], limit: int, every: bool, as_json: bool, **filters: Any) -> None:
     """List failed tasks, the last failed first; where no state is given, those in state failed or retrying.
 
+    On a narrow terminal the sentence is cut and columns are left out, so that ids stay whole.
     Piped, it prints lines with tabs. With --json it prints an array of objects, times in UTC.
     """
     which = read_filter(ids, **filters)
@@ -92,7 +95,7 @@ def list_(ids: tuple[str, ...], limit: int, every: bool, as_json: bool, **filter
         elif total:
             rows = [[_cell(task, column) for column in COLUMNS] for task in shown]
             numbers = ("id", "attempts")
-            print_table(list(COLUMNS.values()), rows, right=numbers, whole=(*numbers, "state", "code"))
+            print_table(list(COLUMNS.values()), rows, right=numbers, cut="what happened", spare=SPARE)
     if not total:
         say("No failed task matches.", err=True)
         sys.exit(NOTHING_MATCHED)

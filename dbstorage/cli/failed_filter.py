@@ -43,6 +43,11 @@ Exit codes:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+def _complete_code(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Codes for the shell, asked of nobody: completion has to work without a database."""
+    return [code for code in sorted(CODES) if code.startswith(incomplete)]
+
+
 def filter_options(command: Command) -> Command:
     """Add the options that say which tasks are meant."""
     for option in reversed(
@@ -54,7 +59,7 @@ def filter_options(command: Command) -> Command:
                 type=click.Choice([state.value for state in State]),
                 help="May be given several times.",
             ),
-            click.option("--code", help="Why it failed, such as user_not_found."),
+            click.option("--code", shell_complete=_complete_code, help="Why it failed, such as user_not_found."),
             click.option("--function", type=click.Choice(kept_functions()), help="The command."),
             click.option("--user", "user_id", help="The user's id."),
             click.option("--order", "order_id", help="The order's id."),
@@ -106,7 +111,7 @@ def check_code(connection: Connection, scope: Scope, which: Filter, number: int)
 def database() -> Iterator[tuple[Connection, Scope]]:
     """A connection, and whose tasks are meant; ends the command with a sentence where that fails."""
     try:
-        settings = settings_for_command()
+        settings = settings_for_command(redis_needed=False)
         engine = create_engine(settings.database, application_name="dbstorage failed")
         with connected(engine) as connection:
             yield connection, settings.scope

@@ -57,7 +57,7 @@ def edit(
         changes = parse_changes(words)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    settings = settings_for_command()
+    settings = settings_for_command(redis_needed=False)
     with database() as (connection, scope):
         matched = count_for(connection, scope, which, Change.RETRY)
         check_code(connection, scope, which, matched.number)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
+#: What is left at least of a column that is cut, and what stands between two columns.
+SHORTEST_CUT, GAP = 16, 2
+
+
 def say(*lines: str, err: bool = False) -> None:
     r"""Print lines for a person; what would begin another one, or move the cursor, is written as `\n`, `\x1b`."""
     for line in lines:
@@ -74,12 +78,16 @@ def print_table(
     rows: Sequence[Sequence[object]],
     right: Sequence[str] = (),
     whole: Sequence[str] = (),
+    cut: str | None = None,
+    spare: Sequence[str] = (),
 ) -> None:
     """Print the rows below the columns' names; None is an empty cell.
 
     By rich on a terminal; elsewhere lines with tabs, which cut, sort and awk understand. Columns named in `right` are
-    numbers; those in `whole` keep to one line while others are folded.
+    numbers; those in `whole` keep to one line while others are folded. Where a column is to be `cut`, all keep to one
+    line and the others stay whole: on a narrow terminal those in `spare` are left out, one after another.
     """
+    from rich.cells import cell_len
     from rich.table import Table
 
     terminal = console()
@@ -87,14 +95,31 @@ def print_table(
     if not terminal.is_terminal:
         write("".join("\t".join(row) + "\n" for row in [list(columns), *cells]))
         return
+    shown = list(columns)
+    widths: dict[str, int] = {}
+    if cut is not None:
+        widths = {name: max(map(cell_len, column)) for name, *column in zip(columns, columns, *cells, strict=True)}
+        longest, widths[cut] = widths[cut], SHORTEST_CUT
+        for name in spare:
+            if _line(widths, shown) > terminal.width:
+                shown.remove(name)
+        terminal.width = max(terminal.width, _line(widths, shown))
+        widths[cut] = min(longest, SHORTEST_CUT + terminal.width - _line(widths, shown))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
+    for column in shown:
         justify: Literal["right", "left"] = "right" if column in right else "left"
-        table.add_column(column, justify=justify, overflow="fold", no_wrap=column in whole)
+        overflow: Literal["ellipsis", "fold"] = "ellipsis" if column == cut else "fold"
+        one_line = cut is not None or column in whole
+        table.add_column(column, justify=justify, overflow=overflow, no_wrap=one_line, width=widths.get(column))
     for row in cells:
         # As text: rich reads brackets in a string as markup.
-        table.add_row(*map(text, row))
+        table.add_row(*(text(cell) for name, cell in zip(columns, row, strict=True) if name in shown))
     terminal.print(table)
+
+
+def _line(widths: dict[str, int], shown: Sequence[str]) -> int:
+    """How wide a line of these columns is."""
+    return sum(widths[name] + GAP for name in shown) - GAP
 
 
 def redraw(draw: Callable[[], None]) -> None:

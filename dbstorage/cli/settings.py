@@ -8,7 +8,7 @@ from dbstorage.settings import Settings, load_settings
 SERVER_VARIABLES = ("REDIS_URL", "DATABASE_URL")
 
 
-def settings_for_command(directory: Path = DEFAULT_DIRECTORY) -> Settings:
+def settings_for_command(directory: Path = DEFAULT_DIRECTORY, *, redis_needed: bool = True) -> Settings:
     """The settings of a command that talks to the service.
 
     Server URLs that are not in the environment are those of the `dbstorage up` running in `directory`. Raises
@@ -17,9 +17,9 @@ def settings_for_command(directory: Path = DEFAULT_DIRECTORY) -> Settings:
     given = {name: value for name, value in os.environ.items() if value.strip()}
     servers = running_servers(directory)
     try:
-        return load_settings({**(servers or {}), **given})
+        return load_settings({**(servers or {}), **given}, redis_needed=redis_needed)
     except SettingsError as error:
-        if servers or all(name in given for name in SERVER_VARIABLES):
+        if servers or all(name in given for name in SERVER_VARIABLES[0 if redis_needed else 1 :]):
             raise
         hint = "`dbstorage up` does not run in this directory either; it would start both servers."
         raise SettingsError([*error.sentences, hint]) from None

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
+from rich.text import Text
 from sqlalchemy import Connection
 
 from dbstorage.cli import main
@@ -221,6 +223,41 @@ def test_on_a_terminal_the_list_is_a_table(tasks: list[int]):
     assert "\t" not in shown
     assert [line.split()[1] for line in lines[1:]] == ["failed", "retrying", "failed"]
     assert "[bold]no\\x1b[2J" in lines[1]
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120, 200])
+def test_ids_are_whole_on_any_terminal_and_the_sentence_is_cut(connection: Connection, columns: int):
+    order_id, user_id = "6d1a0e52-2f7c-4b0e-9d0f-1c2b3a4d5e6f", "0f9e8d7c-6b5a-4f3e-8d2c-1b0a99887766"
+    [task] = add(connection, record(order_id=order_id, user_id=user_id, message="A sentence " + "of many words " * 20))
+    exit_code, shown = on_terminal("failed", "list", columns=columns)
+    assert exit_code == 0
+    [heading, line] = shown.splitlines()
+    assert line.split()[0] == str(task)
+    assert order_id in line
+    assert "invalid_symbol" in line
+    assert line.rstrip().endswith("…")
+    assert columns < 80 or max(Text.from_ansi(each).cell_len for each in (heading, line)) <= columns
+    assert (user_id in line) == (columns >= 120)
+
+
+def test_failed_needs_the_database_alone(tasks: list[int], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("REDIS_URL")
+    assert failed("list").exit_code == 0
+    assert failed("show", tasks[0]).exit_code == 0
+    assert failed("edit", tasks[0], "--set", "symbol=btc", "--dry-run").exit_code in (0, 1)
+    assert failed("discard", tasks[0], "--yes").stdout == "1 task is discarded.\n"
+    monkeypatch.delenv("DATABASE_URL")
+    result = CliRunner().invoke(main, ["failed", "list"])
+    assert result.exit_code == 2
+    assert "DATABASE_URL is not set" in result.stderr
+    assert "REDIS_URL" not in result.stderr
+
+
+def test_the_shell_completes_codes():
+    shell = ShellComplete(main, {}, "dbstorage", "_DBSTORAGE_COMPLETE")
+    for command in ("list", "retry", "discard", "edit"):
+        found = [item.value for item in shell.get_completions(["failed", command, "--code"], "user_n")]
+        assert found == ["user_not_found"]
 
 
 def test_a_code_that_no_task_has_is_an_error_and_not_good_news(tasks: list[int]):
