@@ -115,8 +115,12 @@ return {size, fields}
 #: KEYS: command stream, creation key, stored key. ARGV: group, name of this creation.
 #: Returns whether it was created, the name of its creation, and what is remembered of the database ("": nothing).
 #: A full Redis refuses to create it only as the first write of a script, so XACK, which changes nothing, comes first.
+#: A key of ours that somebody made something else than a string tells nothing, and would only stand in the way.
 CREATE = """
 redis.pcall('XACK', KEYS[1], ARGV[1], '0-0')
+for i = 2, 3 do
+    if redis.call('TYPE', KEYS[i]).ok ~= 'string' then redis.call('DEL', KEYS[i]) end
+end
 local made = redis.pcall('XGROUP', 'CREATE', KEYS[1], ARGV[1], '0', 'MKSTREAM')
 if type(made) == 'table' and made['err'] then
     if string.sub(made['err'], 1, 9) ~= 'BUSYGROUP' then return made end

@@ -31,10 +31,12 @@ FIRST_LIFE = 1
 DIGEST_BYTES = 4_096
 
 #: Remembers how far which database is, unless another one is remembered. KEYS: stored key. ARGV: a Stored as text.
-#: Returns what another database left, else nothing. A full Redis remembers what it did before.
+#: Returns what another database left, else nothing. A full Redis remembers what it did before. What is not a Stored was
+#: put there by somebody else and tells nothing: it is replaced.
 REMEMBER = """
-local known = redis.call('GET', KEYS[1])
-if known and string.match(known, '^%S+') ~= string.match(ARGV[1], '^%S+') then return known end
+local known = redis.call('TYPE', KEYS[1]).ok == 'string' and redis.call('GET', KEYS[1])
+local database = known and string.match(known, '^(%S+) %d+ %d+$')
+if database and database ~= string.match(ARGV[1], '^%S+') then return known end
 redis.pcall('SET', KEYS[1], ARGV[1])
 return ''
 """

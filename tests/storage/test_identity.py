@@ -1,10 +1,12 @@
 """Which life of the stream is stored, and whether this is the database that it was stored in."""
 
 import hashlib
+from collections.abc import Callable
 
 import pytest
 
-from dbstorage.keys import stored_key
+from dbstorage.keys import creation_key, stored_key
+from dbstorage.settings import Settings
 from dbstorage.storage.outcome import DUPLICATE, STORED, Outage, Status
 from dbstorage.storage.service import Stored, difference
 from tests.service.platform import order, user
@@ -46,6 +48,31 @@ def test_redis_remembers_how_far_the_database_is(storing: Service):
     assert f"{remembered.position >> 64}-{remembered.position & (2**64 - 1)}" == entry_id
     [(database,)] = storing.query("SELECT id::text FROM dbstorage.this_database")
     assert remembered.database == database
+
+
+@pytest.mark.parametrize("kind", ["other text", "broken bytes", "a list"])
+def test_what_somebody_else_put_under_the_key_holds_nothing_up_and_is_replaced(storing: Service, kind: str):
+    key = stored_key(storing.settings)
+    storing.outcomes(user("ann"))
+    storing.redis.delete(key)
+    if kind == "a list":
+        storing.redis.rpush(key, "something")
+    else:
+        storing.redis.set(key, b"another program's" if kind == "other text" else b"\xff\x00")
+    storing.send(user("ben"), order("o-1", "ben"))
+    report = storing.store()
+    assert (report.outage, report.acknowledged) == (None, [True, True])
+    assert Stored.parse(storing.redis.get(key)) is not None
+
+
+@pytest.mark.parametrize("key", [stored_key, creation_key])
+def test_a_key_that_is_no_string_any_more_keeps_nobody_from_joining(storing: Service, key: Callable[[Settings], str]):
+    storing.redis.delete(key(storing.settings))
+    storing.redis.rpush(key(storing.settings), "something")
+    storing.join()
+    storing.send(user("ann"))
+    report = storing.store()
+    assert (report.outage, report.acknowledged) == (None, [True])
 
 
 # The stream is made anew
