@@ -6,7 +6,7 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from dbstorage.errors import OtherDatabaseError, RedisUnavailableError
 from dbstorage.keys import stored_key
@@ -109,11 +109,14 @@ def acknowledge_and_answer(
                 *answer.fields,
             )
         try:
-            replies = pipeline.execute()
-        except ResponseError as error:
-            raise RedisUnavailableError(f"Redis refused an acknowledgement: {error}") from error
+            replies = pipeline.execute(raise_on_error=False)
         except (RedisError, OSError) as error:
             raise RedisUnavailableError(f"Redis did not take an acknowledgement: {error}") from error
+    for number, reply in enumerate(replies):
+        if isinstance(reply, RedisError):
+            if number < len(replies) - len(answers):
+                raise RedisUnavailableError(f"Redis refused an acknowledgement: {reply}")
+            raise RedisUnavailableError(f"Redis refused an answer on the stream {settings.response_stream}: {reply}")
     if acknowledged and stored is not None and replies[1]:
         raise OtherDatabaseError("Another database is stored in for the same group.")
     return [Told(reply) for reply in replies[-len(answers) :]] if answers else []

@@ -127,7 +127,7 @@ def test_without_the_right_to_measure_the_stream_answers_go_out(redis: Any, sett
 def test_a_question_stays_pending_where_the_answer_cannot_be_written(redis: Redis, settings: Settings) -> None:
     questions = delivered(redis)
     redis.set(RESPONSES, "not a stream")
-    with pytest.raises(RedisUnavailableError, match="WRONGTYPE"):
+    with pytest.raises(RedisUnavailableError, match=f"^Redis refused an answer on the stream {RESPONSES}: WRONGTYPE"):
         answer(redis, settings, *questions)
     assert pending(redis) == 1
     redis.delete(RESPONSES)
