@@ -141,7 +141,7 @@ class _Trial:
             tuple(self.service),
         ).all()
         read_queue(self.connection, self.service, [work])
-        due(self.connection, self.service, [CREATE_CLOSE_ORDER], 1, 1)
+        due(self.connection, self.service, [CREATE_CLOSE_ORDER], 1)
         if lock(self.connection, [Record(record_id, version, task_id, 1, 0.0)]) != {record_id}:
             raise TrialFailed("the record of a failed task cannot be locked.")
         note(self.connection, [Noted(record_id, task_id, "failed", outcome.code, outcome.message, None)])

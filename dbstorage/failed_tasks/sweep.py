@@ -4,6 +4,7 @@ The table alone knows of them: the broker is not needed, and two workers that sw
 """
 
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 
 from dbstorage.commands.registry import kept_functions
@@ -15,7 +16,7 @@ from dbstorage.storage.batch import bug, open_database
 from dbstorage.storage.batch_writer import BatchWriter
 from dbstorage.storage.failures import retried
 from dbstorage.storage.outcome import Outage, Outcome, Report, Status
-from dbstorage.storage.records import due
+from dbstorage.storage.records import Due, due
 from dbstorage.storage.refused import Refused
 from dbstorage.storage.resources import Resources, resources_of
 from dbstorage.storage.segments import segments
@@ -72,60 +73,67 @@ class Sweep:
     def run(self) -> None:
         """Run what is due. Raises DatabaseUnavailableError and RedisUnavailableError."""
         open_database(self.resources)
-        self.works = self._due(MOST_AT_ONCE)
-        if not self.works:
+        tasks = self._due(MOST_AT_ONCE)
+        if not tasks:
             return
         try:
-            # A job that dies of a task, or of a bug, leaves its count behind.
+            # A job that dies of a task, or of a bug, leaves its count behind: so it is counted before any task is
+            # decoded.
             if begin_alone(self.resources.redis, self.settings, SWEEP) == 0:
-                self._run_together()
+                self._run_together(tasks)
             else:
-                self._run_one_by_one()
+                self._run_one_by_one(tasks)
         except DBStorageError:
             self._end(SWEEP)
             raise
         self._end(SWEEP)
 
-    def _run_together(self) -> None:
-        self.is_full = len(self.works) == MOST_AT_ONCE
-        self.works = [whole for work in self.works if (whole := with_whole_entry(self.resources, work)) is not None]
+    def _run_together(self, tasks: Sequence[Due]) -> None:
+        self.is_full = len(tasks) == MOST_AT_ONCE
+        works = [task.understood(self.settings.history_limit) for task in tasks]
+        self.works = [whole for work in works if (whole := with_whole_entry(self.resources, work)) is not None]
         for segment in segments(self.resources, self.works):
             self.writer.run(segment)
 
-    def _run_one_by_one(self) -> None:
-        self.is_full = len(self.works) > MOST_ALONE
-        self.works = self.works[:MOST_ALONE]
-        for index, work in enumerate(self.works):
-            assert work.record is not None
-            name = f"failed-task:{work.record.id}"
+    def _run_one_by_one(self, tasks: Sequence[Due]) -> None:
+        self.is_full = len(tasks) > MOST_ALONE
+        for task in tasks[:MOST_ALONE]:
+            name = f"failed-task:{task.record_id}"
             try:
-                self.works[index] = self._run_alone(work, name)
+                self._run_alone(task, name)
             finally:
                 self._end(name)
 
-    def _due(self, most: int) -> list[Work]:
+    def _due(self, most: int) -> list[Due]:
         try:
             return without_transaction(
                 self.resources,
-                lambda connection: due(
-                    connection, self.resources.service(connection), kept_functions(), most, self.settings.history_limit
-                ),
+                lambda connection: due(connection, self.resources.service(connection), kept_functions(), most),
             )
         except Refused as refused:
             raise DatabaseFaultError(refused.sentence) from refused
 
-    def _run_alone(self, work: Work, name: str) -> Work:
+    def _run_alone(self, task: Due, name: str) -> None:
         if begin_alone(self.resources.redis, self.settings, name) >= ALLOWED_DEATHS:
-            self.writer.fail(work, POISONED)
-            return work
+            self._fail(task.not_understood(), POISONED)
+            return
         try:
-            work = with_whole_entry(self.resources, work) or work
+            work = task.understood(self.settings.history_limit)
+        except Exception as error:  # noqa: BLE001
+            self._fail(task.not_understood(), bug(error))
+            return
+        self.works.append(work)
+        try:
+            work = self.works[-1] = with_whole_entry(self.resources, work) or work
             self.writer.run([work])
         except DBStorageError:
             raise
         except Exception as error:  # noqa: BLE001
             self.writer.fail(work, bug(error))
-        return work
+
+    def _fail(self, work: Work, outcome: Outcome) -> None:
+        self.works.append(work)
+        self.writer.fail(work, outcome)
 
     def _end(self, name: str) -> None:
         # A count that is left makes the next job careful, and no more.

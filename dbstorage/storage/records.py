@@ -101,12 +101,33 @@ class Noted(NamedTuple):
     retry_after: float | None
 
 
-def due(
-    connection: Connection, service: Service, functions: Sequence[str], most: int, history_limit: int
-) -> list[Work]:
+class Due(NamedTuple):
+    """A task that is due, as its record has it: nobody has looked into its payload yet, which may kill who does."""
+
+    row: Any
+    service: Service
+
+    @property
+    def record_id(self) -> int:
+        """The id of its record."""
+        return int(self.row.id)
+
+    def understood(self, history_limit: int) -> Work:
+        """Its payload decoded and validated."""
+        return _work(self.row, self.service, history_limit)
+
+    def not_understood(self) -> Work:
+        """The same without a look at its payload."""
+        entry = None if self.row.entry_id is None else StreamEntry(self.row.entry_id, [])
+        record = _record(self.row, self.service)
+        rejection = RejectedEntry("invalid_entry", "The payload of its record was not looked at.")
+        return Work(entry, None, rejection, task_id=record.task_id, record=record)
+
+
+def due(connection: Connection, service: Service, functions: Sequence[str], most: int) -> list[Due]:
     """The tasks of these functions whose next attempt is due, the longest due first; nothing is locked yet."""
     rows = connection.exec_driver_sql(TAKE_DUE, (service.stream, service.group, list(functions), most))
-    return [_work(row, service, history_limit) for row in rows]
+    return [Due(row, service) for row in rows]
 
 
 def waiting_orders(
@@ -158,10 +179,14 @@ def _work(row: Any, service: Service, history_limit: int) -> Work:
     work = _understood(row, history_limit)
     if row.entry_id is None:
         work.task_id = row.task_id
-    work.record = Record(row.id, row.version, row.task_id, row.attempts, row.waited, row.life != service.life)
+    work.record = _record(row, service)
     if row.belongs_to is not None and isinstance(work.command, CloseOrder) and work.command.user_id == row.user_id:
         work.command = work.command._replace(user_id=row.belongs_to)
     return work
+
+
+def _record(row: Any, service: Service) -> Record:
+    return Record(row.id, row.version, row.task_id, row.attempts, row.waited, row.life != service.life)
 
 
 def _understood(row: Any, history_limit: int) -> Work:
