@@ -21,11 +21,12 @@ from dbstorage.cli.failed_filter import (
     read_filter,
 )
 from dbstorage.cli.failed_mend import edit, purge
+from dbstorage.cli.failed_wait import in_words, wait_for_retries
 from dbstorage.cli.groups import SuggestingGroup
 from dbstorage.cli.output import csv_line, print_json, print_table, say, to_json, write
 from dbstorage.cli.progress import progress_bar
 from dbstorage.failed_tasks.advice import advice
-from dbstorage.failed_tasks.filters import OPEN_STATES
+from dbstorage.failed_tasks.filters import OPEN_STATES, State
 from dbstorage.failed_tasks.readable import MOST_SHOWN, payload_for_json, printable, readable_payload
 from dbstorage.failed_tasks.store import (
     Change,
@@ -171,10 +172,12 @@ def change_options(command: Command) -> Command:
 
 @failed.command(epilog=EXIT_CODES, short_help="Run failed tasks again.")
 @change_options
+@click.option("--wait", is_flag=True, help="Wait until they have run, and say how many are stored; Ctrl-C ends that.")
 def retry(**options: Any) -> None:
     """Run failed tasks again: those with these ids, or all that match the filter.
 
-    Takes tasks in state failed. Each runs once, however many people retry it at the same time.
+    Takes tasks in state failed. Each runs once, however many people retry it at the same time. The command returns at
+    once, while workers run them, unless there is a --wait.
     """
     _change(Change.RETRY, **options)
 
@@ -265,6 +268,7 @@ def _change(
     yes: bool,
     as_json: bool,
     reason: str | None,
+    wait: bool = False,
     **filters: Any,
 ) -> None:
     which = read_filter(ids, **filters)
@@ -278,29 +282,36 @@ def _change(
         matched = count_for(connection, scope, which, change)
         check_code(connection, scope, which, matched.number)
         by_code = count_codes(connection, scope, which, change) if matched.number else {}
-        changed = 0
+        changed, states = 0, None
         connection.rollback()  # nothing stays open while a person thinks
         if matched.number and not dry_run:
             if not yes:
                 _confirm(change, matched.number, by_code)
             # Not what failed since it was counted.
+            meant = replace(which, up_to=matched.up_to)
+            awaited = replace(meant, states=(State.FAILED,)) if wait else None
+            retried = [each.id for each in find_all(connection, scope, awaited)] if awaited else []
             with progress_bar(f"{change.capitalize()}") as advance:
                 changed = apply(
                     connection,
                     scope,
-                    replace(which, up_to=matched.up_to),
+                    meant,
                     change,
                     who=this_person(),
                     reason=reason,
                     progress=lambda done: advance(done, matched.number),
                 )
+            states = wait_for_retries(connection, scope, retried) if retried else None
     if as_json:
-        print_json({"matched": matched.number, "changed": changed, "dry_run": dry_run})
+        told = {"stored": states[State.RESOLVED], "failed_again": states[State.FAILED]} if states else {}
+        print_json({"matched": matched.number, "changed": changed, "dry_run": dry_run, **told})
     elif not matched.number:
-        states = " or ".join(change.from_states)
-        say(f"No task in state {states} matches.", err=True)
+        possible = " or ".join(change.from_states)
+        say(f"No task in state {possible} matches.", err=True)
     elif dry_run:
         say(f"{number_of_tasks(matched.number)} would be {change.done}.")
+    elif states is not None:
+        say(in_words(states, changed))
     else:
         say(f"{number_of_tasks(changed)} {'is' if changed == 1 else 'are'} {change.done}.")
     if not matched.number:
