@@ -19,6 +19,7 @@ from dbstorage.storage.service import (
     apply_position,
     check_may_write,
     find_service,
+    forget_gone_writers,
     last_of,
     open_service,
 )
@@ -110,6 +111,9 @@ class Resources:
         except OtherDatabaseError:
             self._forget_service()
             raise
+        if self._applied is None:
+            # Once for each process: every one that starts makes a row, and may be one of a new pod.
+            forget_gone_writers(connection, service, self.writer)
         return applied
 
     def committed(self, applied: Applied | None) -> None:

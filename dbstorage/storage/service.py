@@ -229,6 +229,20 @@ WITH before AS (
 )
 SELECT ({MAY_WRITE}), (SELECT life FROM before), (SELECT entry_position FROM before)
 """
+#: Rows of processes that are gone, as their pods are, for as long as this; the row that is furthest always stays. What
+#: another one is just deleting, or writing, is left to it.
+FORGET_GONE = """
+DELETE FROM dbstorage.positions WHERE (stream, consumer_group, writer) IN (
+    SELECT stream, consumer_group, writer FROM dbstorage.positions AS old
+    WHERE stream = %s AND consumer_group = %s AND writer <> %s AND applied_at < now() - interval '30 days'
+        AND EXISTS (
+            SELECT FROM dbstorage.positions AS further
+            WHERE further.stream = old.stream AND further.consumer_group = old.consumer_group
+                AND (further.life, further.entry_position) > (old.life, old.entry_position)
+        )
+    FOR UPDATE SKIP LOCKED
+)
+"""
 REPLAYING = "A replay of the stream is running; what comes meanwhile waits until it has ended."
 
 
@@ -259,6 +273,11 @@ def apply_position(
         raise OtherDatabaseError(REPLAYING)
     if before is not None and (life or 0, position or 0) < (before.life, before.position):
         raise OtherDatabaseError("The database has gone back, or is another one, while the service was storing.")
+
+
+def forget_gone_writers(connection: Connection, service: Service, writer: str) -> None:
+    """Delete what is noted of processes, other than this writer, of which nothing was heard for a month."""
+    connection.exec_driver_sql(FORGET_GONE, (service.stream, service.group, writer))
 
 
 def _lock_name(service: Service) -> str:

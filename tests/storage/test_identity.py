@@ -192,3 +192,32 @@ def test_the_position_is_that_of_the_last_entry_with_its_bytes(storing: Service)
     digest = hashlib.sha256(fields[b"message"]).digest()
     [(position, found)] = storing.query("SELECT entry_position, digest FROM dbstorage.positions")
     assert (int(position) >> 64, bytes(found)) == (int(entry_id.partition("-")[0]), digest)
+
+
+def test_rows_of_processes_that_are_gone_are_forgotten_after_a_month(storing: Service):
+    storing.outcomes(user("u"))
+    storing.query(
+        """
+        INSERT INTO dbstorage.positions (stream, consumer_group, writer, life, entry_position, digest, applied_at)
+        SELECT other.stream, consumer_group, name, life, entry_position - 1, digest, now() - days * interval '1 day'
+        FROM dbstorage.positions AS known, LATERAL (VALUES
+            (known.stream, 'gone', 31), (known.stream, 'recent', 29), ('of another service', 'gone', 31)
+        ) AS other(stream, name, days)
+        """
+    )
+    storing.resources.forget_database()
+    assert storing.outcomes(order("o", "u")) == [STORED]
+    left = {writer.partition("/")[0] for (writer,) in storing.query("SELECT writer FROM dbstorage.positions")}
+    assert left == {"test", "recent", "gone"}
+    assert storing.query("SELECT stream FROM dbstorage.positions WHERE writer = 'gone'") == [("of another service",)]
+
+
+def test_the_row_that_is_furthest_is_never_forgotten(storing: Service):
+    storing.outcomes(user("u"))
+    storing.query("UPDATE dbstorage.positions SET writer = 'gone', applied_at = now() - interval '1 year'")
+    furthest = storing.query("SELECT entry_position FROM dbstorage.positions")
+    storing.query("UPDATE dbstorage.positions SET entry_position = entry_position * 2")
+    storing.redis.delete(stored_key(storing.settings))
+    storing.resources.forget_database()
+    storing.outcomes(order("o", "u"))
+    assert storing.query("SELECT entry_position / 2 FROM dbstorage.positions WHERE writer = 'gone'") == furthest
