@@ -74,9 +74,7 @@ def test_those_that_keep_to_the_rules_then_are_tried_again(connection: Connectio
 
     done = edit(connection, settings, Filter(), {"symbol": "btc"}, who="joe", reason="a typo")
     assert done == dry
-    states: dict[int, str] = dict(
-        connection.execute(text("SELECT id, state FROM dbstorage.failed_tasks")).tuples().all()
-    )
+    states: dict[int, str] = dict(connection.execute(text("SELECT id, state FROM dbstorage.failed_tasks")).all())
     assert states == {good: "retrying", bad: "failed", other: "discarded"}
     kept = connection.scalar(text("SELECT original_payload FROM dbstorage.failed_tasks WHERE id = :id"), {"id": good})
     assert b"doge" in bytes(kept or b"")
