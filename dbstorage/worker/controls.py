@@ -4,6 +4,7 @@
 `control pause [reason]` and `control resume` pause the whole service, whichever worker is asked.
 """
 
+import logging
 import threading
 from typing import Any, Protocol
 
@@ -16,6 +17,8 @@ from dbstorage.redis_connection import connect_redis
 from dbstorage.redis_errors import redis_errors_explained
 from dbstorage.settings import Settings
 from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER, GET_CLOSE_ORDERS
+
+logger = logging.getLogger(__name__)
 
 
 class Reader(Protocol):
@@ -59,7 +62,9 @@ def register_controls() -> None:
     def pool_shrink(state: Any, n: int = 1, **options: Any) -> Any:
         left = state.consumer.pool.num_processes - n
         if left < 1:
-            return control.nok(f"{max(left, 0)} processes would be left; reading the stream needs one, two are better")
+            sentence = f"{max(left, 0)} processes would be left; reading the stream needs one, two are better"
+            logger.warning("pool_shrink is refused: %s.", sentence)
+            return control.nok(sentence)
         return shrink(state, n, **options)
 
     def rate_limit(state: Any, task_name: str, rate_limit: Any, **options: Any) -> Any:

@@ -96,7 +96,7 @@ def test_entries_of_a_megabyte_are_read_in_small_numbers(
     for number in range(count):
         command = {**order(f"big-{number}", "u"), "note": "x" * megabytes * MEGABYTE}
         platform.send_raw({b"message": json.dumps(command).encode()})
-    worker = start_worker()
+    worker = start_worker(MAX_ENTRY_BYTES=str(2 * MEGABYTE))
     platform.wait_until_finished()
     assert len(platform.orders()) == count
     assert resident_megabytes(worker) < 400

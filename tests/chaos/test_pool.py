@@ -28,10 +28,10 @@ def test_a_pool_is_not_shrunk_to_nothing(platform: Platform, start_worker: Start
     worker = start_worker()
     platform.send(user("u"))
     platform.wait_until_finished()
-    assert "would leave none to read the stream with" in control(platform, "pool_shrink", "2")
-    assert "would leave none to read the stream with" in worker.log
+    assert "reading the stream needs one" in control(platform, "pool_shrink", "2")
+    assert "reading the stream needs one" in worker.log
     assert "pool will shrink" in control(platform, "pool_shrink", "1")
-    assert "would leave none to read the stream with" in control(platform, "pool_shrink", "1")
+    assert "reading the stream needs one" in control(platform, "pool_shrink", "1")
     platform.send(*(order(f"o-{number}", "u") for number in range(20)))
     platform.wait_until_finished()
     assert len(platform.orders()) == 20
