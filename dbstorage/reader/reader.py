@@ -56,7 +56,8 @@ class StreamReader:
         self._handling = False
         self._timers: list[Any] = []
         self._redis_answers = True
-        self._leads = False
+        #: Whether it had the lease, and nobody else is known to have it since.
+        self._led = False
         self._stands_by = False
         list_on_demand(self.requests)
 
@@ -155,7 +156,7 @@ class StreamReader:
             self._handling = False
 
     def _handle(self, event: Event) -> None:
-        before = self.core.holding
+        paused, away = self.core.paused, self.core.away
         try:
             actions = self.core.on(event, _now())
         except Exception:
@@ -168,8 +169,10 @@ class StreamReader:
             actions = [action for action in actions if not isinstance(action, messages.Tell)]
             self._consumer.hub.call_soon(self._carry_out, tells)
         self._carry_out(actions)
-        if self.core.holding is not before:
-            log_hold(before, self.core.holding, self.core.now)
+        # Each by itself: a pause does not end an outage.
+        for before, after in ((paused, self.core.paused), (away, self.core.away)):
+            if after is not before:
+                log_hold(before, after, self.core.now)
         self._tell_of_lease()
 
     def _carry_out(self, actions: Sequence[Action]) -> None:
@@ -213,14 +216,14 @@ class StreamReader:
                 pass
 
     def _tell_of_lease(self) -> None:
-        """Log when this worker begins to stand by, and when it lost the lease."""
+        """Log when this worker begins to stand by, and when another one took the lease from it."""
         core = self.core
         if core.stopping or not core.link:
             return
-        if self._leads and not core.leads:
-            logger.warning("The lease to read went to another worker while this one was held up.")
-        self._leads = core.leads
         leader = self._stream.leader
+        if not core.leads and leader is not None and self._led:
+            logger.warning("The lease to read went to another worker while this one was held up.")
+        self._led = core.leads or (self._led and leader is None and not core.set_aside)
         if not core.leads and leader is not None and not self._stands_by:
             logger.info("Standing by: %s reads the stream.", leader.node_name)
         self._stands_by = not core.leads and (self._stands_by or leader is not None)
