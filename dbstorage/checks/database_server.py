@@ -31,6 +31,20 @@ from dbstorage.storage.service import find_service
 OLDEST, NEWEST = 15, 18
 SERVER, WRITES, TABLES, MIGRATION = "PostgreSQL", "PostgreSQL writes", "Tables", "Migration"
 ENCODING, RIGHTS, NUMBERS, FAILED = "Encoding", "Rights", "Sequences", "Failed tasks"
+UNIQUE = "Unique indexes"
+#: Unique and exclusion rules on the platform's tables, but for those over one of the columns that are unique anyway.
+FOREIGN_UNIQUE_INDEXES = """
+SELECT class.relname, pg_get_indexdef(rule.indexrelid)
+FROM pg_index AS rule JOIN pg_class AS class ON class.oid = rule.indexrelid
+WHERE rule.indrelid IN ('"User"'::regclass, '"Orders"'::regclass) AND (rule.indisunique OR rule.indisexclusion)
+    AND NOT (
+        rule.indnkeyatts = 1 AND rule.indexprs IS NULL AND rule.indpred IS NULL AND EXISTS (
+            SELECT FROM pg_attribute WHERE attrelid = rule.indrelid AND attnum = rule.indkey[0]
+                AND attname IN ('id', 'userID', 'email', 'orderId')
+        )
+    )
+ORDER BY class.relname
+"""
 #: With fewer numbers left, a person should know.
 FEW_NUMBERS = 10_000_000
 #: With more bytes of failed tasks on the disk, too; docs/operations.md and the alert name the same.
@@ -83,6 +97,7 @@ def _use(connection: Connection, scope: Scope, *, trial: bool) -> Iterator[Findi
     numbered = numbered_columns(connection, tables)
     try:
         yield from _numbers(connection, numbered)
+        yield from _unique_indexes(connection)
         yield from _failed_tasks(connection)
         if trial:
             # The service waits as long as it takes; here nobody shall be held up.
@@ -96,6 +111,16 @@ def _numbers(connection: Connection, numbered: list[NumberedColumn]) -> Iterator
     findings = [_number(each, highest_number(connection, each)) for each in numbered]
     wrong = [finding for finding in findings if finding is not None]
     yield from wrong or [fine(NUMBERS, "All sequences are ahead of their rows.")]
+
+
+def _unique_indexes(connection: Connection) -> Iterator[Finding]:
+    """Rules of somebody else's: what breaks one of them fails for its own value, which may surprise people."""
+    for name, definition in connection.execute(text(FOREIGN_UNIQUE_INDEXES)):
+        yield warning(
+            UNIQUE,
+            f'"{name}" is not an index of Prisma\'s tables: {definition}. What breaks it fails, as user_conflict or '
+            "invalid_value; drop the index if it should not.",
+        )
 
 
 def _failed_tasks(connection: Connection) -> Iterator[Finding]:

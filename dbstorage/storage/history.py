@@ -91,6 +91,10 @@ def further_columns(shape: TableShape, detail: bool) -> tuple[str, ...]:
     return (*DETAIL_COLUMNS, CLOSE_REASON) if detail else REASON_COLUMNS
 
 
+#: Answered columns whose type is double precision.
+NUMBERS = ("quantity", "openPrice", "closePrice", "profitLoss", "takeProfit", "stopLoss", "stippage")
+
+
 @lru_cache(maxsize=64)
 def history_statement(shape: TableShape, limit: int, detail: bool) -> str:
     """The statement for questions with the same limit; ties are broken by "id", else by "orderId" descending."""
@@ -120,7 +124,8 @@ def _shown(shape: TableShape, name: str) -> str:
     if name in shape.enums:
         return f"lower({column}::text)"
     if name not in TIMES:
-        return column
+        # A column that somebody gave the type numeric is answered as the number it was.
+        return f"{column}::double precision" if name in NUMBERS else column
     # Times become text here: psycopg2 and datetime take three times as long for it. Years of more than four digits and
     # those before Christ are written as JavaScript does: +012025-01-01T…, -000043-03-15T….
     year = f"(extract(year FROM {column})::integer + CASE WHEN {column} < '0001-01-01' THEN 1 ELSE 0 END)"

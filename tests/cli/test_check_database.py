@@ -204,3 +204,19 @@ def test_another_encoding_is_a_problem(checked: Platform, monkeypatch: pytest.Mo
     upgrade(parse_database_url(other))
     monkeypatch.setenv("DATABASE_URL", other)
     assert "The database's encoding is LATIN1: commands with a character that it lacks fail." in problems()
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        'CREATE UNIQUE INDEX surprise ON "User" (lower(email))',
+        'CREATE UNIQUE INDEX surprise ON "Orders" ("userId", "closeTime")',
+        'ALTER TABLE "Orders" ADD CONSTRAINT surprise EXCLUDE USING btree (quantity WITH =)',
+    ],
+)
+def test_rules_of_uniqueness_that_are_not_of_these_tables_are_named(checked: Platform, rule: str):
+    assert "Unique indexes" not in check()[1]
+    checked.query(rule)
+    [(grade, sentence)] = check()[1]["Unique indexes"]
+    assert grade == "warning"
+    assert "surprise" in sentence
