@@ -77,7 +77,9 @@ def classify(error: BaseException) -> Verdict:
     if not isinstance(error, psycopg2.Error):
         return Verdict.REFUSED
     if error.pgcode:
-        verdict = Verdict.REFUSED if _raised(error) else _by_sqlstate(error.pgcode)
+        verdict = _by_sqlstate(error.pgcode)
+        if _raised(error) and verdict is not Verdict.AGAIN:
+            verdict = Verdict.REFUSED
         return Verdict.OUTAGE if connection_lost and verdict is Verdict.REFUSED else verdict
     # No SQLSTATE: the driver speaks, not the server, and mostly about the connection.
     if isinstance(error, psycopg2.DataError | psycopg2.IntegrityError):

@@ -1,6 +1,5 @@
 """PostgreSQL gone, or refusing: an outage pauses and fails nobody; a wrong entry fails alone."""
 
-import functools
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -127,7 +126,6 @@ def refusing(platform: Platform) -> Iterator[Platform]:
     platform.query('DROP TRIGGER refuse ON public."Orders"; DROP FUNCTION public.refuse(); DROP TABLE public.refusals')
 
 
-OUTAGE = ["08006", "53100", "53200", "53300", "57P01", "57P03", "25006"]
 AGAIN = ["40001", "40P01"]
 OTHER = ["22003", "23502", "23514", "P0001", "XX000", "42501", "57014"]
 
@@ -146,19 +144,6 @@ def test_a_wrong_entry_fails_at_once_and_alone(platform: Platform, start_worker:
     assert platform.failed("order_id", "code", "state", "attempts", "entry_id") == [
         (f"bad-{number}", "invalid_value", "failed", 1, ids[101 + number]) for number in range(4)
     ]
-
-
-def test_an_outage_by_any_sqlstate_pauses_and_fails_nobody(refusing: Platform, start_worker: StartWorker) -> None:
-    worker = start_worker(**SETTINGS)
-    refusing.send(user("u"))
-    for number, state in enumerate(OUTAGE):
-        refusing.query("INSERT INTO public.refusals VALUES (%s)", state)
-        refusing.send(order(f"waits-{state}", "u"))
-        wait_until(functools.partial(has_met, worker, number + 1), f"{state} to be taken for an outage")
-        refusing.query("DELETE FROM public.refusals")
-        refusing.wait_until_finished()
-    assert set(refusing.orders()) == {f"waits-{state}" for state in OUTAGE}
-    assert refusing.failed("code") == []
 
 
 def test_a_conflict_of_transactions_is_tried_again_at_once(refusing: Platform, start_worker: StartWorker) -> None:
