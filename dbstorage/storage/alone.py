@@ -13,8 +13,6 @@ from dbstorage.keys import alone_key
 from dbstorage.settings import Settings
 
 POISON = "poison"
-#: From this delivery on an entry is suspect.
-SUSPECT_DELIVERIES = 3
 #: Processes that may die while something runs alone. One death could be a kill from outside that happened to meet it.
 ALLOWED_DEATHS = 3
 COUNT_EXPIRES_SECONDS = 86_400

@@ -24,11 +24,6 @@ def outages(worker: Worker) -> tuple[int, int]:
     return worker.log.count("Database is away"), worker.log.count("Database is back")
 
 
-def has_met(worker: Worker, count: int) -> bool:
-    """Whether the log tells of this many outages."""
-    return outages(worker)[0] == count
-
-
 @pytest.mark.parametrize("mode", [pytest.param("fast", marks=full_only), "immediate"])
 def test_postgres_stopped_under_load(
     mode: str, servers: Servers, platform: Platform, start_worker: StartWorker

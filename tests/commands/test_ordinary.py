@@ -11,25 +11,9 @@ from dbstorage.commands.interpret import interpret
 from dbstorage.commands.ordinary import ordinary_command
 from dbstorage.errors import RejectedEntry
 from dbstorage.wire.entry import StreamEntry, decode
+from tests.commands.closed_orders import ORDER
 from tests.wire.entries import any_entry, envelope, flat, of_text, steady
 
-ORDER = {
-    "orderId": "4ef8aa38-9227-4658-9e27-a1c08a6a63ec",
-    "userId": "81e74ef5-e8e2-4d94-8ed9-04759531985d",
-    "symbol": "sol",
-    "type": "buy",
-    "quantity": 0.5,
-    "leverage": 20,
-    "takeProfit": None,
-    "stopLoss": 145.08,
-    "stippage": None,
-    "openPrice": 148.04,
-    "closePrice": 148.49287353624223,
-    "openTime": "2026-05-05T00:02:38.605Z",
-    "closeTime": "2026-05-05T00:35:14.283Z",
-    "profitLoss": -0.22643676812111835,
-    "closeReason": "take_profit",
-}
 USER = {"userId": "81e74ef5-e8e2-4d94-8ed9-04759531985d", "userEmail": "trader7.0@example.com"}
 ORDINARY = [
     envelope("createCloseOrder", message=ORDER, requestId="1012f037-b64c-4422-8c38-fb2918f135d2"),
