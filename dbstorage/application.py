@@ -19,7 +19,8 @@ from dbstorage.settings import LogFormat, Scope, Settings
 from dbstorage.tracing import speak
 from dbstorage.worker.broker import register_broker_transport
 from dbstorage.worker.controls import register_controls, register_pause
-from dbstorage.worker.internals import EVENT_SERIALIZER, log_file_of, register_event_serializer
+from dbstorage.worker.internals.events import EVENT_SERIALIZER, register_event_serializer
+from dbstorage.worker.internals.process import log_file_of
 from dbstorage.worker.unusable import unusable_servers
 
 #: The exit code of a worker whose settings name servers that can never do.
@@ -40,7 +41,7 @@ def create_app(settings: Settings) -> DBStorage:
     """The application for these settings."""
     app = DBStorage(
         "dbstorage",
-        events="dbstorage.worker.internals:BatchingEvents",
+        events="dbstorage.worker.internals.events:BatchingEvents",
         include=["tasks.commands"],
     )
     register_event_serializer()
@@ -122,7 +123,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         **names,
         "task_acks_late": True,
         "task_ignore_result": True,
-        "worker_consumer": "dbstorage.worker.internals:PatientConsumer",
+        "worker_consumer": "dbstorage.worker.internals.consumer:PatientConsumer",
         "worker_concurrency": 2,
         "worker_prefetch_multiplier": 1,
         "worker_send_task_events": True,

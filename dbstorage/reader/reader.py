@@ -23,7 +23,9 @@ from dbstorage.reader.stream_request import StreamRequest
 from dbstorage.reader.telling import Telling, log_hold, why_held
 from dbstorage.settings import Ordering, Settings
 from dbstorage.storage.turn import Turns
-from dbstorage.worker.internals import concurrency, list_on_demand, stop_worker
+from dbstorage.worker.internals.inspection import list_on_demand
+from dbstorage.worker.internals.pool import concurrency
+from dbstorage.worker.internals.process import stop_worker
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from dbstorage.reader.reader import StreamReader
 from dbstorage.settings import Settings
 from dbstorage.storage.turn import Turns
 from dbstorage.tracing import quiet
-from dbstorage.worker.internals import is_stopping, stop_worker
+from dbstorage.worker.internals.process import is_stopping, stop_worker
 
 logger = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from dbstorage.storage.outcome import Outcome, Report, Status
 from dbstorage.tracing import current_span, describe_entry, within_batch
 from dbstorage.wire.entry import StreamEntry, decode
 from dbstorage.wire.trace_context import carried
-from dbstorage.worker.task_internals import (
+from dbstorage.worker.internals.tasks import (
     BriefExceptionInfo,
     is_traced_by_others,
     request_context,

@@ -12,7 +12,7 @@ from dbstorage.reader.stream_request import StreamRequest
 from dbstorage.settings import Settings
 from dbstorage.storage.failures import told_id
 from dbstorage.storage.outcome import Outage, Outcome, Report, Status
-from dbstorage.worker.internals import count_tasks
+from dbstorage.worker.internals.inspection import count_tasks
 
 logger = logging.getLogger(__name__)
 

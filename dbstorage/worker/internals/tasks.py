@@ -1,8 +1,8 @@
-"""The parts of Celery's tasks that its documentation does not promise; tests/worker/test_internals.py names versions.
+"""How tasks run, as those see it who listen.
 
-- `celery.app.task.Context`: the request that receivers of signals find at `task.request`.
-- `celery.app.trace.build_tracer`: what Sentry and New Relic replace to see tasks run.
-- billiard's `ExceptionInfo`, which receivers of task_failure get; the whole of it costs a tenth of a millisecond.
+Leans on `celery.app.task.Context`, the request that receivers of signals find at `task.request`; on
+`celery.app.trace.build_tracer`, which Sentry and New Relic replace to see tasks run; and on billiard's
+`ExceptionInfo`, which receivers of task_failure get: the whole of it costs a tenth of a millisecond.
 """
 
 import traceback

@@ -1,0 +1,167 @@
+"""The consumer, whose parts are the worker's connection to the broker, its event loop and its end.
+
+Leans on `Consumer.ensure_connected`, `on_connection_error_before_connected` and `…_after_connected`: short pauses
+while the broker is away. On `Consumer.loop` and `stop`: the last moments before Celery closes its pool, and forgets
+what the pool has not begun. `worker_shutting_down` (documented) is sent by the handler of SIGTERM, whatever the main
+thread is waiting for.
+"""
+
+import logging
+import math
+import threading
+import time
+from typing import Any, Protocol
+
+from celery import signals
+from celery.exceptions import WorkerShutdown
+from celery.worker import state
+from celery.worker.consumer import Consumer
+
+from dbstorage.redis_connection import redis_error
+from dbstorage.redis_url import is_redis
+from dbstorage.worker.broker import BrokerChannel, give_up_broker
+from dbstorage.worker.internals.inspection import tags_in_work
+from dbstorage.worker.internals.pool import keep_a_process, kill_processes, look_for_dead_processes
+
+#: Longer than the statement timeout, and short enough for the worker to end within 10 seconds.
+DRAIN_SECONDS = 6.5
+#: Seconds after SIGTERM when nothing is waited for any longer.
+END_SECONDS = 7.5
+#: How often a worker that stops looks for processes that ended.
+LOOK_WHILE_DRAINING = 0.2
+#: A worker that stops does not wait for a broker that is silent for this long.
+SILENT_SECONDS = 0.5
+#: Seconds between two attempts at a broker that takes connections and refuses commands.
+REFUSED_PAUSE = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class StoppableReader(Protocol):
+    """What feeds the pool beside the broker."""
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job of it is in the pool."""
+
+    def stop(self) -> None:
+        """Give the pool nothing more."""
+
+
+class PatientConsumer(Consumer):  # type: ignore[misc]
+    """Reconnects to the broker without end, with pauses of 0.2 s to 2 s, and stops when the reader's jobs are done."""
+
+    reader: StoppableReader | None = None
+    _told_of_loss = False
+    _drained_by = math.inf
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        # Celery's gossip between workers serves nobody here, and at each loss of the broker it fails with a traceback.
+        super().__init__(*arguments, **{**options, "without_gossip": True})
+        self._celerys_loop: Any = self.loop  # type: ignore[has-type]
+        self.loop = self._turn_until_shutdown
+        BrokerChannel.tags_in_work = staticmethod(tags_in_work)
+        signals.worker_shutting_down.connect(self._prepare_stop)
+
+    def _prepare_stop(self, **_: Any) -> None:
+        """See to it that stopping comes to an end; called by the signal's handler, in the midst of anything."""
+        if self._drained_by < math.inf:
+            return
+        self._drained_by = time.monotonic() + DRAIN_SECONDS
+        end = threading.Timer(END_SECONDS, self._end)
+        end.daemon = True
+        end.start()
+        if self._redis_error(SILENT_SECONDS) is not None:
+            give_up_broker()
+
+    def _end(self) -> None:
+        # The pool first: whatever becomes of the connections, the worker has to end.
+        killed = kill_processes(self.pool)
+        give_up_broker()
+        if killed:
+            logger.warning("The pool did not end in time and was killed; what it had in hand stays pending.")
+
+    def start(self) -> None:
+        """Called when the pool runs."""
+        keep_a_process(self.pool)
+        super().start()
+
+    def _turn_until_shutdown(self, *arguments: Any) -> None:
+        """Turn the event loop; at its end the pool is not closed yet, and replaces processes that end meanwhile."""
+        try:
+            self._celerys_loop(*arguments)
+        except WorkerShutdown:
+            self._drain()
+            raise
+
+    def stop(self) -> None:
+        """Stop, where that has not been done: SIGTERM finds a worker that waits for its broker outside of its loop."""
+        self._drain()
+        super().stop()
+
+    def _drain(self) -> None:
+        """Let the event loop go on until the jobs of the reader have come back.
+
+        Celery forgets the jobs that no process has begun, and a process whose job was forgotten waits 30 s at its end.
+        """
+        self._prepare_stop()
+        if self.reader is None:
+            return
+        self.reader.stop()
+        if not self.hub.readers:
+            # Celery's loop has ended, and it has forgotten the pool.
+            self.pool.register_with_event_loop(self.hub)
+        # A process may end by itself (--max-tasks-per-child) with a job of ours in its pipe.
+        looking = self.timer.call_repeatedly(LOOK_WHILE_DRAINING, look_for_dead_processes, (self.pool,))
+        turns = self.hub.create_loop()
+        while self.reader.busy and time.monotonic() < self._drained_by:
+            try:
+                next(turns)
+            except (*self.connection_errors, OSError, StopIteration):
+                # The broker is lost; the pool is not.
+                turns = self.hub.create_loop()
+        looking.cancel()
+
+    def ensure_connected(self, connection: Any) -> Any:
+        """Connect, however long it takes; SIGTERM is obeyed meanwhile."""
+        # A single attempt of kombu's at a frozen Redis takes 15 s, in which nothing else is heard.
+        while (error := self._redis_error(REFUSED_PAUSE)) is not None:
+            self._broker_is_away(error, REFUSED_PAUSE)
+            time.sleep(REFUSED_PAUSE / 4)
+            state.maybe_shutdown()
+        connection.ensure_connection(
+            self._broker_is_away, max_retries=None, interval_start=0.2, interval_step=0.2, interval_max=2.0,
+            callback=state.maybe_shutdown,
+        )  # fmt: skip
+        self._connected_at = time.monotonic()
+        return connection
+
+    def _redis_error(self, timeout: float) -> Exception | None:
+        """Why a Redis broker does not answer; None where it does, or where the broker is another."""
+        url: str = self.app.settings.broker_url
+        return redis_error(url, timeout) if is_redis(url) else None
+
+    def on_connection_error_before_connected(self, error: Exception) -> None:
+        """Called when a broker that took the connection refused what came next, as a replica does."""
+        self._connection_ended()
+        self._broker_is_away(error, REFUSED_PAUSE)
+
+    def on_connection_error_after_connected(self, error: Exception) -> None:
+        """Called when the connection was lost."""
+        super().on_connection_error_after_connected(error)
+        self._connection_ended()
+
+    def _connection_ended(self) -> None:
+        if time.monotonic() - self._connected_at < 2 * REFUSED_PAUSE:
+            # Celery would try again at once, for as long as the broker refuses.
+            time.sleep(REFUSED_PAUSE)
+            state.maybe_shutdown()
+        else:
+            self._told_of_loss = False
+
+    def _broker_is_away(self, error: Exception, interval: float) -> None:
+        level = logging.DEBUG if self._told_of_loss else logging.WARNING
+        self._told_of_loss = True
+        logger.log(
+            level, "The broker %s is away: %s. The worker waits for it.", self.conninfo.as_uri(), str(error).rstrip(".")
+        )

@@ -1,0 +1,121 @@
+"""The pool: functions given to it, its processes and its size.
+
+Leans on the pool's list of its processes, which are killed when they do not end; on `inqW_fd` of each, its pipe,
+which is too narrow for a batch; and on `limit`, how many there should be. `pool_shrink` is a command in `Panel.data`.
+"""
+
+import fcntl
+import logging
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from celery.worker.control import Panel
+
+#: What Linux lets anybody ask for.
+PIPE_BYTES = 1024 * 1024
+#: Processes that reading needs.
+LEAST_PROCESSES = 1
+
+logger = logging.getLogger(__name__)
+
+
+def submit(
+    pool: Any,
+    function: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    *,
+    on_accepted: Callable[[int], None],
+    on_result: Callable[[Any], None],
+    on_lost: Callable[[str], None],
+) -> bool:
+    """Give a function to the worker's pool; False when the pool is closed.
+
+    The callbacks run in whatever thread the pool uses; the first gets the number of the process. `function` has to
+    catch every exception, because the thread pool tells of none: `on_lost` means that the process died.
+    """
+    submitted = pool.apply_async(
+        function,
+        arguments,
+        {},
+        accept_callback=lambda process_id, *_: on_accepted(process_id),
+        callback=on_result,
+        error_callback=lambda information: on_lost(repr(information.exception)),
+    )
+    # The solo pool has run the function by now, and returns nothing.
+    return submitted is not None or getattr(pool, "_pool", None) is None
+
+
+def _processes(pool: Any) -> list[Any]:
+    """The processes of a prefork pool; other pools, and one that has ended, have none."""
+    return list(getattr(getattr(pool, "_pool", None), "_pool", ()))
+
+
+def concurrency(pool: Any) -> int:
+    """How many functions the pool runs at one time; the solo pool one."""
+    return int(pool.limit)
+
+
+def process_ids(pool: Any) -> set[int]:
+    """The process numbers of the pool's processes."""
+    return {process.pid for process in _processes(pool)}
+
+
+def kill_processes(pool: Any) -> bool:
+    """Send SIGKILL to all processes of the pool; False where there are none."""
+    processes = _processes(pool)
+    for process in processes:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, signal.SIGKILL)
+    return bool(processes)
+
+
+def look_for_dead_processes(pool: Any) -> None:
+    """Notice a killed pool process now; the pool itself looks only every 5 seconds."""
+    pool.maintain_pool()
+
+
+def widen_pipes(pool: Any) -> None:
+    """Let a whole batch fit into the pipe to a pool process (Linux); else it goes through it in five pieces."""
+    for process in _processes(pool):
+        with suppress(AttributeError, OSError):
+            fcntl.fcntl(process.inqW_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+
+
+def keep_a_process(pool: Any) -> None:
+    """Let nothing shrink the pool to less than reading needs: neither a remote command nor Celery's autoscaler."""
+    shrink = getattr(pool, "shrink", None)
+    if shrink is None:
+        return
+
+    def shrink_to_what_is_needed(n: int = 1) -> None:
+        if refusal := shrinking_refused(pool, n):
+            # What the autoscaler takes for "not now".
+            raise ValueError(refusal)
+        shrink(n)
+
+    pool.shrink = shrink_to_what_is_needed
+    command = Panel.data["pool_shrink"]
+
+    def pool_shrink(controlled: Any, n: int = 1, **options: Any) -> Any:
+        try:
+            return command(controlled, n=n, **options)
+        except ValueError as error:
+            # Celery would tell of it by a traceback: fewer than are needed, or no process is idle.
+            logger.warning("pool_shrink: %s", error)
+            return {"error": str(error)}
+
+    Panel.data["pool_shrink"] = pool_shrink
+
+
+def shrinking_refused(pool: Any, number: int) -> str | None:
+    """Why the pool must not lose this number of processes; None where it may."""
+    there: int = pool.num_processes
+    if there - int(number) >= LEAST_PROCESSES:
+        return None
+    return (
+        f"The pool stays as it is, with {there} process{'es' if there > 1 else ''}: {number} fewer would leave none to "
+        "read the stream with."
+    )
