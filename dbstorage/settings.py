@@ -32,7 +32,7 @@ SECONDS_OF = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 LONGEST_KEPT = timedelta(days=3_650)
 
 
-#: All that is read from the environment; README.md describes each.
+#: All that is read from the environment; docs/configuration.md describes each.
 VARIABLES = (
     *("REDIS_URL", "DATABASE_URL", "CELERY_BROKER_URL"),
     *("DBSTORAGE_STREAM", "RESPONSE_STREAM", "CONSUMER_GROUP", "BATCH_SIZE", "ORDERING", "CLAIM_IDLE", "USER_WAIT"),

@@ -11,6 +11,7 @@ DOCUMENTS = sorted(
     for folder in (CHECKOUT, CHECKOUT / "docs", CHECKOUT / "tests", *(CHECKOUT / "examples").iterdir())
     for path in (folder.glob("*.md") if folder.is_dir() else ())
 )
+LONGEST_LINE = 130
 CODE = re.compile(r"^( *)```.*?^\1```", re.MULTILINE | re.DOTALL)
 
 
@@ -29,6 +30,13 @@ def test_every_link_leads_somewhere(document: Path):
         path = (document.parent / name).resolve() if name else document
         assert path.exists(), target
         assert not anchor or anchor in anchors(path), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(CHECKOUT)))
+def test_lines_of_prose_are_short(document: Path):
+    """A row of a table and a line of code or output are one line, however long."""
+    prose = [line for line in CODE.sub("", document.read_text()).splitlines() if not line.lstrip().startswith("|")]
+    assert [line for line in prose if len(line) > LONGEST_LINE] == []
 
 
 def test_every_document_can_be_reached_from_the_readme():

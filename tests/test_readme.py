@@ -7,7 +7,6 @@ from urllib.request import urlopen
 
 import pytest
 
-from dbstorage.settings import VARIABLES, load_settings
 from tests.typed import SERVER_VARIABLES, serving, shell
 
 CHECKOUT = Path(__file__).parents[1]
@@ -92,21 +91,3 @@ def test_every_command_is_tried():
     assert set(COVERED_ELSEWHERE) <= set(commands)
     tried = [line for own in (False, True) for block in blocks_on(own) for line in block]
     assert sorted([*tried, *COVERED_ELSEWHERE]) == sorted(commands)
-
-
-def test_the_table_of_settings_is_complete_and_its_defaults_are_true():
-    asked: set[str] = set()
-
-    class Environment(dict[str, str]):
-        def get(self, name: str, default: str = "") -> str:  # type: ignore[override]
-            asked.add(name)
-            return super().get(name, default)
-
-    required = {"REDIS_URL": "redis://localhost", "DATABASE_URL": "postgresql://localhost/dbstorage"}
-    settings = load_settings(Environment(required))
-    table = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", README, re.MULTILINE))
-    assert set(table) == asked == set(VARIABLES)
-    defaults = {name: text.strip("`") for name, text in table.items() if text != "required"}
-    assert len(defaults) == len(table) - len(required)
-    defaults["CELERY_BROKER_URL"] = required[defaults["CELERY_BROKER_URL"]]
-    assert load_settings({**required, **defaults}) == settings
