@@ -8,15 +8,15 @@ from typing import Any
 
 from celery import Celery, signals
 
-from dbstorage.broker_url import broker_address
-from dbstorage.keys import TASK_QUEUE, amqp_prefix, prefix
 from dbstorage.logs import set_up_logging
 from dbstorage.metrics.service_metrics import ServiceMetrics
 from dbstorage.metrics.step import MetricsStep
 from dbstorage.reader.step import StreamReaderStep
-from dbstorage.redis_url import is_redis, is_sentinel
+from dbstorage.redis_access.keys import TASK_QUEUE, amqp_prefix, prefix
 from dbstorage.settings import LogFormat, Scope, Settings
 from dbstorage.tracing import speak
+from dbstorage.urls.broker_url import broker_address
+from dbstorage.urls.redis_url import is_redis, is_sentinel
 from dbstorage.worker.broker import register_broker_transport
 from dbstorage.worker.controls import register_controls, register_pause
 from dbstorage.worker.internals.events import EVENT_SERIALIZER, register_event_serializer

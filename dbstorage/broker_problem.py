@@ -5,10 +5,10 @@ from typing import Any
 from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 
-from dbstorage.broker_url import broker_address
-from dbstorage.redis_connection import redis_error
-from dbstorage.redis_url import is_redis
+from dbstorage.redis_access.client import redis_error
 from dbstorage.settings import Settings, without_password
+from dbstorage.urls.broker_url import broker_address
+from dbstorage.urls.redis_url import is_redis
 
 
 def broker_problem(settings: Settings, timeout: float) -> str | None:

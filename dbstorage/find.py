@@ -20,7 +20,7 @@ from dbstorage.failed_tasks.access import connected
 from dbstorage.failed_tasks.filters import Filter
 from dbstorage.failed_tasks.store import Attempt, FailedTask, attempts_of
 from dbstorage.failed_tasks.store import find as find_failed
-from dbstorage.redis_errors import redis_errors_explained
+from dbstorage.redis_access.explained import redis_errors_explained
 from dbstorage.settings import Settings
 from dbstorage.storage.work import Work, understand
 from dbstorage.wire.entry import StreamEntry, Truncated

@@ -10,11 +10,11 @@ from enum import StrEnum
 from typing import NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit
 
-from dbstorage.broker_url import AMQP_SCHEMES, checked_broker_url
 from dbstorage.database.url import DatabaseAddress, parse_database_url
 from dbstorage.errors import SettingsError
-from dbstorage.redis_url import SCHEMES as REDIS_SCHEMES
-from dbstorage.redis_url import checked_redis_url
+from dbstorage.urls.broker_url import AMQP_SCHEMES, checked_broker_url
+from dbstorage.urls.redis_url import SCHEMES as REDIS_SCHEMES
+from dbstorage.urls.redis_url import checked_redis_url
 
 Value = TypeVar("Value")
 

@@ -14,7 +14,6 @@ from dbstorage.database.engine import create_engine
 from dbstorage.errors import DatabaseNotReadyError, DBStorageError, RedisUnavailableError
 from dbstorage.failed_tasks.access import connected
 from dbstorage.failed_tasks.store import count_by_code, read_locked
-from dbstorage.keys import lease_key, worker_key
 from dbstorage.metrics.figures import TOUCH_FAILED, StreamFigures, read_stream
 from dbstorage.operating.facts import facts_of
 from dbstorage.operating.history import Point, read_points
@@ -22,10 +21,11 @@ from dbstorage.operating.pause import read_pause
 from dbstorage.operating.today import LastOrder, Today, read_last_order, read_today
 from dbstorage.operating.verdict import TREND_SECONDS, Facts, Pause, Verdict, judge
 from dbstorage.operating.workers import Worker, read_workers
-from dbstorage.owner import Owner
-from dbstorage.redis_connection import connect_redis
-from dbstorage.redis_errors import redis_errors_explained
-from dbstorage.redis_memory import full_redis
+from dbstorage.redis_access.client import connect_redis
+from dbstorage.redis_access.explained import redis_errors_explained
+from dbstorage.redis_access.holder import Holder
+from dbstorage.redis_access.keys import lease_key, worker_key
+from dbstorage.redis_access.memory import full_redis
 from dbstorage.settings import Settings, without_password
 
 #: Unread entries that are counted one by one where Redis does not tell their number.
@@ -230,8 +230,8 @@ def _consumers(redis: Redis, settings: Settings) -> list[Consumer] | None:
 
 def _reader(redis: Redis, settings: Settings) -> Reader | None:
     token: Any = redis.get(lease_key(settings))
-    owner = Owner.parse(token)
-    return Reader(name=owner.node_name, host=owner.host, process_id=owner.process_id) if owner else None
+    holder = Holder.parse(token)
+    return Reader(name=holder.node_name, host=holder.host, process_id=holder.process_id) if holder else None
 
 
 def _database_status(settings: Settings) -> DatabaseStatus:

@@ -12,11 +12,11 @@ OURS = ("dbstorage", "tasks", "migrations")
 
 #: From the ground up: a room imports only from those in the lines above its own.
 STOREYS = (
-    {"codes", "errors", "own_tasks", "printable", "redis_url", "tracing"},
-    {"wire", "database", "embedded", "broker_url", "redis_connection", "redis_errors", "redis_memory", "owner"},
-    {"commands", "settings", "redis_trimming"},
-    {"keys", "logs", "broker_problem"},
-    {"storage", "migrations", "redis_rights"},
+    {"codes", "errors", "own_tasks", "printable", "tracing", "urls"},
+    {"wire", "database", "embedded"},
+    {"commands", "settings"},
+    {"logs", "redis_access"},
+    {"storage", "migrations", "broker_problem"},
     {"failed_tasks"},
     {"operating"},
     {"tasks", "worker", "metrics", "audit", "checks", "traffic"},

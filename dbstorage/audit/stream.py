@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from dbstorage.keys import trimmed_key
-from dbstorage.redis_connection import connect_redis
-from dbstorage.redis_errors import is_not_there, redis_errors_explained
-from dbstorage.redis_trimming import all_trimmed_unread
+from dbstorage.redis_access.client import connect_redis
+from dbstorage.redis_access.explained import is_not_there, redis_errors_explained
+from dbstorage.redis_access.keys import trimmed_key
+from dbstorage.redis_access.trimmed import all_trimmed_unread
 from dbstorage.settings import Settings
 from dbstorage.wire.entry import StreamEntry
 from dbstorage.wire.entry_id import entry_id_at, position_of

@@ -6,10 +6,10 @@ from typing import Any
 from kombu.connection import Connection
 from kombu.exceptions import OperationalError
 
-from dbstorage.broker_url import broker_address
 from dbstorage.checks.finding import Finding, away, fine
 from dbstorage.checks.redis_rights import check_broker_rights
 from dbstorage.settings import Settings, without_password
+from dbstorage.urls.broker_url import broker_address
 
 BROKER = "Broker"
 CONNECT_TIMEOUT = 5.0

@@ -9,8 +9,8 @@ from dbstorage.checks.finding import Finding, problem
 from dbstorage.database.engine import create_engine
 from dbstorage.errors import DBStorageError
 from dbstorage.failed_tasks.access import connected
-from dbstorage.keys import stored_key
-from dbstorage.redis_connection import connect_redis
+from dbstorage.redis_access.client import connect_redis
+from dbstorage.redis_access.keys import stored_key
 from dbstorage.settings import Settings
 from dbstorage.storage.service import Stored, difference, find_service, find_stored
 

@@ -8,11 +8,11 @@ from typing import Any
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from dbstorage.checks.finding import Finding, fine, problem
-from dbstorage.keys import prefix
-from dbstorage.redis_connection import connect_redis
-from dbstorage.redis_rights import Trial, broker_trials, channels, trials
-from dbstorage.redis_url import is_redis
+from dbstorage.redis_access.client import connect_redis
+from dbstorage.redis_access.keys import prefix
+from dbstorage.redis_access.rights import Trial, broker_trials, channels, trials
 from dbstorage.settings import Settings
+from dbstorage.urls.redis_url import is_redis
 
 RIGHTS, CHANNELS = "Redis rights", "Broker channels"
 HOW = "dbstorage grants prints the ACL line"

@@ -10,10 +10,10 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from dbstorage.checks.finding import Finding, Grade, away, fine, problem, warning
 from dbstorage.checks.redis_rights import check_redis_rights
 from dbstorage.checks.sentinel import check_sentinel
-from dbstorage.redis_connection import connect_redis
-from dbstorage.redis_memory import why_full
-from dbstorage.redis_rights import cluster_sentence
-from dbstorage.redis_trimming import trimmed_unread
+from dbstorage.redis_access.client import connect_redis
+from dbstorage.redis_access.memory import why_full
+from dbstorage.redis_access.rights import cluster_sentence
+from dbstorage.redis_access.trimmed import trimmed_unread
 from dbstorage.settings import Settings, without_password
 
 OLDEST, NEWEST = (7, 0), (8, 99)

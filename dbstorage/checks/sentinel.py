@@ -7,8 +7,8 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from dbstorage.checks.finding import Finding, fine, warning
-from dbstorage.redis_url import is_sentinel
 from dbstorage.settings import Settings
+from dbstorage.urls.redis_url import is_sentinel
 
 SENTINEL = "Redis fail-over"
 ADVICE = "set min-replicas-to-write 1 and min-replicas-max-lag 2 on all servers."

@@ -14,7 +14,7 @@ from dbstorage.cli.progress import progress_bar
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError, RedisUnavailableError
 from dbstorage.failed_tasks.readable import printable
-from dbstorage.redis_trimming import SENTENCE
+from dbstorage.redis_access.trimmed import SENTENCE
 
 MISSING = 1
 UNAVAILABLE = 3

@@ -7,7 +7,7 @@ from dbstorage.cli.output import print_json, print_table, say
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.commands.questions import HIGHEST_LIMIT
 from dbstorage.errors import DBStorageError
-from dbstorage.redis_connection import connect_redis
+from dbstorage.redis_access.client import connect_redis
 from dbstorage.traffic.answers import ask_history
 from dbstorage.wire.received import ReceivedAnswer
 

@@ -7,8 +7,8 @@ from dbstorage.cli.settings import settings_for_command
 from dbstorage.failed_tasks.trail import PAUSE, record_alone
 from dbstorage.operating.pause import NO_REASON, pause_service
 from dbstorage.operating.person import this_person
-from dbstorage.redis_connection import connect_redis
-from dbstorage.redis_errors import redis_errors_explained
+from dbstorage.redis_access.client import connect_redis
+from dbstorage.redis_access.explained import redis_errors_explained
 
 
 @click.command()

@@ -12,7 +12,7 @@ from dbstorage.cli.progress import Advance, progress_bar
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.database.engine import create_engine
 from dbstorage.errors import DatabaseUnavailableError
-from dbstorage.redis_connection import connect_redis
+from dbstorage.redis_access.client import connect_redis
 from dbstorage.settings import Settings
 from dbstorage.traffic.files import STANDARD_INPUT, check_lines, open_commands, read_lines
 from dbstorage.traffic.progress import Answered, FailedCount, count_acknowledged, count_failed

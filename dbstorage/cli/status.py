@@ -10,7 +10,7 @@ from dbstorage.cli.settings import settings_for_command
 from dbstorage.failed_tasks.filters import State
 from dbstorage.failed_tasks.readable import printable
 from dbstorage.operating.workers import STANDS_BY
-from dbstorage.redis_trimming import SENTENCE
+from dbstorage.redis_access.trimmed import SENTENCE
 from dbstorage.settings import Ordering
 from dbstorage.status import DatabaseStatus, Status, StreamStatus, read_status
 

@@ -23,8 +23,8 @@ from dbstorage.embedded.process import account_for
 from dbstorage.embedded.running import DEFAULT_DIRECTORY, forget_servers, note_servers
 from dbstorage.embedded.supervisor import Supervisor
 from dbstorage.errors import EmbeddedServerError
-from dbstorage.keys import worker_key
-from dbstorage.redis_connection import connect_redis
+from dbstorage.redis_access.client import connect_redis
+from dbstorage.redis_access.keys import worker_key
 from dbstorage.settings import Settings, load_settings, without_password
 
 REDIS_PORT = 6379

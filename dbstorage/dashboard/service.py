@@ -26,8 +26,8 @@ from dbstorage.operating.history import KEPT_SECONDS
 from dbstorage.operating.pause import pause_service, resume_service
 from dbstorage.operating.verdict import Verdict
 from dbstorage.printable import printable
-from dbstorage.redis_connection import connect_redis
-from dbstorage.redis_errors import redis_errors_explained
+from dbstorage.redis_access.client import connect_redis
+from dbstorage.redis_access.explained import redis_errors_explained
 from dbstorage.settings import Settings
 from dbstorage.status import Status, read_status, read_verdict
 

@@ -9,9 +9,9 @@ from sqlalchemy import Connection, text
 
 from dbstorage.database.sequences import numbered_columns
 from dbstorage.database.tables import OWN_SCHEMA
-from dbstorage.keys import trimmed_key
 from dbstorage.operating.verdict import Verdict
-from dbstorage.redis_trimming import all_trimmed_unread
+from dbstorage.redis_access.keys import trimmed_key
+from dbstorage.redis_access.trimmed import all_trimmed_unread
 from dbstorage.settings import Scope, Settings
 from dbstorage.wire.entry_id import milliseconds_of
 

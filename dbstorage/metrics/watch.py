@@ -23,8 +23,8 @@ from dbstorage.operating.facts import facts_of
 from dbstorage.operating.pause import read_pause
 from dbstorage.operating.verdict import Facts, judge
 from dbstorage.operating.workers import read_workers
-from dbstorage.redis_connection import connect_redis
-from dbstorage.redis_memory import full_redis
+from dbstorage.redis_access.client import connect_redis
+from dbstorage.redis_access.memory import full_redis
 from dbstorage.settings import Settings
 from dbstorage.tracing import quiet
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from redis import Redis
 
-from dbstorage.keys import history_key
 from dbstorage.operating.verdict import Waiting
+from dbstorage.redis_access.keys import history_key
 from dbstorage.settings import Settings
 
 #: Seconds that a point stands for, and for which it is kept.

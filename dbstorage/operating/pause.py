@@ -6,8 +6,8 @@ from typing import Any
 
 from redis import Redis
 
-from dbstorage.keys import paused_key
 from dbstorage.operating.verdict import Pause
+from dbstorage.redis_access.keys import paused_key
 from dbstorage.settings import Settings
 
 #: Characters of a reason, and of a name, that are kept.

@@ -7,8 +7,8 @@ from typing import Any
 
 from redis import Redis
 
-from dbstorage.keys import lease_key, worker_key, workers_key
-from dbstorage.owner import Owner
+from dbstorage.redis_access.holder import Holder
+from dbstorage.redis_access.keys import lease_key, worker_key, workers_key
 from dbstorage.settings import Ordering, Settings
 
 #: Seconds after which what a worker said of itself is old: it says it anew every few seconds.
@@ -77,8 +77,8 @@ def read_workers(redis: Redis, settings: Settings, consumers: Iterable[str] = ()
     reports = {report.node: report for report in read_reports(redis, settings)}
     now: Any = redis.time()
     token: Any = redis.get(lease_key(settings))
-    owner = Owner.parse(token)
-    leader = owner.node_name if owner else None
+    holder = Holder.parse(token)
+    leader = holder.node_name if holder else None
     names = sorted({*reports, *consumers, *([leader] if leader else [])})
     signs: Any = redis.mget([worker_key(settings, name) for name in names]) if names else []
     seconds = now[0] + now[1] / 1_000_000

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import hiredis
 from redis.exceptions import RedisError, ResponseError
 
-from dbstorage.redis_connection import connection_pool
+from dbstorage.redis_access.client import connection_pool
 
 logger = logging.getLogger(__name__)
 

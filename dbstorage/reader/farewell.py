@@ -7,11 +7,11 @@ from typing import cast
 from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 
-from dbstorage.keys import lease_key, worker_key
-from dbstorage.owner import Owner
 from dbstorage.reader.group import AT_ONCE, ConsumerGroup
 from dbstorage.reader.lease import give_up
-from dbstorage.redis_connection import connect_redis
+from dbstorage.redis_access.client import connect_redis
+from dbstorage.redis_access.holder import Holder
+from dbstorage.redis_access.keys import lease_key, worker_key
 from dbstorage.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 FAREWELL_SECONDS = 1.0
 
 
-def say_farewell(settings: Settings, owner: Owner, lease_token: str, group: ConsumerGroup) -> None:
+def say_farewell(settings: Settings, holder: Holder, lease_token: str, group: ConsumerGroup) -> None:
     """Release what is pending for this consumer, which may have been read unseen, then give its keys up."""
     try:
         with connect_redis(settings.redis_url, FAREWELL_SECONDS) as redis:
@@ -29,7 +29,7 @@ def say_farewell(settings: Settings, owner: Owner, lease_token: str, group: Cons
                 _release_all(redis, group)
             with redis.pipeline(transaction=False) as pipeline:
                 pipeline.execute_command(*give_up(lease_key(settings), lease_token))
-                pipeline.execute_command(*give_up(worker_key(settings, owner.node_name), owner.token))
+                pipeline.execute_command(*give_up(worker_key(settings, holder.node_name), holder.token))
                 pipeline.execute()
     except (RedisError, OSError) as error:
         logger.info("Redis could not be told that this worker stops, so its keys expire by themselves: %s", error)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from redis.exceptions import ResponseError
 
 from dbstorage.errors import RedisUnavailableError
-from dbstorage.keys import creation_key, stored_key, trimmed_key
 from dbstorage.reader.messages import PendingEntry
-from dbstorage.redis_trimming import LOOK_FOR_TRIMMED
+from dbstorage.redis_access.keys import creation_key, stored_key, trimmed_key
+from dbstorage.redis_access.trimmed import LOOK_FOR_TRIMMED
 from dbstorage.settings import Settings
 from dbstorage.wire.entry import StreamEntry
 from dbstorage.wire.size import beginning

@@ -6,13 +6,13 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from dbstorage.keys import lease_key, paused_key, worker_key
 from dbstorage.operating.pause import parse_pause
-from dbstorage.owner import Owner
 from dbstorage.reader.core import Core
 from dbstorage.reader.group import AT_ONCE, ConsumerGroup, accepted, parse_consumers
 from dbstorage.reader.link import Link, tell_of_trimmed
 from dbstorage.reader.messages import Paused
+from dbstorage.redis_access.holder import Holder
+from dbstorage.redis_access.keys import lease_key, paused_key, worker_key
 from dbstorage.settings import Ordering, Settings
 
 logger = logging.getLogger(__name__)
@@ -31,14 +31,14 @@ class Housekeeping:
     def __init__(
         self,
         settings: Settings,
-        owner: Owner,
+        holder: Holder,
         group: ConsumerGroup,
         link: Link,
         core: Core,
         tell: Callable[[Paused], None],
     ) -> None:
         self._settings = settings
-        self._owner = owner
+        self._holder = holder
         self._group = group
         self._link = link
         self._core = core
@@ -120,9 +120,9 @@ class Housekeeping:
             self._link.ask(self._lease_seen, ("GET", lease_key(self._settings)), needed=False)
 
     def _lease_seen(self, reply: Any) -> None:
-        other = Owner.parse(accepted(reply))
+        other = Holder.parse(accepted(reply))
         # A worker that was restarted, or killed, just before may have left one.
-        if other is not None and other.node_name != self._owner.node_name and not other.is_dead_neighbour():
+        if other is not None and other.node_name != self._holder.node_name and not other.is_dead_neighbour():
             self._told_of_strict_order = True
             logger.warning(
                 "%s reads the same stream with ORDERING=strict and this worker with ORDERING=parallel, so the order of "

@@ -13,15 +13,15 @@ from typing import Any, Protocol
 from redis.exceptions import RedisError
 
 from dbstorage.errors import RedisUnavailableError
-from dbstorage.keys import worker_key
-from dbstorage.owner import Owner
 from dbstorage.reader.connection import Hub, HubConnection
 from dbstorage.reader.group import Command, ConsumerGroup, accepted
 from dbstorage.reader.lease import LEASE_MILLISECONDS, hold
 from dbstorage.reader.master_watch import MasterWatch
-from dbstorage.redis_trimming import SENTENCE
-from dbstorage.redis_url import is_sentinel
+from dbstorage.redis_access.holder import Holder
+from dbstorage.redis_access.keys import worker_key
+from dbstorage.redis_access.trimmed import SENTENCE
 from dbstorage.settings import Settings
+from dbstorage.urls.redis_url import is_sentinel
 from dbstorage.worker.broker import leave_other_masters
 
 logger = logging.getLogger(__name__)
@@ -63,10 +63,10 @@ class Link:
     """Connects, joins the group, watches, and connects again."""
 
     def __init__(
-        self, settings: Settings, owner: Owner, group: ConsumerGroup, hub: Hub, timer: Timer, listener: Listener
+        self, settings: Settings, holder: Holder, group: ConsumerGroup, hub: Hub, timer: Timer, listener: Listener
     ) -> None:
         self._settings = settings
-        self._owner = owner
+        self._holder = holder
         self._group = group
         self._timer = timer
         self._listener = listener
@@ -199,16 +199,18 @@ class Link:
     # Joining: no two live workers of one name, and the group exists
 
     def _join(self, replaceable: str = "") -> None:
-        self.ask(self._joined, hold(worker_key(self._settings, self._owner.node_name), self._owner.token, replaceable))
+        self.ask(
+            self._joined, hold(worker_key(self._settings, self._holder.node_name), self._holder.token, replaceable)
+        )
 
     def _joined(self, reply: Any) -> None:
         token: bytes = accepted(reply)
-        if token == self._owner.token.encode():
+        if token == self._holder.token.encode():
             self._namesake_seen = None
             self._after(HEARTBEAT_SECONDS, self._renew)
             self.ask(self._group_created, self._group.create())
             return
-        other = Owner.parse(token)
+        other = Holder.parse(token)
         if other is not None and other.is_dead_neighbour():
             self._join(replaceable=token.decode())
             return
@@ -218,18 +220,18 @@ class Link:
         if time.monotonic() - self._namesake_seen[1] > LEASE_MILLISECONDS / 1000 + 2:
             place = f" on {other.host} (process {other.process_id})" if other else ""
             self._listener.refuse(
-                f"Another worker named {self._owner.node_name} is running{place}: "
+                f"Another worker named {self._holder.node_name} is running{place}: "
                 "give this one a name of its own with -n, such as -n second@%h."
             )
             return
         self._after(NAMESAKE_SECONDS, self._join)
 
     def _renew(self) -> None:
-        self.ask(self._renewed, hold(worker_key(self._settings, self._owner.node_name), self._owner.token))
+        self.ask(self._renewed, hold(worker_key(self._settings, self._holder.node_name), self._holder.token))
         self._after(HEARTBEAT_SECONDS, self._renew)
 
     def _renewed(self, reply: Any) -> None:
-        if accepted(reply) != self._owner.token.encode():
+        if accepted(reply) != self._holder.token.encode():
             raise RedisUnavailableError("a worker of the same name has taken this one's place")
 
     def _group_created(self, reply: Any) -> None:

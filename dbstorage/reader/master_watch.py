@@ -7,7 +7,7 @@ from collections.abc import Callable
 from redis.exceptions import RedisError
 
 from dbstorage.reader.connection import Hub
-from dbstorage.redis_connection import master_address
+from dbstorage.redis_access.client import master_address
 from dbstorage.tracing import quiet
 
 logger = logging.getLogger(__name__)

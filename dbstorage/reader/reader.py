@@ -9,7 +9,6 @@ from typing import Any
 
 from dbstorage.metrics.health import ReaderState
 from dbstorage.metrics.service_metrics import ServiceMetrics
-from dbstorage.owner import Owner
 from dbstorage.reader import messages
 from dbstorage.reader.core import Core
 from dbstorage.reader.farewell import say_farewell
@@ -21,6 +20,7 @@ from dbstorage.reader.pool_jobs import PoolJobs
 from dbstorage.reader.stream_actions import StreamActions
 from dbstorage.reader.stream_request import StreamRequest
 from dbstorage.reader.telling import Telling, log_hold, why_held
+from dbstorage.redis_access.holder import Holder
 from dbstorage.settings import Ordering, Settings
 from dbstorage.storage.turn import Turns
 from dbstorage.worker.internals.inspection import list_on_demand
@@ -47,13 +47,13 @@ class StreamReader:
         self._metrics: ServiceMetrics = consumer.app.metrics
         strict = settings.ordering is Ordering.STRICT
         self.core = Core(strict, settings.batch_size, concurrency(consumer.pool), jitter=random.random)
-        self._owner = Owner.this_process(consumer.hostname)
+        self._holder = Holder.this_process(consumer.hostname)
         self._group = ConsumerGroup(settings, consumer.hostname)
-        self._link = Link(settings, self._owner, self._group, consumer.hub, consumer.timer, self)
-        self._stream = StreamActions(settings, self._owner, self._group, self._link, self.handle)
+        self._link = Link(settings, self._holder, self._group, consumer.hub, consumer.timer, self)
+        self._stream = StreamActions(settings, self._holder, self._group, self._link, self.handle)
         self._telling = Telling(settings, consumer)
         self._pool = PoolJobs(settings, consumer, turns, self._group, self.handle, self._telling.began)
-        self._housekeeping = Housekeeping(settings, self._owner, self._group, self._link, self.core, self.handle)
+        self._housekeeping = Housekeeping(settings, self._holder, self._group, self._link, self.core, self.handle)
         self._events: deque[Event] = deque()
         self._handling = False
         self._timers: list[Any] = []
@@ -101,7 +101,7 @@ class StreamReader:
         self.handle(messages.Finish())
         self._link.close()
         if self._redis_answers:
-            say_farewell(self._settings, self._owner, self._stream.token, self._group)
+            say_farewell(self._settings, self._holder, self._stream.token, self._group)
 
     def set_aside(self, aside: bool) -> None:
         """An operator tells this worker to leave the stream to others, or to take its turn again."""

@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dbstorage.keys import lease_key
-from dbstorage.owner import Owner
 from dbstorage.reader.core import READ_BYTES
 from dbstorage.reader.group import (
     AT_ONCE,
@@ -38,6 +36,8 @@ from dbstorage.reader.messages import (
     Receiving,
     Release,
 )
+from dbstorage.redis_access.holder import Holder
+from dbstorage.redis_access.keys import lease_key
 from dbstorage.settings import Ordering, Settings
 from dbstorage.wire.entry import StreamEntry
 from dbstorage.wire.size import KEPT_BYTES, fitting, held_bytes, size_of
@@ -53,18 +53,18 @@ class StreamActions:
     """The core's hands on the stream, the group and the lease."""
 
     def __init__(
-        self, settings: Settings, owner: Owner, group: ConsumerGroup, link: Link, report: Callable[[Event], None]
+        self, settings: Settings, holder: Holder, group: ConsumerGroup, link: Link, report: Callable[[Event], None]
     ) -> None:
         self._settings = settings
         #: With which the lease is held; another one each time, so that a late word never gives up a new lease.
-        self.token = owner.token
-        self._owner = owner
+        self.token = holder.token
+        self._holder = holder
         self._group = group
         self._link = link
         self._report = report
         self._reading = 0
         #: Who holds the lease, as far as the last answer told; None where it is ours, or unknown.
-        self.leader: Owner | None = None
+        self.leader: Holder | None = None
 
     def read(self, action: Read) -> None:
         """Read new entries; waits for them for a while."""
@@ -155,12 +155,12 @@ class StreamActions:
         self._link.ask(came, self._group.claim(lease_key(self._settings), token, minimum_idle))
 
     def ask_lease(self, action: AskLease, replaceable: str = "") -> None:
-        """Take the lease or renew it; one of an owner that is known to be gone is taken at once."""
+        """Take the lease or renew it; one of a holder that is known to be gone is taken at once."""
 
         def came(reply: Any) -> None:
             token: bytes = accepted(reply)
             mine = token == self.token.encode()
-            other = None if mine else Owner.parse(token)
+            other = None if mine else Holder.parse(token)
             if other is not None and not replaceable and self._is_gone(other):
                 self.ask_lease(action, replaceable=token.decode())
                 return
@@ -169,9 +169,9 @@ class StreamActions:
 
         self._link.ask(came, hold(lease_key(self._settings), self.token, replaceable))
 
-    def _is_gone(self, other: Owner) -> bool:
+    def _is_gone(self, other: Holder) -> bool:
         # One of our name is from before a restart: the name is ours alone now.
-        return other.node_name == self._owner.node_name or other.is_dead_neighbour()
+        return other.node_name == self._holder.node_name or other.is_dead_neighbour()
 
     def give_lease(self, then: Callable[[], None]) -> None:
         """Give the lease up, then call `then`.
@@ -180,7 +180,7 @@ class StreamActions:
         """
 
         def reading_ended() -> None:
-            token, self.token = self.token, Owner.this_process(self._owner.node_name).token
+            token, self.token = self.token, Holder.this_process(self._holder.node_name).token
             self._link.ask(given, give_up(lease_key(self._settings), token), needed=False)
 
         def given(reply: Any) -> None:

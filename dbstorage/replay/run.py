@@ -17,8 +17,8 @@ from dbstorage.database.engine import SHARED_SESSIONS, create_engine
 from dbstorage.failed_tasks.access import connected
 from dbstorage.failed_tasks.filters import State
 from dbstorage.failed_tasks.trail import record
-from dbstorage.keys import stored_key
-from dbstorage.redis_errors import redis_errors_explained
+from dbstorage.redis_access.explained import redis_errors_explained
+from dbstorage.redis_access.keys import stored_key
 from dbstorage.settings import Settings
 from dbstorage.storage.batch_writer import BatchWriter
 from dbstorage.storage.resources import SESSION_SETTINGS, Resources

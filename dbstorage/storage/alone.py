@@ -9,7 +9,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from dbstorage.errors import RedisUnavailableError
-from dbstorage.keys import alone_key
+from dbstorage.redis_access.keys import alone_key
 from dbstorage.settings import Settings
 
 POISON = "poison"

@@ -9,7 +9,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from dbstorage.errors import OtherDatabaseError, RedisUnavailableError
-from dbstorage.keys import stored_key
+from dbstorage.redis_access.keys import stored_key
 from dbstorage.settings import Settings
 from dbstorage.storage.service import REMEMBER, Stored
 

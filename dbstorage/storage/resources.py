@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine
 from dbstorage.database.engine import create_engine
 from dbstorage.database.shape import TableShape, inspect_shape
 from dbstorage.errors import OtherDatabaseError
-from dbstorage.redis_connection import connect_redis
+from dbstorage.redis_access.client import connect_redis
 from dbstorage.settings import Settings
 from dbstorage.storage.service import (
     Applied,

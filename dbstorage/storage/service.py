@@ -16,8 +16,8 @@ from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import Connection
 
 from dbstorage.errors import OtherDatabaseError, RedisUnavailableError
-from dbstorage.keys import prefix, stored_key
-from dbstorage.redis_errors import is_not_there
+from dbstorage.redis_access.explained import is_not_there
+from dbstorage.redis_access.keys import prefix, stored_key
 from dbstorage.settings import Scope, Settings
 from dbstorage.wire.entry import StreamEntry
 from dbstorage.wire.entry_id import entry_id_at, position_of

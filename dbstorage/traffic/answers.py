@@ -7,7 +7,7 @@ from typing import Any
 
 from redis import Redis
 
-from dbstorage.redis_errors import redis_errors_explained
+from dbstorage.redis_access.explained import redis_errors_explained
 from dbstorage.settings import Settings
 from dbstorage.wire.command import encode_command
 from dbstorage.wire.entry import GET_CLOSE_ORDERS

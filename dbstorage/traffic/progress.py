@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from dbstorage.database.sqlstate import describe
 from dbstorage.database.tables import failed_tasks
 from dbstorage.errors import DatabaseUnavailableError
-from dbstorage.redis_errors import is_not_there, redis_errors_explained
+from dbstorage.redis_access.explained import is_not_there, redis_errors_explained
 from dbstorage.settings import Scope, Settings
 from dbstorage.traffic.answers import AnswerReader
 from dbstorage.traffic.sending import Sent

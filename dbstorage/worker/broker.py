@@ -28,7 +28,7 @@ from redis.connection import Connection, SSLConnection
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
-from dbstorage.redis_connection import ShortBeginning
+from dbstorage.redis_access.client import ShortBeginning
 from dbstorage.worker.in_hand import BrokerQoS, forget_what_was_left, something_is_left
 
 logger = logging.getLogger(__name__)

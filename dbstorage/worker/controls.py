@@ -13,8 +13,8 @@ from celery.worker import control
 from dbstorage.errors import RedisUnavailableError
 from dbstorage.failed_tasks.trail import PAUSE, RESUME, record_alone
 from dbstorage.operating.pause import NO_REASON, pause_service, read_pause, resume_service
-from dbstorage.redis_connection import connect_redis
-from dbstorage.redis_errors import redis_errors_explained
+from dbstorage.redis_access.client import connect_redis
+from dbstorage.redis_access.explained import redis_errors_explained
 from dbstorage.settings import Settings
 from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER, GET_CLOSE_ORDERS
 

@@ -2,8 +2,8 @@
 
 import itertools
 
-from dbstorage.keys import lease_key
-from dbstorage.owner import Owner
+from dbstorage.redis_access.holder import Holder
+from dbstorage.redis_access.keys import lease_key
 from dbstorage.settings import load_settings
 from tests.service.platform import GROUP, STREAM, Platform, question, user
 from tests.service.worker import Worker
@@ -43,8 +43,8 @@ def wait_until_orders_flow(platform: Platform) -> None:
 
 def reader_of(platform: Platform, workers: list[Worker]) -> Worker | None:
     """The worker that holds the reader's lease."""
-    owner = Owner.parse(platform.redis.get(lease_key(load_settings(platform.environment))))
-    return next((worker for worker in workers if owner is not None and owner.node_name == worker.name), None)
+    holder = Holder.parse(platform.redis.get(lease_key(load_settings(platform.environment))))
+    return next((worker for worker in workers if holder is not None and holder.node_name == worker.name), None)
 
 
 def wait_for_reader(platform: Platform, workers: list[Worker], seconds: float = TAKEN_UP) -> Worker:

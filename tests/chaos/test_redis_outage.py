@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from dbstorage.redis_connection import REDIS_TIMEOUT
+from dbstorage.redis_access.client import REDIS_TIMEOUT
 from tests.chaos.conftest import Servers, full_only, scaled
 from tests.chaos.traffic import Traffic
 from tests.service.platform import GROUP, STREAM, Platform, order, question, user

@@ -19,7 +19,7 @@ from dbstorage.checks.broker import check_broker
 from dbstorage.checks.finding import fine
 from dbstorage.checks.redis_server import check_redis
 from dbstorage.checks.sentinel import SENTINEL
-from dbstorage.redis_connection import connect_redis
+from dbstorage.redis_access.client import connect_redis
 from dbstorage.settings import load_settings, without_password
 from tests.chaos.proxy import Proxy
 from tests.chaos.sentinels import Sentinels

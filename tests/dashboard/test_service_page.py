@@ -4,7 +4,7 @@ import pytest
 import redis
 from sqlalchemy import Connection
 
-from dbstorage.keys import paused_key
+from dbstorage.redis_access.keys import paused_key
 from dbstorage.settings import load_settings
 from tests.dashboard.conftest import StartFlower
 from tests.dashboard.flower_process import Flower

@@ -6,7 +6,7 @@ from sqlalchemy import text
 
 from dbstorage.database.engine import create_engine
 from dbstorage.metrics.figures import count_failed_tasks, read_stream
-from dbstorage.redis_connection import connect_redis
+from dbstorage.redis_access.client import connect_redis
 from dbstorage.settings import Settings
 from tests.service.platform import GROUP, STREAM, Platform, user
 

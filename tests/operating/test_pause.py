@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dbstorage.cli import main
-from dbstorage.keys import paused_key
 from dbstorage.operating.pause import UNREADABLE, parse_pause, pause_service, read_pause, resume_service
 from dbstorage.operating.verdict import Pause
+from dbstorage.redis_access.keys import paused_key
 from dbstorage.settings import load_settings
 from tests.service.platform import Platform
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from dbstorage.owner import Owner, Place
 from dbstorage.reader.lease import LEASE_MILLISECONDS, give_up, hold
-from dbstorage.redis_connection import connect_redis
+from dbstorage.redis_access.client import connect_redis
+from dbstorage.redis_access.holder import Holder, Place
 
 KEY = "dbstorage:test:lease"
-OURS, OTHER = (Owner(name, Place("host", "boot", "pid:[1]"), 17, "nonce").token for name in ("ours", "other"))
+OURS, OTHER = (Holder(name, Place("host", "boot", "pid:[1]"), 17, "nonce").token for name in ("ours", "other"))
 #: Bytes of memory with which Redis refuses whatever needs more.
 FULL = 1
 
@@ -32,19 +32,19 @@ def test_a_free_key_is_taken_until_it_expires(redis: Any) -> None:
     assert 0 < redis.pttl(KEY) <= LEASE_MILLISECONDS
 
 
-def test_the_owner_renews_its_key(redis: Any) -> None:
+def test_the_holder_renews_its_key(redis: Any) -> None:
     redis.set(KEY, OURS, px=100)
     assert held_by(redis) == OURS
     assert redis.pttl(KEY) > 100
 
 
-def test_another_owner_keeps_the_key_and_its_time(redis: Any) -> None:
+def test_another_holder_keeps_the_key_and_its_time(redis: Any) -> None:
     redis.set(KEY, OTHER, px=1_000)
     assert held_by(redis) == OTHER
     assert redis.pttl(KEY) <= 1_000
 
 
-def test_a_dead_owner_is_replaced(redis: Any) -> None:
+def test_a_dead_holder_is_replaced(redis: Any) -> None:
     redis.set(KEY, OTHER, px=1_000)
     assert held_by(redis, OURS, replaceable=OTHER) == OURS
 
@@ -57,7 +57,7 @@ def test_nobody_holds_a_key_longer_than_we_would(redis: Any, token: bytes, expir
     assert 0 < redis.pttl(KEY) <= LEASE_MILLISECONDS
 
 
-def test_a_key_without_an_owner_is_taken(redis: Any) -> None:
+def test_a_key_without_a_holder_is_taken(redis: Any) -> None:
     redis.set(KEY, "")
     assert held_by(redis) == OURS
 
@@ -77,7 +77,7 @@ def test_a_full_redis_lets_a_key_be_taken_renewed_and_given_up(redis: Any) -> No
     assert not redis.exists(KEY)
 
 
-def test_only_the_owner_gives_a_key_up(redis: Any) -> None:
+def test_only_the_holder_gives_a_key_up(redis: Any) -> None:
     redis.set(KEY, OTHER)
     assert redis.execute_command(*give_up(KEY, OURS)) == 0
     assert redis.get(KEY) == OTHER.encode()

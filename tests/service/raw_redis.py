@@ -4,7 +4,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from dbstorage.redis_connection import connect_redis
+from dbstorage.redis_access.client import connect_redis
 
 
 class RawRedis:

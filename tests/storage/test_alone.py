@@ -8,7 +8,7 @@ import pytest
 
 from dbstorage.embedded.redis import EmbeddedRedis
 from dbstorage.errors import RedisUnavailableError
-from dbstorage.redis_connection import connect_redis
+from dbstorage.redis_access.client import connect_redis
 from dbstorage.settings import Settings, load_settings
 from dbstorage.storage.alone import begin_alone, end_alone
 

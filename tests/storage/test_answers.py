@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 
 from dbstorage.errors import RedisUnavailableError
-from dbstorage.redis_connection import connect_redis
+from dbstorage.redis_access.client import connect_redis
 from dbstorage.settings import Settings, load_settings
 from dbstorage.storage.answers import Answered, Told, acknowledge_and_answer, answer_call
 from tests.service.platform import GROUP, RESPONSES, STREAM

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dbstorage.keys import creation_key, stored_key
+from dbstorage.redis_access.keys import creation_key, stored_key
 from dbstorage.settings import Settings
 from dbstorage.storage.outcome import DUPLICATE, STORED, Outage, Status
 from dbstorage.storage.service import Stored, difference

@@ -6,7 +6,7 @@ import redis
 
 from dbstorage.embedded.redis import EmbeddedRedis
 from dbstorage.errors import RedisUnavailableError
-from dbstorage.redis_connection import connect_redis
+from dbstorage.redis_access.client import connect_redis
 from dbstorage.traffic.sending import Sent, send_commands
 from dbstorage.wire.entry import Layout
 

@@ -17,8 +17,8 @@ from celery.exceptions import WorkerShutdown
 from celery.worker import state
 from celery.worker.consumer import Consumer
 
-from dbstorage.redis_connection import redis_error
-from dbstorage.redis_url import is_redis
+from dbstorage.redis_access.client import redis_error
+from dbstorage.urls.redis_url import is_redis
 from dbstorage.worker.broker import BrokerChannel, give_up_broker
 from dbstorage.worker.internals.inspection import tags_in_work
 from dbstorage.worker.internals.pool import keep_a_process, kill_processes, look_for_dead_processes

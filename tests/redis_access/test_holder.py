@@ -1,4 +1,4 @@
-"""Whose a key is, and when its owner counts as dead."""
+"""Whose a key is, and when its holder counts as dead."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbstorage.owner import Owner, Place
+from dbstorage.redis_access.holder import Holder, Place
 
 HERE = Place.here()
 
@@ -35,19 +35,19 @@ def token(**changes: object) -> str:
 
 @given(
     st.builds(
-        Owner,
+        Holder,
         st.text(),
         st.builds(Place, st.text(), st.text(), st.text()),
         st.integers(min_value=1, max_value=2**31 - 1),
         st.text(),
     )
 )
-def test_an_owner_is_read_back_from_its_token(owner: Owner) -> None:
-    assert Owner.parse(owner.token) == Owner.parse(owner.token.encode("ascii")) == owner
+def test_a_holder_is_read_back_from_its_token(holder: Holder) -> None:
+    assert Holder.parse(holder.token) == Holder.parse(holder.token.encode("ascii")) == holder
 
 
 def test_a_token_of_a_newer_version_is_read() -> None:
-    assert Owner.parse(token(since="2026-11-26")) == Owner("a@host", Place("host", "boot", "pid:[1]"), 17, "n")
+    assert Holder.parse(token(since="2026-11-26")) == Holder("a@host", Place("host", "boot", "pid:[1]"), 17, "n")
 
 
 @pytest.mark.parametrize(
@@ -79,34 +79,34 @@ def test_a_token_of_a_newer_version_is_read() -> None:
     ],
     ids=lambda text: repr(text)[:40],
 )
-def test_what_is_no_token_of_ours_has_no_owner(text: bytes | str | None) -> None:
-    assert Owner.parse(text) is None
+def test_what_is_no_token_of_ours_has_no_holder(text: bytes | str | None) -> None:
+    assert Holder.parse(text) is None
 
 
 @given(st.binary() | st.text())
 def test_reading_a_token_never_raises(text: bytes | str) -> None:
-    Owner.parse(text)
+    Holder.parse(text)
 
 
 @pytest.mark.skipif(not HERE.known, reason="only Linux tells where a process runs")
 @pytest.mark.parametrize(
-    ("owner", "dead"),
+    ("holder", "dead"),
     [
-        (Owner("n", HERE, finished_process(), "x"), True),
-        (Owner("n", HERE, os.getppid(), "x"), False),
-        (Owner("n", HERE, os.getpid(), "x"), False),
-        (Owner("n", HERE._replace(host="another"), finished_process(), "x"), False),
-        (Owner("n", HERE._replace(boot="another"), finished_process(), "x"), False),
-        (Owner("n", HERE._replace(process_namespace="pid:[1]"), finished_process(), "x"), False),
-        (Owner("n", Place(HERE.host, "", ""), finished_process(), "x"), False),
+        (Holder("n", HERE, finished_process(), "x"), True),
+        (Holder("n", HERE, os.getppid(), "x"), False),
+        (Holder("n", HERE, os.getpid(), "x"), False),
+        (Holder("n", HERE._replace(host="another"), finished_process(), "x"), False),
+        (Holder("n", HERE._replace(boot="another"), finished_process(), "x"), False),
+        (Holder("n", HERE._replace(process_namespace="pid:[1]"), finished_process(), "x"), False),
+        (Holder("n", Place(HERE.host, "", ""), finished_process(), "x"), False),
     ],
     ids=["gone", "alive", "ourselves", "another host", "before a restart", "another container", "nothing is known"],
 )  # fmt: skip
-def test_only_a_process_of_this_very_place_is_known_to_be_dead(owner: Owner, dead: bool) -> None:
-    assert owner.is_dead_neighbour() is dead
+def test_only_a_process_of_this_very_place_is_known_to_be_dead(holder: Holder, dead: bool) -> None:
+    assert holder.is_dead_neighbour() is dead
 
 
 def test_nobody_is_dead_where_the_system_does_not_tell_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = Place(HERE.host, "", "")
     monkeypatch.setattr(Place, "here", lambda: nowhere)
-    assert not Owner("n", nowhere, finished_process(), "x").is_dead_neighbour()
+    assert not Holder("n", nowhere, finished_process(), "x").is_dead_neighbour()

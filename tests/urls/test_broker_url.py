@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from kombu.connection import Connection
 
-from dbstorage.broker_url import broker_address
 from dbstorage.errors import SettingsError
-from dbstorage.redis_url import SentinelAddress, parse_sentinel_url
 from dbstorage.settings import Settings, load_settings, without_password
+from dbstorage.urls.broker_url import broker_address
+from dbstorage.urls.redis_url import SentinelAddress, parse_sentinel_url
 
 REQUIRED = {"REDIS_URL": "redis://cache", "DATABASE_URL": "postgresql://ann@db/trading"}
 SENTINELS = "redis+sentinel://app:p%40w@one:26380,two,[::1]:26381/trading/3"

@@ -4,7 +4,7 @@ import ssl
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
-from dbstorage.redis_url import (
+from dbstorage.urls.redis_url import (
     OPTIONS,
     checked_redis_url,
     is_redis,

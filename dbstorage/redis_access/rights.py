@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from dbstorage.keys import TASK_QUEUE, prefix
+from dbstorage.redis_access.keys import TASK_QUEUE, prefix
 from dbstorage.settings import Settings
 
 #: Everything but what looks into the server or changes it.

@@ -40,7 +40,7 @@ class Place(NamedTuple):
         return bool(self.host and self.boot and self.process_namespace)
 
 
-class Owner(NamedTuple):
+class Holder(NamedTuple):
     """Who holds a key; written as its token."""
 
     node_name: str
@@ -49,13 +49,13 @@ class Owner(NamedTuple):
     nonce: str
 
     @classmethod
-    def this_process(cls, node_name: str) -> "Owner":
-        """A new owner for this process."""
+    def this_process(cls, node_name: str) -> "Holder":
+        """A new holder for this process."""
         return cls(node_name, Place.here(), os.getpid(), uuid.uuid4().hex)
 
     @classmethod
-    def parse(cls, token: bytes | str | None) -> "Owner | None":
-        """The owner that wrote this token; None where it is not one of ours, whatever it is. Never raises."""
+    def parse(cls, token: bytes | str | None) -> "Holder | None":
+        """The holder that wrote this token; None where it is not one of ours, whatever it is. Never raises."""
         try:
             fields = json.loads(token or "")
         except (ValueError, RecursionError):
@@ -73,7 +73,7 @@ class Owner(NamedTuple):
 
     @property
     def token(self) -> str:
-        """The owner as ASCII text (JSON)."""
+        """The holder as ASCII text (JSON)."""
         return json.dumps(
             {
                 "node": self.node_name,
@@ -87,11 +87,11 @@ class Owner(NamedTuple):
 
     @property
     def host(self) -> str:
-        """The name of the host that this owner runs on."""
+        """The name of the host that this holder runs on."""
         return self.place.host
 
     def is_dead_neighbour(self) -> bool:
-        """Whether this owner ran where this process runs and is gone, so that its keys need not expire first.
+        """Whether this holder ran where this process runs and is gone, so that its keys need not expire first.
 
         False wherever that cannot be known for certain.
         """

@@ -15,7 +15,7 @@ from redis.sentinel import (
     SentinelManagedSSLConnection,
 )
 
-from dbstorage.redis_url import SentinelAddress, is_sentinel, parse_sentinel_url
+from dbstorage.urls.redis_url import SentinelAddress, is_sentinel, parse_sentinel_url
 
 #: Seconds that a command waits for Redis where nothing else is said; pausing is the event loop's business.
 REDIS_TIMEOUT = 2.0

@@ -2,7 +2,7 @@ import pytest
 import redis
 from redis.connection import Connection, SSLConnection
 
-from dbstorage.redis_connection import connect_redis, connection_pool, redis_error
+from dbstorage.redis_access.client import connect_redis, connection_pool, redis_error
 
 
 def test_a_connection_costs_no_round_trips_but_its_own(redis_url: str) -> None:

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 import redis
 
-from dbstorage.redis_memory import full_redis, why_full
+from dbstorage.redis_access.memory import full_redis, why_full
 
 MEBIBYTE = 2**20
 
