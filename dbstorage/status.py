@@ -139,6 +139,7 @@ def _facts(redis: StreamStatus, database_problem: str | None, broker_away: str |
         return Facts(now=time.time(), redis_problem=redis.problem, database_problem=database_problem)
     return facts_of(
         now=redis.now or time.time(),
+        stream=redis.name,
         workers=redis.workers or [],
         pause=redis.paused,
         points=redis.history or [],

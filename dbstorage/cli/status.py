@@ -9,7 +9,7 @@ from dbstorage.cli.output import console, print_json, print_table, redraw, say
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.failed_tasks.filters import State
 from dbstorage.failed_tasks.readable import printable
-from dbstorage.operating.workers import STANDS_BY
+from dbstorage.operating.workers import ASIDE, STANDS_BY, Worker
 from dbstorage.redis_access.trimmed import SENTENCE
 from dbstorage.settings import Ordering
 from dbstorage.status import DatabaseStatus, Status, StreamStatus, read_status
@@ -106,7 +106,13 @@ def _print(found: Status, as_json: bool, indent: int | None) -> None:
 def _standbys(redis: StreamStatus) -> str:
     if redis.workers is None:
         return UNKNOWN
-    return ", ".join(printable(worker.name) for worker in redis.workers if worker.state == STANDS_BY) or "nobody"
+    found = [_standby(worker) for worker in redis.workers if worker.state in (STANDS_BY, ASIDE)]
+    return ", ".join(found) or "nobody"
+
+
+def _standby(worker: Worker) -> str:
+    told = " (told to: until add_consumer)" if worker.state == ASIDE else ""
+    return printable(worker.name) + told
 
 
 def _today(database: DatabaseStatus) -> str:
@@ -150,5 +156,6 @@ def _reader(redis: StreamStatus) -> str:
     if redis.reader is not None:
         return f"{printable(redis.reader.name)} on {printable(redis.reader.host)} (process {redis.reader.process_id})"
     if redis.ordering == Ordering.PARALLEL:
-        return "every worker (ORDERING=parallel)"
+        aside = any(worker.state == ASIDE for worker in redis.workers or ())
+        return f"every worker{' that is not told to stand by' if aside else ''} (ORDERING=parallel)"
     return "none: no worker reads the stream"

@@ -19,6 +19,8 @@ class ReaderState(StrEnum):
     ACTIVE = "active"
     #: Another worker reads (strict order).
     STANDBY = "standby"
+    #: An operator has told it to leave the stream to others.
+    ASIDE = "aside"
     #: A server is away, or the connections are being made.
     WAITING = "waiting"
 

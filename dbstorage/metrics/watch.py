@@ -146,6 +146,7 @@ class Watch:
         return judge(
             facts_of(
                 now=time.time(),
+                stream=self._settings.command_stream,
                 workers=workers,
                 pause=pause,
                 points=(),

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 from dbstorage.operating.history import Point, trend
 from dbstorage.operating.verdict import Facts, Pause
-from dbstorage.operating.workers import READS, STANDS_BY, WAITS, Worker
+from dbstorage.operating.workers import ASIDE, READS, STANDS_BY, WAITS, Worker
 
 
 def facts_of(
     *,
     now: float,
+    stream: str,
     workers: Sequence[Worker],
     pause: Pause | None,
     points: Sequence[Point],
@@ -32,6 +33,8 @@ def facts_of(
         pause=pause,
         readers=len(reading) + len(waiting),
         standbys=sum(worker.state == STANDS_BY for worker in workers),
+        aside=[worker.name for worker in workers if worker.state == ASIDE],
+        stream=stream,
         holding=held.holding if held else None,
         holding_since=held.holding_since if held else None,
         unread=unread,

@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from shlex import quote
 from typing import NamedTuple
 
 #: An entry may wait for so many seconds before the service counts as behind.
 BEHIND_SECONDS = 10.0
 #: Seconds over which it is looked at whether what waits gets less.
 TREND_SECONDS = 120.0
+#: Workers that a sentence names one by one.
+MOST_NAMED = 2
 
 
 class Standing(StrEnum):
@@ -70,6 +73,10 @@ class Facts:
     #: Workers that read the stream, and those that would take over.
     readers: int | None = None
     standbys: int = 0
+    #: Workers that an operator has told to stand by: they take over from nobody.
+    aside: Sequence[str] = ()
+    #: The command stream's name.
+    stream: str = ""
     #: Why the reader stores nothing, as it says itself, and since when.
     holding: str | None = None
     holding_since: float | None = None
@@ -123,7 +130,7 @@ def judge(facts: Facts) -> Verdict:
             since,
         )
     if facts.readers == 0:
-        return Verdict(Standing.UNREAD, f"nobody reads: no worker runs{_wait(facts)}", _oldest_since(facts))
+        return Verdict(Standing.UNREAD, f"nobody reads: {_why_unread(facts)}{_wait(facts)}", _oldest_since(facts))
     if facts.holding is not None:
         return _held(facts, Standing.BEHIND, facts.holding)
     if facts.oldest_seconds > BEHIND_SECONDS:
@@ -180,8 +187,31 @@ def _fine(facts: Facts) -> str:
     if facts.waiting:
         words = [f"fine:{_count(facts)}"]
     if facts.standbys:
-        words.append("1 worker stands by" if facts.standbys == 1 else f"{facts.standbys} workers stand by")
+        words.append(_standbys(facts))
+    if facts.aside:
+        words.append(f"{_named(facts.aside)} told by an operator to stand by")
     return ", ".join(words)
+
+
+def _why_unread(facts: Facts) -> str:
+    if facts.standbys:
+        return f"{_standbys(facts)}, and none has taken over yet"
+    if facts.aside:
+        return (
+            f"{_named(facts.aside)} told by an operator to stand by (cancel_consumer); "
+            f"`celery -A dbstorage control add_consumer {quote(facts.stream)}` ends that"
+        )
+    return "no worker runs"
+
+
+def _standbys(facts: Facts) -> str:
+    return "1 worker stands by" if facts.standbys == 1 else f"{facts.standbys} workers stand by"
+
+
+def _named(names: Sequence[str]) -> str:
+    if len(names) > MOST_NAMED:
+        return f"{len(names)} workers were"
+    return f"{' and '.join(names)} {'was' if len(names) == 1 else 'were'}"
 
 
 def _count(facts: Facts) -> str:

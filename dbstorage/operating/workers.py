@@ -25,7 +25,7 @@ class WorkerReport:
     host: str
     process_id: int
     version: str
-    #: A ReaderState: active, standby or waiting.
+    #: A ReaderState: active, standby, aside or waiting.
     state: str
     #: Why it stores nothing, and since when.
     holding: str | None = None
@@ -38,7 +38,8 @@ class Worker:
     """A worker as others see it."""
 
     name: str
-    #: `reads`, `stands by`, `waits` (for a server, or for the end of a pause) or `gone`.
+    #: `reads`, `stands by`, `told to stand by` (it would not take over), `waits` (for a server, or for the end of a
+    #: pause) or `gone`.
     state: str
     host: str | None = None
     process_id: int | None = None
@@ -49,7 +50,7 @@ class Worker:
     silent_seconds: float | None = None
 
 
-READS, STANDS_BY, WAITS, GONE = "reads", "stands by", "waits", "gone"
+READS, STANDS_BY, ASIDE, WAITS, GONE = "reads", "stands by", "told to stand by", "waits", "gone"
 
 
 def write_report(redis: Redis, settings: Settings, report: WorkerReport, *, forget_before: float | None) -> None:
@@ -113,6 +114,8 @@ def describe(name: str, report: WorkerReport | None, *, alive: bool, leads: bool
         state = READS
     if strict and not leads and report.state == "standby":
         state = STANDS_BY
+    elif report.state == "aside":
+        state = ASIDE
     return Worker(
         name=name,
         state=state,

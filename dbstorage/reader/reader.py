@@ -254,7 +254,9 @@ class StreamReader:
     def _beat(self) -> None:
         """Tell the metrics that the event loop turns, and how the reader does."""
         core = self.core
-        if core.link and (core.set_aside or not core.leads):
+        if core.set_aside:
+            state = ReaderState.ASIDE
+        elif core.link and not core.leads:
             state = ReaderState.STANDBY
         elif core.works and core.holding is None:
             state = ReaderState.ACTIVE

@@ -93,6 +93,7 @@ def test_the_reader_is_in_one_state_at_a_time(metrics: ServiceMetrics) -> None:
     assert {state: samples[f'dbstorage_reader_state{{state="{state}"}}'] for state in ReaderState} == {
         "active": 0,
         "standby": 1,
+        "aside": 0,
         "waiting": 0,
     }
 

@@ -15,6 +15,7 @@ from dbstorage.database.url import parse_database_url
 from dbstorage.embedded.ports import choose_port
 from dbstorage.embedded.postgres import EmbeddedPostgres
 from dbstorage.embedded.redis import EmbeddedRedis
+from dbstorage.metrics.health import ReaderState
 from dbstorage.settings import load_settings
 from tests.failed_tasks.records import add, record
 from tests.metrics.scraping import get, scrape
@@ -34,7 +35,7 @@ def entries(function: str, outcome: str) -> str:
 
 def state(port: int) -> str | None:
     samples = scrape(port)
-    states = ("active", "standby", "waiting")
+    states = tuple(ReaderState)
     return next((name for name in states if samples.get(f'dbstorage_reader_state{{state="{name}"}}') == 1), None)
 
 

@@ -44,6 +44,29 @@ FEWER = (Waiting(NOW - 20, 50_000), Waiting(NOW - 10, 45_000), Waiting(NOW, 40_0
         ),
         (replace(GOOD, readers=0), Standing.UNREAD, 1, "nobody reads: no worker runs"),
         (
+            replace(GOOD, readers=0, aside=("w@a",), stream="s"), Standing.UNREAD, 1,
+            "nobody reads: w@a was told by an operator to stand by (cancel_consumer); "
+            "`celery -A dbstorage control add_consumer s` ends that",
+        ),
+        (
+            replace(BEHIND, readers=0, aside=("w@a", "v@b"), stream="the stream"), Standing.UNREAD, 1,
+            "nobody reads: w@a and v@b were told by an operator to stand by (cancel_consumer); "
+            "`celery -A dbstorage control add_consumer 'the stream'` ends that; "
+            "40,000 entries wait, the oldest for 46 s",
+        ),
+        (
+            replace(GOOD, readers=0, standbys=1, aside=("w@a",)), Standing.UNREAD, 1,
+            "nobody reads: 1 worker stands by, and none has taken over yet",
+        ),
+        (
+            replace(GOOD, standbys=1, aside=("w@a",)), Standing.FINE, 0,
+            "fine, 1 worker stands by, w@a was told by an operator to stand by",
+        ),
+        (
+            replace(GOOD, aside=("a@a", "b@b", "c@c")), Standing.FINE, 0,
+            "fine, 3 workers were told by an operator to stand by",
+        ),
+        (
             replace(BEHIND, readers=0), Standing.UNREAD, 1,
             "nobody reads: no worker runs; 40,000 entries wait, the oldest for 46 s",
         ),
@@ -83,6 +106,8 @@ ANY_FACTS = st.builds(
     pause=st.none() | st.builds(Pause, st.text(), st.text(), st.floats(0, 3 * 10**9)),
     readers=st.none() | st.integers(0, 5),
     standbys=st.integers(0, 5),
+    aside=st.lists(st.text(), max_size=4),
+    stream=st.text(),
     holding=st.none() | st.text(),
     holding_since=st.none() | st.floats(0, 3 * 10**9),
     unread=NUMBERS,

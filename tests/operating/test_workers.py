@@ -21,6 +21,11 @@ HELD = replace(REPORT, state="waiting", holding="the database is away", holding_
         (REPORT, True, False, False, "reads"),
         (replace(REPORT, state="standby"), True, False, True, "stands by"),
         (HELD, True, True, True, "waits"),
+        (replace(REPORT, state="aside"), True, False, True, "told to stand by"),
+        (replace(REPORT, state="aside"), True, True, True, "told to stand by"),
+        (replace(REPORT, state="aside"), True, False, False, "told to stand by"),
+        (replace(HELD, state="aside"), True, False, True, "told to stand by"),
+        (replace(REPORT, state="aside"), False, False, True, "gone"),
         # The broker is away: it is not in Redis, and says so itself.
         (HELD, False, False, True, "waits"),
         (replace(HELD, at=NOW - 60), False, False, True, "gone"),

@@ -8,6 +8,7 @@ import pytest
 
 from dbstorage.application import create_app
 from dbstorage.settings import load_settings
+from dbstorage.status import read_verdict
 from tests.service.platform import STREAM, Platform, user
 from tests.service.worker import StartWorker
 from tests.waiting import wait_until
@@ -40,6 +41,12 @@ def test_a_worker_stands_by_until_it_is_told_to_read_again(
     platform.wait_until_finished()
     assert "this worker stands by" in control(platform, environment, "cancel_consumer", STREAM)
     wait_until(lambda: "reads nothing until it is told to" in worker.log, "the worker to stand by")
+    expected = (
+        "nobody reads: aside@test was told by an operator to stand by (cancel_consumer); "
+        f"`celery -A dbstorage control add_consumer {STREAM}` ends that"
+    )
+    # It says so when it next tells the others how it does.
+    wait_until(lambda: read_verdict(load_settings(platform.environment)).sentence == expected, "the verdict")
     # Another one that may read does.
     other = start_worker("other", ORDERING=ordering)
     platform.send(user("during"))
