@@ -1,12 +1,13 @@
 import base64
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
 import click
+from sqlalchemy import Connection
 
 from dbstorage.cli.failed_filter import (
     EXIT_CODES,
@@ -20,32 +21,39 @@ from dbstorage.cli.failed_filter import (
     number_of_tasks,
     read_filter,
 )
+from dbstorage.cli.failed_groups import groups
 from dbstorage.cli.failed_mend import edit, purge
-from dbstorage.cli.failed_wait import in_words, wait_for_retries
+from dbstorage.cli.failed_wait import HOW_TO_FOLLOW, wait_for_retries, wait_options
+from dbstorage.cli.failed_wait import as_json as followed_as_json
 from dbstorage.cli.groups import SuggestingGroup
-from dbstorage.cli.output import csv_line, print_json, print_table, say, to_json, write
+from dbstorage.cli.output import csv_line, json_moment, print_json, print_table, say, to_json, write
 from dbstorage.cli.progress import progress_bar
+from dbstorage.cli.settings import settings_for_command
 from dbstorage.failed_tasks.advice import advice
-from dbstorage.failed_tasks.filters import OPEN_STATES, State
+from dbstorage.failed_tasks.conflict import compare_with_stored
+from dbstorage.failed_tasks.filters import OPEN_STATES, Filter
+from dbstorage.failed_tasks.progress import Followed, in_words
 from dbstorage.failed_tasks.readable import MOST_SHOWN, payload_for_json, printable, readable_payload
 from dbstorage.failed_tasks.store import (
     Change,
     FailedTask,
-    Group,
+    Payload,
     apply,
     attempts_of,
     count,
     count_codes,
     count_for,
     find_all,
-    groups_by_user,
     load,
 )
-from dbstorage.failed_tasks.store import groups as count_groups
 from dbstorage.operating.person import this_person
+from dbstorage.settings import Scope
+from dbstorage.storage.orders import Field
 
 #: Tasks that are discarded by a simple yes; for more, their number has to be typed.
 MOST_BY_YES = 100
+
+INTERRUPTED = 130
 
 #: Columns of a list; the e-mail addresses that a payload may hold are not among them.
 COLUMNS = {
@@ -62,7 +70,7 @@ COLUMNS = {
 SPARE = ("attempts", "last failed", "state", "user")
 
 
-@click.group(cls=SuggestingGroup, commands=[edit, purge], epilog=EXIT_CODES)
+@click.group(cls=SuggestingGroup, commands=[edit, groups, purge], epilog=EXIT_CODES)
 def failed() -> None:
     """List, inspect, retry and discard the tasks that failed.
 
@@ -113,22 +121,26 @@ def show(id: str, as_json: bool) -> None:
     The payload is what the engine sent, which may hold an e-mail address.
     """
     [failed_task_id] = read_filter((id,)).ids
+    history_limit = settings_for_command(redis_needed=False).history_limit
     with database() as (connection, scope):
         loaded = load(connection, scope, failed_task_id)
+        if loaded is None:
+            say(f"There is no failed task {failed_task_id}.", err=True)
+            sys.exit(NOTHING_MATCHED)
+        task, payload = loaded
         attempts = attempts_of(connection, failed_task_id)
-    if loaded is None:
-        say(f"There is no failed task {failed_task_id}.", err=True)
-        sys.exit(NOTHING_MATCHED)
-    task, payload = loaded
+        conflict = compare_with_stored(connection, task, payload, history_limit)
     if as_json:
         fields = {
             **_as_json(task),
             "layout": payload.layout.value,
             "whole_length": payload.whole_length,
             "whole_sha256": payload.whole_sha256,
-            "attempts_kept": [{**each._asdict(), "at": _moment(each.at)} for each in attempts],
+            "attempts_kept": [{**each._asdict(), "at": json_moment(each.at)} for each in attempts],
             "payload": payload_for_json(payload),
             "payload_base64": base64.b64encode(payload.content).decode(),
+            "original_payload": None if payload.original is None else payload_for_json(payload.as_it_came),
+            "conflict": None if conflict is None else [each._asdict() for each in conflict],
         }
         print_json(fields, indent=2)
         return
@@ -143,12 +155,31 @@ def show(id: str, as_json: bool) -> None:
     if payload.whole_length is not None:
         say(f"{'whole length:':17}{payload.whole_length} bytes; the beginning of the payload is kept")
         say(f"{'whole sha256:':17}{payload.whole_sha256 or '-'}")
-    say("payload:")
+    if conflict is not None:
+        say("the stored order, and this one (* differs):")
+        for line in _side_by_side(conflict):
+            say(line)
+    _say_payload("payload:", payload)
+    if payload.original is not None:
+        _say_payload("payload as it came, before it was mended:", payload.as_it_came)
+
+
+def _say_payload(title: str, payload: Payload) -> None:
+    say(title)
     shown = readable_payload(payload, MOST_SHOWN)
     for line in shown.text.split("\n"):
         say(f"  {line}")
     if shown.cut:
         say("This is the payload's beginning; --json has all of it.", err=True)
+
+
+def _side_by_side(conflict: Sequence[Field]) -> Iterator[str]:
+    """Both orders in columns, with a mark at what differs."""
+    rows = [(each.name, printable(each.stored or "-"), printable(each.incoming or "-")) for each in conflict]
+    name_width, stored_width = (max(len(row[column]) for row in rows) for column in (0, 1))
+    for each, (name, stored, incoming) in zip(conflict, rows, strict=True):
+        mark = "*" if each.same is False else " "
+        yield f"  {mark} {name:{name_width}}  {stored:{stored_width}}  {incoming}"
 
 
 def change_options(command: Command) -> Command:
@@ -172,14 +203,24 @@ def change_options(command: Command) -> Command:
 
 @failed.command(epilog=EXIT_CODES, short_help="Run failed tasks again.")
 @change_options
-@click.option("--wait", is_flag=True, help="Wait until they have run, and say how many are stored; Ctrl-C ends that.")
+@wait_options
 def retry(**options: Any) -> None:
     """Run failed tasks again: those with these ids, or all that match the filter.
 
-    Takes tasks in state failed. Each runs once, however many people retry it at the same time. The command returns at
-    once, while workers run them, unless there is a --wait.
+    Takes tasks in state failed. Each runs once, however many people retry it at the same time. Workers run them, also
+    when this command has ended: it waits for them as long as something happens, and says what became of the tasks.
     """
     _change(Change.RETRY, **options)
+
+
+@failed.command(epilog=EXIT_CODES, short_help="Stop retries that have not run yet.")
+@change_options
+def cancel(**options: Any) -> None:
+    """Stop retries that have not run yet: those with these ids, or all that match the filter, are failed again.
+
+    Takes tasks in state retrying, also those that the service tries again by itself.
+    """
+    _change(Change.CANCEL, **options)
 
 
 @failed.command(epilog=EXIT_CODES, short_help="Give failed tasks up.")
@@ -197,42 +238,6 @@ def discard(**options: Any) -> None:
 def restore(**options: Any) -> None:
     """Undo a discard: those with these ids, or all that match the filter, are failed again, and can be retried."""
     _change(Change.RESTORE, **options)
-
-
-@failed.command(epilog=EXIT_CODES, short_help="Count failed tasks by code and sentence, or by user.")
-@filter_options
-@click.option("--by", type=click.Choice(["sentence", "user"]), default="sentence", show_default=True)
-@json_option
-def groups(by: str, as_json: bool, **filters: Any) -> None:
-    """Count failed tasks by code and sentence, the largest group first; values in the sentences count as equal.
-
-    Where no state is given, those in state failed or retrying.
-    """
-    which = read_filter((), **filters)
-    if not which.states:
-        which = replace(which, states=OPEN_STATES)
-    with database() as (connection, scope):
-        found = (groups_by_user if by == "user" else count_groups)(connection, scope, which)
-        check_code(connection, scope, which, len(found))
-    if as_json:
-        print_json([_group_as_json(each, by) for each in found], indent=2)
-    elif found:
-        rows = [
-            (
-                each.number,
-                printable(each.code),
-                _short(each.first_failed_at),
-                _short(each.last_failed_at),
-                printable(each.sentence),
-            )
-            for each in found
-        ]
-        print_table(
-            ["tasks", "code", "first", "last", "user" if by == "user" else "what happened"], rows, right=["tasks"]
-        )
-    if not found:
-        say("No failed task matches.", err=True)
-        sys.exit(NOTHING_MATCHED)
 
 
 @failed.command(epilog=EXIT_CODES, short_help="Print failed tasks with their payloads, for a program.")
@@ -269,6 +274,7 @@ def _change(
     as_json: bool,
     reason: str | None,
     wait: bool = False,
+    timeout: float = 0.0,
     **filters: Any,
 ) -> None:
     which = read_filter(ids, **filters)
@@ -282,40 +288,56 @@ def _change(
         matched = count_for(connection, scope, which, change)
         check_code(connection, scope, which, matched.number)
         by_code = count_codes(connection, scope, which, change) if matched.number else {}
-        changed, states = 0, None
+        changed, followed = 0, Followed()
         connection.rollback()  # nothing stays open while a person thinks
         if matched.number and not dry_run:
             if not yes:
                 _confirm(change, matched.number, by_code)
             # Not what failed since it was counted.
             meant = replace(which, up_to=matched.up_to)
-            awaited = replace(meant, states=(State.FAILED,)) if wait else None
-            retried = [each.id for each in find_all(connection, scope, awaited)] if awaited else []
-            with progress_bar(f"{change.capitalize()}") as advance:
-                changed = apply(
-                    connection,
-                    scope,
-                    meant,
-                    change,
-                    who=this_person(),
-                    reason=reason,
-                    progress=lambda done: advance(done, matched.number),
-                )
-            states = wait_for_retries(connection, scope, retried) if retried else None
+            changed = _apply(connection, scope, meant, change, reason, followed, matched.number)
+            if wait and changed:
+                wait_for_retries(connection, scope, followed, timeout)
     if as_json:
-        told = {"stored": states[State.RESOLVED], "failed_again": states[State.FAILED]} if states else {}
+        told = followed_as_json(followed) if wait and not dry_run else {}
         print_json({"matched": matched.number, "changed": changed, "dry_run": dry_run, **told})
     elif not matched.number:
         possible = " or ".join(change.from_states)
         say(f"No task in state {possible} matches.", err=True)
     elif dry_run:
         say(f"{number_of_tasks(matched.number)} would be {change.done}.")
-    elif states is not None:
-        say(in_words(states, changed))
+    elif wait and changed:
+        say(in_words(followed.states, changed))
     else:
         say(f"{number_of_tasks(changed)} {'is' if changed == 1 else 'are'} {change.done}.")
+        if change is Change.RETRY and changed > 1:
+            say(HOW_TO_FOLLOW, err=True)
     if not matched.number:
         sys.exit(NOTHING_MATCHED)
+
+
+def _apply(
+    connection: Connection,
+    scope: Scope,
+    which: Filter,
+    change: Change,
+    reason: str | None,
+    followed: Followed,
+    number: int,
+) -> int:
+    """Do it, and say how far it is; the number of tasks, which `followed` has then."""
+    with progress_bar(change.capitalize()) as advance:
+
+        def progress(ids: Sequence[int]) -> None:
+            followed.add(ids)
+            advance(followed.number, number)
+
+        try:
+            return apply(connection, scope, which, change, who=this_person(), reason=reason, progress=progress)
+        except KeyboardInterrupt:
+            rest = number_of_tasks(number - followed.number)
+            say(f"Stopped: {number_of_tasks(followed.number)} {change.done}; {rest} as before.", err=True)
+            sys.exit(INTERRUPTED)
 
 
 def _confirm(change: Change, number: int, by_code: dict[str, int]) -> None:
@@ -337,26 +359,10 @@ def _confirm(change: Change, number: int, by_code: dict[str, int]) -> None:
         sys.exit(NOT_CONFIRMED)
 
 
-def _group_as_json(group: Group, by: str) -> dict[str, Any]:
-    return {
-        "code": group.code,
-        by: group.sentence,
-        "number": group.number,
-        "first_failed_at": _moment(group.first_failed_at),
-        "last_failed_at": _moment(group.last_failed_at),
-    }
-
-
 def _as_json(task: FailedTask) -> dict[str, Any]:
-    return {name: _moment(value) if isinstance(value, datetime) else value for name, value in task._asdict().items()}
-
-
-def _short(value: datetime) -> str:
-    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}Z"
-
-
-def _moment(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {
+        name: json_moment(value) if isinstance(value, datetime) else value for name, value in task._asdict().items()
+    }
 
 
 def _cell(task: FailedTask, column: str) -> str | None:

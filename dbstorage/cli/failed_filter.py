@@ -65,6 +65,7 @@ def filter_options(command: Command) -> Command:
             click.option("--order", "order_id", help="The order's id."),
             click.option("--task-id", help="The task's id, as in Flower and in the log."),
             click.option("--text", help="Text in the sentence or the task id, in any case, or in the payload."),
+            click.option("--sentence", help="What happened, as `failed groups` has it: … stands for any value."),
             click.option(
                 "--since", metavar="MOMENT", help="Failed last at this moment or later: 24h (ago), 2026-05-05."
             ),

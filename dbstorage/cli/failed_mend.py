@@ -17,13 +17,27 @@ from dbstorage.cli.failed_filter import (
     number_of_tasks,
     read_filter,
 )
+from dbstorage.cli.failed_wait import as_json as followed_as_json
+from dbstorage.cli.failed_wait import wait_for_retries, wait_options
 from dbstorage.cli.output import print_json, say
 from dbstorage.cli.settings import settings_for_command
+from dbstorage.failed_tasks.edit import Edited, parse_changes
 from dbstorage.failed_tasks.edit import edit as mend
-from dbstorage.failed_tasks.edit import parse_changes
 from dbstorage.failed_tasks.filters import State
+from dbstorage.failed_tasks.progress import Followed, in_words
 from dbstorage.failed_tasks.store import Change, count, count_for, delete_old
 from dbstorage.operating.person import this_person
+
+
+def _tell(found: Edited) -> None:
+    """Show what becomes of the first tasks, and why others would still fail."""
+    for each in found.samples:
+        for name, (before, after) in each.values.items():
+            say(f"{each.id}: {name} {'(none)' if before is None else before} -> {after}", err=True)
+    if found.mended > len(found.samples):
+        say(f"… and {found.mended - len(found.samples)} more.", err=True)
+    for sentence, number in found.refused.most_common(10):
+        say(f"{number_of_tasks(number)} would still fail: {sentence}", err=True)
 
 
 @click.command(epilog=EXIT_CODES, short_help="Mend failed tasks and retry them.")
@@ -34,6 +48,7 @@ from dbstorage.operating.person import this_person
 @click.option("--dry-run", is_flag=True, help="Only say how many would keep to the rules then.")
 @click.option("--reason", help="Kept in the list of operations.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+@wait_options
 @json_option
 def edit(
     ids: tuple[str, ...],
@@ -42,6 +57,8 @@ def edit(
     dry_run: bool,
     reason: str | None,
     yes: bool,
+    wait: bool,
+    timeout: float,
     as_json: bool,
     **filters: Any,
 ) -> None:
@@ -62,19 +79,28 @@ def edit(
         matched = count_for(connection, scope, which, Change.RETRY)
         check_code(connection, scope, which, matched.number)
         which = replace(which, up_to=matched.up_to)
-        who = this_person()
+        who, followed = this_person(), Followed()
         found = mend(connection, settings, which, changes, who=who, dry_run=True)
+        if not as_json:
+            _tell(found)
         if found.mended and not dry_run:
             if not yes:
                 ask(f"Mend and retry {number_of_tasks(found.mended)}?")
-            found = mend(connection, settings, which, changes, who=who, reason=reason)
+            found = mend(connection, settings, which, changes, who=who, reason=reason, progress=followed.add)
+            if wait and found.mended:
+                wait_for_retries(connection, scope, followed, timeout)
     if as_json:
-        print_json({"mended": found.mended, "refused": found.refused, "dry_run": dry_run})
+        samples = [
+            {"id": each.id, "values": {name: list(pair) for name, pair in each.values.items()}}
+            for each in found.samples
+        ]
+        told = followed_as_json(followed) if wait and not dry_run else {}
+        print_json({"mended": found.mended, "refused": found.refused, "dry_run": dry_run, "samples": samples, **told})
     else:
         verb = "would be" if dry_run else "is" if found.mended == 1 else "are"
         say(f"{number_of_tasks(found.mended)} {verb} mended and retried.")
-        for sentence, number in found.refused.most_common(10):
-            say(f"{number_of_tasks(number)} would still fail: {sentence}", err=True)
+        if wait and followed.number:
+            say(in_words(followed.states, followed.number))
     if not found.mended:
         sys.exit(NOTHING_MATCHED)
 

@@ -1,52 +1,70 @@
-"""Waiting until a retry is through, and saying how it went."""
+"""Waiting until a retry is through."""
 
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable
+from typing import Any
 
+import click
 from sqlalchemy import Connection
 
+from dbstorage.cli.failed_filter import Command
 from dbstorage.cli.output import say
 from dbstorage.cli.progress import progress_bar
 from dbstorage.failed_tasks.filters import State
-from dbstorage.failed_tasks.progress import count_states
+from dbstorage.failed_tasks.progress import Followed
 from dbstorage.settings import Scope
 
 POLL_SECONDS = 0.5
-#: After so long without any progress a person wants to know why.
-HINT_SECONDS = 10.0
+HOW_TO_FOLLOW = "`dbstorage failed list --state retrying` shows what is left, `dbstorage failed cancel` stops it."
 
 
-def wait_for_retries(connection: Connection, scope: Scope, ids: Sequence[int]) -> Counter[State]:
-    """Wait until none of these tasks is retrying any more, or Ctrl-C; how many are in which state then.
+def wait_options(command: Command) -> Command:
+    """Add the options of commands that retry."""
+    options: list[Callable[[Any], Any]] = [
+        click.option(
+            "--wait/--no-wait",
+            default=True,
+            help="Wait until workers have run them, and say how many are stored (default: yes); Ctrl-C ends that.",
+        ),
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=0, min_open=True),
+            default=10.0,
+            show_default=True,
+            help="Seconds without any progress after which waiting ends. The retry goes on.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def wait_for_retries(connection: Connection, scope: Scope, followed: Followed, timeout: float) -> None:
+    """Wait until none of these tasks is retrying any more, nothing has happened for so many seconds, or Ctrl-C.
 
     Raises what `connected` makes a sentence of.
     """
-    states = count_states(connection, scope, ids)
-    changed_at, hinted = time.monotonic(), False
+    changed_at = time.monotonic()
     try:
         with progress_bar("Retried") as advance:
-            while states[State.RETRYING]:
-                advance(len(ids) - states[State.RETRYING], len(ids))
+            followed.look(connection, scope)
+            while followed.left:
+                advance(followed.number - followed.left, followed.number)
+                if time.monotonic() - changed_at > timeout:
+                    break
                 time.sleep(POLL_SECONDS)
-                before, states = states, count_states(connection, scope, ids)
-                if states != before:
+                before = followed.left
+                followed.look(connection, scope)
+                if followed.left != before:
                     changed_at = time.monotonic()
-                elif not hinted and time.monotonic() - changed_at > HINT_SECONDS:
-                    hinted = True
-                    say("Nothing happens: does a worker run? Ctrl-C ends the waiting, and not the retry.", err=True)
+            else:
+                return
+        say(f"Nothing has happened for {timeout:g} s: does a worker run? The retry goes on. {HOW_TO_FOLLOW}", err=True)
     except KeyboardInterrupt:
-        say("The waiting ends here; the retry goes on.", err=True)
-    return states
+        say(f"The waiting ends here; the retry goes on. {HOW_TO_FOLLOW}", err=True)
 
 
-def in_words(states: Counter[State], number: int) -> str:
-    """What became of so many retried tasks: `4,972 retried: 12 stored, 4,960 failed again.`"""
-    words = {
-        State.RESOLVED: "stored",
-        State.FAILED: "failed again",
-        State.DISCARDED: "discarded",
-        State.RETRYING: "still to be tried",
-    }
-    parts = [f"{states[state]:,} {word}" for state, word in words.items() if states[state]]
-    return f"{number:,} retried: {', '.join(parts) or 'their records are deleted'}."
+def as_json(followed: Followed) -> dict[str, int]:
+    """What became of the tasks."""
+    states = followed.states
+    return {"stored": states[State.RESOLVED], "failed_again": states[State.FAILED], "left": followed.left}

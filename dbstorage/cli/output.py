@@ -9,6 +9,7 @@ import json
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -44,6 +45,11 @@ def print_json(value: Any, indent: int | None = None) -> None:
 def to_json(value: Any, indent: int | None = None) -> str:
     """A value as JSON, in ASCII without control characters."""
     return json.dumps(value, indent=indent).replace("\x7f", "\\u007f")
+
+
+def json_moment(value: datetime) -> str:
+    """A moment as JSON has it: ISO 8601 in UTC, with milliseconds."""
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def csv_line(values: Sequence[Any]) -> str:

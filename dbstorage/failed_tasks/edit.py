@@ -3,16 +3,18 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select, update
+from sqlalchemy.exc import DBAPIError
 
 from dbstorage.database.tables import failed_tasks
 from dbstorage.errors import RejectedEntry
 from dbstorage.failed_tasks.filters import Filter, State
-from dbstorage.failed_tasks.store import CHUNK, Payload
+from dbstorage.failed_tasks.store import Payload, Progress, of_scope
 from dbstorage.failed_tasks.trail import record
 from dbstorage.settings import Scope, Settings
 from dbstorage.storage.work import understand
@@ -20,11 +22,37 @@ from dbstorage.wire.entry import Layout, StreamEntry, Truncated
 from dbstorage.wire.payload import pack, unpack
 
 EDIT = "edit"
+#: Tasks that are mended in one transaction.
+PART = 500
 #: Fields of a command that can be mended. Who it belongs to, and which order it is, are not mended but sent anew.
 FIELDS = (
     *("symbol", "type", "quantity", "leverage", "takeProfit", "stopLoss", "stippage", "slippage", "openPrice"),
     *("closePrice", "openTime", "closeTime", "profitLoss", "closeReason", "userEmail"),
 )
+
+
+#: Field on the wire -> the field of the command that it becomes; what is not named here keeps its name.
+BECOMES = {
+    "takeProfit": "take_profit",
+    "stopLoss": "stop_loss",
+    "slippage": "stippage",
+    "openPrice": "open_price",
+    "closePrice": "close_price",
+    "openTime": "open_time",
+    "closeTime": "close_time",
+    "profitLoss": "profit_loss",
+    "closeReason": "close_reason",
+    "userEmail": "email",
+}
+#: Tasks that a result shows with their values.
+MOST_SAMPLES = 5
+
+
+class Sample(NamedTuple):
+    """One task that keeps to the rules now: field -> its value as it came, and as the rules read it now."""
+
+    id: int
+    values: dict[str, tuple[str | None, str]]
 
 
 @dataclass(kw_only=True)
@@ -33,6 +61,8 @@ class Edited:
 
     mended: int = 0
     refused: Counter[str] = field(default_factory=Counter)
+    #: The first of those that are mended.
+    samples: list[Sample] = field(default_factory=list)
 
 
 def parse_changes(words: tuple[str, ...]) -> dict[str, str]:
@@ -56,30 +86,63 @@ def mended(payload: Payload, changes: Mapping[str, str]) -> Payload:
     assert not isinstance(entry.fields, Truncated)
     fields = list(entry.fields)
     if payload.layout is Layout.ENVELOPE:
-        return replace_content(payload, _changed(fields[1], changes, ("message",)))
+        whole = _json(fields[1])
+        _change(_command(whole), changes)
+        return payload._replace(content=_bytes(whole))
     for index in range(0, len(fields), 2):
         if fields[index] == b"message":
-            fields[index + 1] = _changed(fields[index + 1], changes, ())
-            return replace_content(payload, pack(StreamEntry("", fields))[1])
+            command = _json(fields[index + 1])
+            _change(command, changes)
+            fields[index + 1] = _bytes(command)
+            return payload._replace(content=pack(StreamEntry("", fields))[1])
     raise ValueError("Its entry has no field message.")
 
 
-def replace_content(payload: Payload, content: bytes) -> Payload:
-    """The same with other bytes."""
-    return payload._replace(content=content)
+def values_of(payload: Payload, names: Iterable[str]) -> dict[str, str | None]:
+    """What stands in these fields of the command; None where it has no such field, or cannot be read."""
+    found: Any = None
+    with suppress(ValueError):
+        entry = unpack(payload.layout, payload.content, "")
+        if payload.layout is Layout.ENVELOPE:
+            found = _command(_json(entry.fields[1]))
+        else:
+            assert isinstance(entry.fields, list)
+            found = _json(dict(zip(entry.fields[::2], entry.fields[1::2], strict=True)).get(b"message", b""))
+    if not isinstance(found, dict):
+        return dict.fromkeys(names)
+    return {name: _text(found[name]) if name in found else None for name in names}
 
 
-def _changed(text: bytes, changes: Mapping[str, str], path: tuple[str, ...]) -> bytes:
-    try:
-        whole = command = json.loads(text)
-        for name in path:
-            command = command[name]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise ValueError("Its command cannot be read as JSON.") from None
+def _command(whole: Any) -> Any:
+    """Where the fields of an envelope's command stand: in its message; of a createUser, also beside it."""
+    if not isinstance(whole, dict):
+        raise ValueError("Its command cannot be read as JSON.")
+    if isinstance(whole.get("message"), dict) or whole.get("function") != "createUser":
+        return whole.get("message")
+    return whole
+
+
+def _change(command: Any, changes: Mapping[str, str]) -> None:
     if not isinstance(command, dict):
         raise ValueError("Its message is not an object.")
+    if all(command.get(name) == value for name, value in changes.items()):
+        raise ValueError("It has these values already, so that a retry would do the same.")
     command.update(changes)
-    return json.dumps(whole, ensure_ascii=False).encode(errors="surrogatepass")
+
+
+def _json(text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("Its command cannot be read as JSON.") from None
+
+
+def _bytes(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode(errors="surrogatepass")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def edit(
@@ -91,36 +154,71 @@ def edit(
     who: str,
     reason: str | None = None,
     dry_run: bool = False,
+    progress: Progress = lambda ids: None,
 ) -> Edited:
     """Change these fields of the failed tasks that match, and try those again that keep to the rules then. Commits.
 
-    The others stay as they are. The payload as it came is kept in `original_payload`.
+    The others stay as they are. The payload as it came is kept in `original_payload`. `progress` is called after each
+    part with the ids that were mended in it. What was done is recorded with its last part, also where that is followed
+    by an error.
     """
     result = Edited()
-    after = -1
+    after, committed = -1, 0
+    try:
+        while True:
+            rows = _part(connection, settings.scope, which, after)
+            ids = _edit_part(connection, settings, rows, changes, result, dry_run=dry_run)
+            last = len(rows) < PART
+            if last and not dry_run and result.mended:
+                _note(connection, settings.scope, which, changes, result.mended, who, reason)
+            connection.commit()
+            # What is on record already is not put there once more.
+            committed = 0 if last else result.mended
+            progress(ids)
+            if last:
+                return result
+            after = rows[-1].id
+    except BaseException:
+        if committed and not dry_run:
+            with suppress(DBAPIError):
+                connection.rollback()
+                _note(connection, settings.scope, which, changes, committed, who, reason)
+                connection.commit()
+        raise
+
+
+def _part(connection: Connection, scope: Scope, which: Filter, after: int) -> Sequence[Any]:
     table = failed_tasks.c
-    scope = settings.scope
-    chosen = replace(which, states=(State.FAILED,))
-    while True:
-        rows = connection.execute(
-            select(table.id, table.entry_id, table.layout, table.payload, table.whole_length)
-            .where(table.stream == scope.stream, table.consumer_group == scope.group, table.id > after)
-            .where(*chosen.conditions())
-            .order_by(table.id)
-            .limit(CHUNK // 10)
-        ).all()
-        for row in rows:
-            payload = Payload(Layout(row.layout), bytes(row.payload), row.whole_length)
-            try:
-                changed = mended(payload, changes)
-                _check(changed, row.entry_id or "0-0", settings)
-            except (ValueError, RejectedEntry) as error:
-                result.refused[_general(str(error))] += 1
-                continue
-            if dry_run:
-                result.mended += 1
-                continue
-            result.mended += connection.execute(
+    return connection.execute(
+        select(table.id, table.entry_id, table.layout, table.payload, table.whole_length)
+        .where(*of_scope(scope), *which.conditions(), table.state == State.FAILED.value, table.id > after)
+        .order_by(table.id)
+        .limit(PART)
+    ).all()
+
+
+def _edit_part(
+    connection: Connection,
+    settings: Settings,
+    rows: Sequence[Any],
+    changes: Mapping[str, str],
+    result: Edited,
+    *,
+    dry_run: bool,
+) -> list[int]:
+    """Mend these rows, and note it in the result; the ids of those that were."""
+    table = failed_tasks.c
+    ids = []
+    for row in rows:
+        payload = Payload(Layout(row.layout), bytes(row.payload), row.whole_length)
+        try:
+            changed = mended(payload, changes)
+            reads = _reads(changed, row.entry_id or "0-0", changes, settings)
+        except (ValueError, RejectedEntry) as error:
+            result.refused[_general(str(error))] += 1
+            continue
+        if not dry_run:
+            done = connection.execute(
                 update(failed_tasks)
                 .where(table.id == row.id, table.state == State.FAILED.value, table.payload == row.payload)
                 .values(
@@ -130,13 +228,14 @@ def edit(
                     retry_at=func.now(),
                 )
             ).rowcount
-        last = len(rows) < CHUNK // 10
-        if last and not dry_run and result.mended:
-            _note(connection, scope, which, changes, result.mended, who, reason)
-        connection.commit()
-        if last:
-            return result
-        after = rows[-1].id
+            if not done:
+                continue
+        result.mended += 1
+        ids.append(row.id)
+        if len(result.samples) < MOST_SAMPLES:
+            before = values_of(payload, changes)
+            result.samples.append(Sample(row.id, {name: (before[name], reads[name]) for name in changes}))
+    return ids
 
 
 def _note(
@@ -152,11 +251,19 @@ def _note(
     record(connection, scope, EDIT, who, filter=described, affected=number, reason=reason)
 
 
-def _check(payload: Payload, entry_id: str, settings: Settings) -> None:
-    """Raise RejectedEntry where it still breaks a rule."""
+def _reads(payload: Payload, entry_id: str, changes: Iterable[str], settings: Settings) -> dict[str, str]:
+    """What the rules read in the changed fields; raises RejectedEntry where the command still breaks one."""
     work = understand(unpack(payload.layout, payload.content, entry_id), settings.history_limit)
-    if isinstance(work.command, RejectedEntry):
-        raise work.command
+    command = work.command
+    if isinstance(command, RejectedEntry):
+        raise command
+    read: dict[str, str] = {}
+    for name in changes:
+        if not hasattr(command, BECOMES.get(name, name)):
+            raise ValueError(f"A {work.function} has no {name}.")
+        value = getattr(command, BECOMES.get(name, name))
+        read[name] = "nothing" if value is None else str(value)
+    return read
 
 
 def _general(sentence: str) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, LargeBinary, bindparam, func, or_
+from sqlalchemy import BigInteger, ColumnElement, LargeBinary, bindparam, func, literal, or_
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from dbstorage.database.tables import failed_tasks
@@ -47,19 +47,24 @@ class Filter:
     task_id: str | None = None
     entry_id: str | None = None
     text: str | None = None
+    #: What happened, values in it aside: a sentence as it is, or as a group of tasks has it.
+    sentence: str | None = None
     up_to: int | None = None
+    #: Only ids beyond this one.
+    newer_than: int | None = None
     #: Failed for the last time at this moment or later, and before that one.
     since: datetime | None = None
     until: datetime | None = None
 
     def __post_init__(self) -> None:
         """Check the values."""
-        for number in (*self.ids, *((self.up_to,) if self.up_to is not None else ())):
+        for number in (*self.ids, *(bound for bound in (self.up_to, self.newer_than) if bound is not None)):
             if not 0 <= number <= LARGEST_ID:
                 raise ValueError(
                     f"{number} is not the id of a failed task: expected a whole number up to {LARGEST_ID}."
                 )
-        for value in (self.code, self.function, self.user_id, self.order_id, self.task_id, self.entry_id, self.text):
+        texts = (self.code, self.function, self.user_id, self.order_id, self.task_id, self.entry_id)
+        for value in (*texts, self.text, self.sentence):
             if value is not None and not _storable(value):
                 raise ValueError(f"The filter has {value!r}: expected some text, in UTF-8 and without NUL characters.")
 
@@ -106,13 +111,26 @@ class Filter:
                     func.position(part.op("IN")(table.payload)) > 0,
                 )
             )
+        if self.sentence is not None:
+            found.append(general_sentence(table.message) == general_sentence(literal(self.sentence)))
         if self.up_to is not None:
             found.append(table.id <= self.up_to)
+        if self.newer_than is not None:
+            found.append(table.id > self.newer_than)
         if self.since is not None:
             found.append(table.last_failed_at >= self.since)
         if self.until is not None:
             found.append(table.last_failed_at < self.until)
         return found
+
+
+#: What differs from task to task in one and the same sentence: quoted values and numbers.
+_VALUES = r"""('[^']*'|"[^"]*"|\y[0-9][0-9.:-]*\y)"""
+
+
+def general_sentence(message: ColumnElement[Any]) -> ColumnElement[str]:
+    """SQL for a sentence with `…` for each value in it; one that has them already stays as it is."""
+    return func.regexp_replace(message, _VALUES, "…", "g")
 
 
 def parse_ids(words: Sequence[str]) -> tuple[int, ...]:

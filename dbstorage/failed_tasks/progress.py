@@ -1,7 +1,7 @@
-"""How far the retry of failed tasks is."""
+"""How far the retry of failed tasks is, and what became of them."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import ARRAY, BigInteger, Connection, bindparam, func, select
 
@@ -9,16 +9,59 @@ from dbstorage.database.tables import failed_tasks
 from dbstorage.failed_tasks.filters import State
 from dbstorage.settings import Scope
 
+_WORDS = {
+    State.RESOLVED: "stored",
+    State.FAILED: "failed again",
+    State.DISCARDED: "discarded",
+    State.RETRYING: "still to be tried",
+}
 
-def count_states(connection: Connection, scope: Scope, ids: Sequence[int]) -> Counter[State]:
-    """How many of these tasks are in which state by now."""
-    table = failed_tasks.c
-    statement = (
-        select(table.state, func.count())
-        .where(table.stream == scope.stream, table.consumer_group == scope.group)
-        .where(table.id == func.any(bindparam("ids", list(ids), ARRAY(BigInteger))))
-        .group_by(table.state)
-    )
-    found = Counter({State(state): number for state, number in connection.execute(statement)})
-    connection.rollback()  # who waits asks again
-    return found
+
+class Followed:
+    """Tasks that were retried; each counts once, by what it is when it is no longer retrying."""
+
+    def __init__(self) -> None:
+        self._open: set[int] = set()
+        self._ended: Counter[State] = Counter()
+        #: How many there are.
+        self.number = 0
+
+    def add(self, ids: Sequence[int]) -> None:
+        """Follow these too."""
+        self._open.update(ids)
+        self.number += len(ids)
+
+    @property
+    def open_ids(self) -> tuple[int, ...]:
+        """Those that are still to be tried."""
+        return tuple(self._open)
+
+    @property
+    def left(self) -> int:
+        """How many are still to be tried."""
+        return len(self._open)
+
+    @property
+    def states(self) -> Counter[State]:
+        """How many are in which state; those whose record was deleted are in none."""
+        return self._ended + Counter({State.RETRYING: self.left})
+
+    def look(self, connection: Connection, scope: Scope) -> None:
+        """Ask what became of those that are left."""
+        if not self._open:
+            return
+        table = failed_tasks.c
+        ids = bindparam("ids", sorted(self._open), ARRAY(BigInteger))
+        statement = select(table.id, table.state).where(
+            table.stream == scope.stream, table.consumer_group == scope.group, table.id == func.any(ids)
+        )
+        found = {row.id: State(row.state) for row in connection.execute(statement)}
+        connection.rollback()  # who waits asks again
+        self._ended.update(state for state in found.values() if state is not State.RETRYING)
+        self._open = {number for number, state in found.items() if state is State.RETRYING}
+
+
+def in_words(states: Mapping[State, int], number: int) -> str:
+    """What became of so many retried tasks: `4,972 retried: 12 stored, 4,960 failed again.`"""
+    parts = [f"{states[state]:,} {word}" for state, word in _WORDS.items() if states.get(state)]
+    return f"{number:,} retried: {', '.join(parts) or 'their records are deleted'}."

@@ -4,7 +4,7 @@ A retry only changes the row: the worker's sweep sends the task, so nothing here
 retry the same task at once cause one run.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
@@ -26,6 +26,10 @@ from dbstorage.wire.entry import Layout
 CHUNK = 5_000
 #: Attempts to change a chunk that met a deadlock each time.
 DEADLOCKS = 5
+
+
+#: Called with the ids of the tasks that were changed.
+Progress = Callable[[Sequence[int]], None]
 
 
 class FailedTask(NamedTuple):
@@ -57,6 +61,13 @@ class Payload(NamedTuple):
     content: bytes
     whole_length: int | None = None
     whole_sha256: str | None = None
+    #: The bytes as they came, where an operator has mended them.
+    original: bytes | None = None
+
+    @property
+    def as_it_came(self) -> "Payload":
+        """The payload before anybody mended it."""
+        return self if self.original is None else Payload(self.layout, self.original)
 
 
 class SortColumn(StrEnum):
@@ -97,6 +108,8 @@ class Change(StrEnum):
     DISCARD = "discard"
     #: Undoes a discard.
     RESTORE = "restore"
+    #: Undoes a retry that has not run yet.
+    CANCEL = "cancel"
 
     @property
     def from_states(self) -> tuple[State, ...]:
@@ -110,9 +123,17 @@ class Change(StrEnum):
 
 
 _FROM_STATES = {
-    Change.RETRY: (State.FAILED,), Change.DISCARD: OPEN_STATES, Change.RESTORE: (State.DISCARDED,)
-}  # fmt: skip
-_DONE = {Change.RETRY: "retried", Change.DISCARD: "discarded", Change.RESTORE: "restored"}
+    Change.RETRY: (State.FAILED,),
+    Change.DISCARD: OPEN_STATES,
+    Change.RESTORE: (State.DISCARDED,),
+    Change.CANCEL: (State.RETRYING,),
+}
+_DONE = {
+    Change.RETRY: "retried",
+    Change.DISCARD: "discarded",
+    Change.RESTORE: "restored",
+    Change.CANCEL: "cancelled",
+}
 
 
 _COLUMNS = [failed_tasks.c[name] for name in FailedTask._fields]
@@ -130,7 +151,9 @@ def find(
     key = failed_tasks.c.id
     order = [_ordered(column, sorting.descending) for column in (failed_tasks.c[sorting.column.value], key)]
     # Pages far behind skip over narrow rows, instead of reading every sentence on the way.
-    page = select(key).where(*_of(scope), *which.conditions()).order_by(*order).limit(limit).offset(offset).subquery()
+    page = (
+        select(key).where(*of_scope(scope), *which.conditions()).order_by(*order).limit(limit).offset(offset).subquery()
+    )
     statement = select(*_COLUMNS).join(page, page.c.id == key).order_by(*order)
     return [_task(row) for row in connection.execute(statement)]
 
@@ -140,7 +163,7 @@ def find_all(connection: Connection, scope: Scope, which: Filter) -> Iterator[Fa
     table = failed_tasks.c
     last: FailedTask | None = None
     while True:
-        statement = select(*_COLUMNS).where(*_of(scope), *which.conditions())
+        statement = select(*_COLUMNS).where(*of_scope(scope), *which.conditions())
         if last is not None:
             same_moment = and_(table.last_failed_at == last.last_failed_at, table.id < last.id)
             statement = statement.where(or_(table.last_failed_at < last.last_failed_at, same_moment))
@@ -157,69 +180,29 @@ def find_all(connection: Connection, scope: Scope, which: Filter) -> Iterator[Fa
 def load(connection: Connection, scope: Scope, failed_task_id: int) -> tuple[FailedTask, Payload] | None:
     """One task with its payload, None where there is no such id."""
     table = failed_tasks.c
-    statement = select(*_COLUMNS, table.layout, table.payload, table.whole_length, table.whole_sha256)
-    row = connection.execute(statement.where(*_of(scope), failed_tasks.c.id == failed_task_id)).one_or_none()
+    kept = (table.layout, table.payload, table.whole_length, table.whole_sha256, table.original_payload)
+    statement = select(*_COLUMNS, *kept)
+    row = connection.execute(statement.where(*of_scope(scope), failed_tasks.c.id == failed_task_id)).one_or_none()
     if row is None:
         return None
-    payload = Payload(Layout(row.layout), bytes(row.payload), row.whole_length, row.whole_sha256)
+    original = None if row.original_payload is None else bytes(row.original_payload)
+    payload = Payload(Layout(row.layout), bytes(row.payload), row.whole_length, row.whole_sha256, original)
     return _task(row[: len(_COLUMNS)]), payload
 
 
 def count(connection: Connection, scope: Scope, which: Filter) -> int:
     """How many tasks match."""
     return (
-        connection.scalar(select(func.count()).select_from(failed_tasks).where(*_of(scope), *which.conditions())) or 0
+        connection.scalar(select(func.count()).select_from(failed_tasks).where(*of_scope(scope), *which.conditions()))
+        or 0
     )
 
 
 def count_for(connection: Connection, scope: Scope, which: Filter, change: Change) -> Matched:
     """How many of the tasks that match can be retried, or discarded; what an operator is asked about first."""
     statement = select(func.count(), func.coalesce(func.max(failed_tasks.c.id), 0))
-    number, up_to = connection.execute(statement.where(*_of(scope), *which.conditions(), _can(change))).one()
+    number, up_to = connection.execute(statement.where(*of_scope(scope), *which.conditions(), _can(change))).one()
     return Matched(number, up_to)
-
-
-class Group(NamedTuple):
-    """Tasks with the same code and sentence, ids and values in it aside; or of the same user."""
-
-    code: str
-    sentence: str
-    number: int
-    first_failed_at: datetime
-    last_failed_at: datetime
-
-
-#: What differs from task to task in one and the same sentence: quoted values and numbers.
-_VALUES = r"""('[^']*'|"[^"]*"|\y[0-9][0-9.:-]*\y)"""
-
-
-def groups(connection: Connection, scope: Scope, which: Filter, most: int = 100) -> list[Group]:
-    """The tasks that match, by code and sentence, the largest group first."""
-    sentence = func.regexp_replace(failed_tasks.c.message, _VALUES, "…", "g").label("sentence")
-    return _groups(connection, scope, which, sentence, most)
-
-
-def groups_by_user(connection: Connection, scope: Scope, which: Filter, most: int = 100) -> list[Group]:
-    """The tasks that match, by code and user; the user stands in the sentence's place."""
-    return _groups(connection, scope, which, func.coalesce(failed_tasks.c.user_id, "").label("sentence"), most)
-
-
-def _groups(connection: Connection, scope: Scope, which: Filter, label: ColumnElement[Any], most: int) -> list[Group]:
-    table = failed_tasks.c
-    statement = (
-        select(
-            table.code,
-            label,
-            func.count().label("number"),
-            func.min(table.first_failed_at),
-            func.max(table.last_failed_at),
-        )
-        .where(*_of(scope), *which.conditions())
-        .group_by(table.code, label)
-        .order_by(func.count().desc(), table.code, label)
-        .limit(most)
-    )
-    return [Group(*row) for row in connection.execute(statement)]
 
 
 class Attempt(NamedTuple):
@@ -242,20 +225,20 @@ def attempts_of(connection: Connection, failed_task_id: int) -> list[Attempt]:
 def count_codes(connection: Connection, scope: Scope, which: Filter, change: Change) -> dict[str, int]:
     """How many of the tasks that a change would meet have which code, the most frequent first."""
     number = func.count()
-    conditions = (*_of(scope), *which.conditions(), _can(change))
+    conditions = (*of_scope(scope), *which.conditions(), _can(change))
     statement = select(failed_tasks.c.code, number).where(*conditions).group_by("code")
     return {code: tasks for code, tasks in connection.execute(statement.order_by(number.desc(), failed_tasks.c.code))}
 
 
 def codes(connection: Connection, scope: Scope) -> list[str]:
     """The codes of all failed tasks, whatever their state."""
-    return list(connection.scalars(select(failed_tasks.c.code).where(*_of(scope)).distinct().order_by("code")))
+    return list(connection.scalars(select(failed_tasks.c.code).where(*of_scope(scope)).distinct().order_by("code")))
 
 
 def count_by_code(connection: Connection, scope: Scope) -> dict[str, dict[State, int]]:
     """The number of tasks by code and state; codes in alphabetical order."""
     columns = (failed_tasks.c.code, failed_tasks.c.state)
-    statement = select(*columns, func.count()).where(*_of(scope)).group_by(*columns)
+    statement = select(*columns, func.count()).where(*of_scope(scope)).group_by(*columns)
     counts: dict[str, dict[State, int]] = {}
     for row in sorted(connection.execute(statement).all()):
         code, state, number = row
@@ -285,29 +268,33 @@ def apply(
     *,
     who: str,
     reason: str | None = None,
-    progress: Callable[[int], None] = lambda changed: None,
+    described: Mapping[str, Any] | None = None,
+    progress: Progress = lambda ids: None,
 ) -> int:
-    """Retry, discard or restore the tasks that match; returns how many there were. Commits.
+    """Retry, discard, restore or cancel the tasks that match; returns how many there were. Commits.
 
     A retry takes tasks in state `failed`; to discard takes those in state `retrying` too; to restore takes discarded
-    ones, which are `failed` then. `progress` is called after each part with the number changed by now. What was done
-    is recorded with its last part, also where that is followed by an error.
+    ones, which are `failed` then; to cancel takes those in state `retrying`, which are `failed` then. `progress` is
+    called after each part with the ids that were changed in it. What was done is recorded with its last part, also
+    where that is followed by an error; as `described`, where the filter is too long to tell.
     """
-    changed, after = 0, -1
+    changed, after, noted = 0, -1, False
 
     def note(number: int) -> None:
-        record(connection, scope, change.value, who, filter=which.described(), affected=changed + number, reason=reason)
+        told = which.described() if described is None else described
+        record(connection, scope, change.value, who, filter=told, affected=changed + number, reason=reason)
 
     try:
         while True:
             ids = _change_chunk(connection, scope, which, change, after, note)
             changed += len(ids)
-            progress(changed)
-            if len(ids) < CHUNK:
+            noted = len(ids) < CHUNK
+            progress(ids)
+            if noted:
                 return changed
             after = max(ids)
     except BaseException:
-        if changed:
+        if changed and not noted:
             with suppress(DBAPIError):
                 connection.rollback()
                 note(0)
@@ -321,7 +308,7 @@ def delete_old(connection: Connection, scope: Scope, which: Filter, *, who: str)
     deleted = 0
     while True:
         key = failed_tasks.c.id
-        chosen = select(key).where(*_of(scope), *which.conditions(), closed).order_by(key).limit(CHUNK)
+        chosen = select(key).where(*of_scope(scope), *which.conditions(), closed).order_by(key).limit(CHUNK)
         number = connection.execute(delete(failed_tasks).where(key.in_(chosen))).rowcount
         deleted += number
         if number < CHUNK and deleted:
@@ -339,12 +326,15 @@ def _change_chunk(
         Change.RETRY: {"state": State.RETRYING.value, "retry_at": func.now()},
         Change.DISCARD: {"state": State.DISCARDED.value, "retry_at": None},
         Change.RESTORE: {"state": State.FAILED.value},
+        Change.CANCEL: {"state": State.FAILED.value, "retry_at": None},
     }
     values = possible[change]
     key = failed_tasks.c.id
     # Locked in one order, so that two operators never wait for each other; a task that somebody else changed while we
     # waited for its lock is looked at again and left out.
-    taken = select(key).where(*_of(scope), *which.conditions(), _can(change), key > after).order_by(key).limit(CHUNK)
+    taken = (
+        select(key).where(*of_scope(scope), *which.conditions(), _can(change), key > after).order_by(key).limit(CHUNK)
+    )
     statement = update(failed_tasks).where(key.in_(taken.with_for_update())).values(values).returning(key)
     for attempt in range(1, DEADLOCKS + 1):
         try:
@@ -367,7 +357,8 @@ def _ordered(column: Column[Any], descending: bool) -> ColumnElement[Any]:
     return ordered.nulls_last() if column.nullable else ordered
 
 
-def _of(scope: Scope) -> tuple[ColumnElement[bool], ...]:
+def of_scope(scope: Scope) -> tuple[ColumnElement[bool], ...]:
+    """SQL for the tasks of this service."""
     return failed_tasks.c.stream == scope.stream, failed_tasks.c.consumer_group == scope.group
 
 

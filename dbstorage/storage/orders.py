@@ -122,6 +122,25 @@ def compare_orders(
     return [(row[0], row[1], row[2]) for row in connection.exec_driver_sql(compare_statement(shape), arrays)]
 
 
+class Field(NamedTuple):
+    """A column of a stored order and of one that came with the same id, as text.
+
+    `same` is None for what is not compared when an order comes again.
+    """
+
+    name: str
+    stored: str | None
+    incoming: str | None
+    same: bool | None
+
+
+def compare_fields(connection: Connection, shape: TableShape, order: CloseOrder) -> list[Field] | None:
+    """The order and the one that is stored under its id, column by column; None where none is stored."""
+    names = _insert_columns(shape)
+    row = connection.exec_driver_sql(fields_statement(shape), _as_arrays(names, [order], None)).one_or_none()
+    return None if row is None else [Field(name, *row[3 * n : 3 * n + 3]) for n, name in enumerate(names)]
+
+
 def _as_arrays(columns: Sequence[str], orders: Sequence[CloseOrder], shape: TableShape | None) -> tuple[str, ...]:
     """The parameters for `_input`; with a shape, as the columns take them."""
     values: dict[str, Sequence[Any]] = dict(zip(COLUMNS, zip(*orders, strict=True), strict=True))
@@ -198,6 +217,20 @@ def compare_statement(shape: TableShape) -> str:
         'EXISTS (SELECT FROM "User" AS person WHERE person."userID" = input."userId") '
         f"FROM {_input(_COMPARED)} "
         'LEFT JOIN "Orders" AS stored ON stored."orderId" = input."orderId" ORDER BY input.n'
+    )
+
+
+@lru_cache
+def fields_statement(shape: TableShape) -> str:
+    """The statement that gives three values for each column: stored, incoming, and whether they are the same."""
+    names = _insert_columns(shape)
+    values = []
+    for name in names:
+        stored, given = _stored(shape, name), f'input."{name}"'
+        same = "NULL" if name in NOT_CONTENT else f"{stored} IS NOT DISTINCT FROM {given}"
+        values += [f"{stored}::text", f"{given}::text", same]
+    return (
+        f'SELECT {", ".join(values)} FROM {_input(names)} JOIN "Orders" AS stored ON stored."orderId" = input."orderId"'
     )
 
 

@@ -13,8 +13,11 @@ from rich.text import Text
 from sqlalchemy import Connection
 
 from dbstorage.cli import main
+from dbstorage.commands.orders import close_order
 from dbstorage.database.engine import create_engine
+from dbstorage.database.shape import inspect_shape
 from dbstorage.database.url import parse_database_url
+from dbstorage.storage.orders import store_orders
 from tests.cli.terminal import on_terminal
 from tests.failed_tasks.records import add, add_many, record
 from tests.service.platform import order
@@ -140,7 +143,7 @@ def test_retry_asks_first(tasks: list[int], database_url: str):
     assert failed("retry", "--all").exit_code == 4
     assert states(database_url) == ["failed", "retrying", "resolved", "failed"]
 
-    result = failed("retry", tasks[0], answer="y\n")
+    result = failed("retry", tasks[0], "--no-wait", answer="y\n")
     assert result.exit_code == 0
     # Before it, older versions of click show the answer.
     assert result.stdout.endswith("1 task is retried.\n")
@@ -148,7 +151,7 @@ def test_retry_asks_first(tasks: list[int], database_url: str):
 
 
 def test_retry_and_discard_take_a_filter(tasks: list[int], database_url: str):
-    result = failed("retry", "--order", "order-d", "--yes")
+    result = failed("retry", "--order", "order-d", "--yes", "--no-wait")
     assert (result.exit_code, result.stdout) == (0, "1 task is retried.\n")
     result = failed("discard", "--code", "invalid_symbol", "-y", "--json")
     assert json.loads(result.stdout) == {"matched": 2, "changed": 2, "dry_run": False}
@@ -326,17 +329,61 @@ def test_an_export_holds_the_payloads(tasks: list[int]):
 def test_what_is_mended_is_told_and_asked_first(connection: Connection, database_url: str):
     good = json.dumps(order("o-1", symbol="doge")).encode()
     bad = json.dumps(order("o-2", symbol="doge", quantity="many")).encode()
-    add(connection, record(payload=good), record(payload=bad))
+    first, _ = add(connection, record(payload=good), record(payload=bad))
     dry = failed("edit", "--code", "invalid_symbol", "--set", "symbol=btc", "--dry-run")
     assert dry.stdout == "1 task would be mended and retried.\n"
-    assert dry.stderr == "1 task would still fail: quantity is …; expected a finite number or the text of one.\n"
+    assert dry.stderr.splitlines() == [
+        f"{first}: symbol doge -> btc",
+        "1 task would still fail: quantity is …; expected a finite number or the text of one.",
+    ]
     assert failed("edit", "--all", "--set", "symbol=btc", answer="no\n").exit_code == 4
     assert states(database_url) == ["failed", "failed"]
-    done = failed("edit", "--all", "--set", "symbol=btc", "--yes", "--json")
+    done = failed("edit", "--all", "--set", "symbol=btc", "--yes", "--json", "--no-wait")
     assert json.loads(done.stdout)["mended"] == 1
     assert states(database_url) == ["retrying", "failed"]
     for wrong in (["--set", "orderId=1", "--all"], ["--set", "symbol=btc"], ["--all"]):
         assert failed("edit", *wrong).exit_code == 2
+
+
+def test_a_retry_that_nobody_runs_is_waited_for_no_longer_than_told(tasks: list[int], database_url: str):
+    result = failed("retry", "--all", "--yes", "--timeout", "0.2")
+    assert (result.exit_code, result.stdout) == (0, "2 retried: 2 still to be tried.\n")
+    assert result.stderr.startswith("Nothing has happened for 0.2 s: does a worker run? The retry goes on. ")
+    assert failed("cancel", tasks[0], tasks[3], "--yes").stdout == "2 tasks are cancelled.\n"
+    assert states(database_url) == ["failed", "retrying", "resolved", "failed"]
+    result = failed("retry", "--all", "--yes", "--no-wait")
+    assert result.stdout == "2 tasks are retried.\n"
+    assert "`dbstorage failed list --state retrying` shows what is left" in result.stderr
+
+
+def test_both_orders_of_a_conflict_stand_side_by_side(connection: Connection):
+    connection.exec_driver_sql("""INSERT INTO "User" ("userID", email) VALUES ('user-1', 'joe@example.com')""")
+    stored = close_order(order("o-1", "user-1", quantity=2)["message"])
+    store_orders(connection, inspect_shape(connection), [stored])
+    connection.commit()
+    came = json.dumps(order("o-1", "user-1", quantity=3)).encode()
+    conflict, gone, other = add(
+        connection,
+        record(order_id="o-1", code="order_conflict", payload=came),
+        record(code="order_conflict", payload=json.dumps(order("o-2", "user-1")).encode()),
+        record(payload=came),
+    )
+    shown = failed("show", conflict).stdout.splitlines()
+    [differing] = [line for line in shown if line.startswith("  * ")]
+    assert differing.split() == ["*", "quantity", "2", "3"]
+    assert "    symbol      btc                  btc" in shown
+    fields = json.loads(failed("show", conflict, "--json").stdout)["conflict"]
+    assert [each["name"] for each in fields if each["same"] is False] == ["quantity"]
+    assert [each["name"] for each in fields if each["same"] is None] == ["orderId", "userId"]
+    for without in (gone, other):
+        assert json.loads(failed("show", without, "--json").stdout)["conflict"] is None
+
+
+def test_show_has_the_payload_as_it_came_beside_the_mended_one(connection: Connection):
+    [task] = add(connection, record(payload=b'{"symbol":"btc"}', original_payload=b'{"symbol":"doge"}'))
+    shown = failed("show", task).stdout
+    assert shown.index('"btc"') < shown.index("payload as it came, before it was mended:") < shown.index('"doge"')
+    assert json.loads(failed("show", task, "--json").stdout)["original_payload"] == '{"symbol":"doge"}'
 
 
 def test_old_records_are_purged_and_open_ones_never(tasks: list[int], database_url: str):

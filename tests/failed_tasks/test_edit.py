@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from dbstorage.audit.outcomes import Evidence, FailedRecord, Outcome, StoredOrder, find_outcome
-from dbstorage.failed_tasks.edit import edit, mended, parse_changes
+from dbstorage.failed_tasks.edit import Sample, edit, mended, parse_changes
 from dbstorage.failed_tasks.filters import Filter, State
 from dbstorage.failed_tasks.store import Payload, load
 from dbstorage.failed_tasks.trail import read_operations
@@ -44,7 +44,8 @@ def test_a_field_is_changed_and_all_else_stays():
         (b"\xff", "cannot be read as JSON"),
         (b"[1]", "cannot be read as JSON"),
         (b'{"message":"u-1"}', "not an object"),
-        (b'{"function":"createUser"}', "cannot be read as JSON"),
+        (b'{"function":"createCloseOrder"}', "not an object"),
+        (b'{"message":{"symbol":"btc"}}', "has these values already"),
     ],
 )
 def test_what_cannot_be_changed_is_told_in_a_sentence(content: bytes, sentence: str):
@@ -52,6 +53,53 @@ def test_what_cannot_be_changed_is_told_in_a_sentence(content: bytes, sentence: 
         mended(Payload(Layout.ENVELOPE, content), {"symbol": "btc"})
     with pytest.raises(ValueError, match="Only the beginning"):
         mended(Payload(Layout.ENVELOPE, content, whole_length=9), {"symbol": "btc"})
+
+
+def test_the_address_of_a_user_is_mended_wherever_it_stands(connection: Connection, settings: Settings):
+    ids = add(
+        connection,
+        record(payload=b'{"function":"createUser","userId":"u-1","userEmail":""}'),
+        record(payload=b'{"function":"createUser","message":{"userId":"u-2"},"userEmail":""}'),
+        record(payload=json.dumps(order("o-1")).encode()),
+    )
+    edited = edit(connection, settings, Filter(), {"userEmail": "joe@example.com"}, who="joe", dry_run=True)
+    assert edited.samples == [
+        Sample(ids[0], {"userEmail": ("", "joe@example.com")}),
+        Sample(ids[1], {"userEmail": (None, "joe@example.com")}),
+    ]
+    assert edited.refused == {"A createCloseOrder has no userEmail.": 1}
+
+
+def test_a_result_shows_what_the_rules_read(connection: Connection, settings: Settings):
+    [task] = add(connection, record(payload=payload(symbol="doge", takeProfit=7)))
+    changes = {"symbol": "BTC", "takeProfit": "", "openTime": "2025-01-31T12:00:00+01:00"}
+    [sample] = edit(connection, settings, Filter(), changes, who="joe", dry_run=True).samples
+    assert sample.id == task
+    assert sample.values["symbol"] == ("doge", "btc")
+    assert sample.values["takeProfit"] == ("7", "nothing")
+    assert sample.values["openTime"][1] == "2025-01-31T11:00:00.000"
+
+
+def test_an_edit_that_is_stopped_has_on_record_what_it_did(
+    connection: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("dbstorage.failed_tasks.edit.PART", 2)
+    add(connection, *(record(payload=payload(symbol="doge")) for _ in range(5)))
+
+    def stop(ids: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        edit(connection, settings, Filter(), {"symbol": "btc"}, who="joe", progress=stop)
+    [operation] = read_operations(connection, SCOPE)
+    assert (operation.what, operation.affected) == ("edit", 2)
+    assert edit(connection, settings, Filter(), {"symbol": "btc"}, who="joe").mended == 3
+
+
+def test_an_edit_takes_failed_tasks_alone_whatever_the_filter_says(connection: Connection, settings: Settings):
+    add(connection, record(payload=payload(symbol="doge")), record(payload=payload(symbol="doge"), state="discarded"))
+    which = Filter(states=(State.DISCARDED,))
+    assert edit(connection, settings, which, {"symbol": "btc"}, who="joe").mended == 0
 
 
 @pytest.mark.parametrize("word", ["orderId=1", "userId=2", "symbol", "=btc", "nothing=1"])

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, Engine, select, text
 from dbstorage.database.tables import failed_tasks
 from dbstorage.failed_tasks import store
 from dbstorage.failed_tasks.filters import Filter, State, parse_ids, parse_moment
+from dbstorage.failed_tasks.groups import By, find_groups
 from dbstorage.failed_tasks.store import (
     Change,
     Payload,
@@ -17,8 +18,6 @@ from dbstorage.failed_tasks.store import (
     count_by_code,
     count_for,
     find,
-    groups,
-    groups_by_user,
     load,
 )
 from dbstorage.failed_tasks.trail import read_operations
@@ -306,12 +305,12 @@ def test_a_change_in_several_parts_is_one_operation(connection: Connection, monk
     monkeypatch.setattr(store, "CHUNK", 2)
     add(connection, *(record() for _ in range(4)))
     told: list[int] = []
-    assert apply(connection, SCOPE, Filter(), Change.DISCARD, who="joe", progress=told.append) == 4
-    assert told == [2, 4, 4]
+    assert apply(connection, SCOPE, Filter(), Change.DISCARD, who="joe", progress=told.extend) == 4
+    assert sorted(told) == ids(connection)
     [operation] = read_operations(connection, SCOPE)
     assert operation.affected == 4
 
-    def die(changed: int) -> None:
+    def die(changed: object) -> None:
         raise KeyboardInterrupt
 
     # Cancelled behind the first part: what was done is on record.
@@ -328,17 +327,28 @@ def test_groups_take_values_in_a_sentence_as_equal(connection: Connection):
         record(message="symbol is 'it': expected btc.", user_id="user-2"),
         record(code="user_not_found", message="There is no user with the userId 'u-7'."),
     )
-    found = [(group.code, group.sentence, group.number) for group in groups(connection, SCOPE, Filter())]
-    assert found == [
+    found = find_groups(connection, SCOPE, Filter(), By.SENTENCE)
+    assert [group[:3] for group in found] == [
         ("invalid_symbol", "symbol is …: expected btc.", 2),
         ("user_not_found", "There is no user with the userId ….", 1),
     ]
-    by_user = [(group.code, group.sentence, group.number) for group in groups_by_user(connection, SCOPE, Filter())]
-    assert by_user == [
+    assert [group[:3] for group in find_groups(connection, SCOPE, Filter(), By.USER)] == [
         ("invalid_symbol", "user-1", 1),
         ("invalid_symbol", "user-2", 1),
         ("user_not_found", "user-1", 1),
     ]
+    for sentence in ("symbol is …: expected btc.", "symbol is 'it': expected btc.", "symbol is 'x': expected btc."):
+        assert count(connection, SCOPE, Filter(sentence=sentence)) == 2
+    assert count(connection, SCOPE, Filter(sentence="symbol is")) == 0
+
+
+def test_a_retry_that_has_not_run_yet_is_cancelled(connection: Connection):
+    failed, retrying, resolved = add(connection, record(), record(state="retrying"), record(state="resolved"))
+    assert apply(connection, SCOPE, Filter(), Change.RETRY, who="joe") == 1
+    assert apply(connection, SCOPE, Filter(), Change.CANCEL, who="joe", described={"cancels": "all"}) == 2
+    assert states(connection) == {failed: "failed", retrying: "failed", resolved: "resolved"}
+    newest, *_ = read_operations(connection, SCOPE)
+    assert (newest.what, newest.filter, newest.affected) == ("cancel", {"cancels": "all"}, 2)
 
 
 def test_a_filter_by_time_takes_the_last_failure(connection: Connection):

@@ -7,8 +7,8 @@ from contextlib import closing
 import psycopg2
 import pytest
 
-from dbstorage.cli.failed_wait import in_words
 from dbstorage.failed_tasks.filters import State
+from dbstorage.failed_tasks.progress import in_words
 from tests.service.platform import Platform, order, user
 from tests.service.test_pause import dbstorage
 from tests.service.worker import StartWorker
@@ -28,7 +28,7 @@ def test_the_last_line_says_what_became_of_the_tasks(states: dict[State, int], s
     assert in_words(Counter(states), 4972) == sentence
 
 
-def test_a_retry_that_is_waited_for_ends_with_what_became_of_it(
+def test_a_retry_ends_with_what_became_of_the_tasks(
     platform: Platform, start_worker: StartWorker, environment: dict[str, str]
 ):
     platform.send(user("user-1"), order("never", symbol="doge"), order("late", "ann"))
@@ -40,7 +40,10 @@ def test_a_retry_that_is_waited_for_ends_with_what_became_of_it(
         connection.cursor() as cursor,
     ):
         cursor.execute("""INSERT INTO "User" ("userID", email) VALUES ('ann', 'ann@example.com')""")
-    told = dbstorage(environment, "failed", "retry", "--all", "--yes", "--wait")
-    assert told == "2 retried: 1 stored, 1 failed again.\n"
-    changed = dbstorage(environment, "failed", "retry", "--all", "--yes", "--wait", "--json")
-    assert json.loads(changed) == {"matched": 1, "changed": 1, "dry_run": False, "stored": 0, "failed_again": 1}
+    assert dbstorage(environment, "failed", "retry", "--all", "--yes") == "2 retried: 1 stored, 1 failed again.\n"
+    changed = dbstorage(environment, "failed", "retry", "--all", "--yes", "--json")
+    assert json.loads(changed) == {
+        "matched": 1, "changed": 1, "dry_run": False, "stored": 0, "failed_again": 1, "left": 0,
+    }  # fmt: skip
+    mended = dbstorage(environment, "failed", "edit", "--all", "--set", "symbol=BTC", "--yes")
+    assert mended == "1 task is mended and retried.\n1 retried: 1 stored.\n"
