@@ -33,6 +33,9 @@ test: $(INSTALLED)  ## Check format, style and types, then run every test.
 ON_SERVERS := tests/database tests/history tests/storage tests/reader/test_group.py tests/reader/test_lease.py tests/service/test_commands.py
 CORE := tests/wire tests/commands tests/worker $(ON_SERVERS)
 
+# Of other servers than those of the wheels: POSTGRES is the directory of its programs, REDIS the program itself.
+SERVERS = $(if $(POSTGRES),--postgres $(POSTGRES)) $(if $(REDIS),--redis $(REDIS))
+
 LOWEST := python3.11
 test-lowest: | $(BIN)/pip  ## Run the core tests with the lowest versions that pyproject.toml allows (needs uv).
 	uv pip compile --quiet --resolution lowest-direct --python-version 3.11 --extra embedded --group development \
@@ -40,13 +43,13 @@ test-lowest: | $(BIN)/pip  ## Run the core tests with the lowest versions that p
 	uv venv --quiet --clear --python $(LOWEST) .venv/lowest
 	uv pip sync --quiet --python .venv/lowest .venv/lowest.txt
 	uv pip install --quiet --python .venv/lowest --no-deps --no-build-isolation --editable .
-	.venv/lowest/bin/python -m pytest $(PARALLEL) $(CORE)
+	.venv/lowest/bin/python -m pytest $(PARALLEL) $(SERVERS) $(CORE)
 
 test-core: $(INSTALLED)  ## Run the core tests, for instance with another Python: make test-core VENV=.venv/3.12 PYTHON=python3.12
-	$(BIN)/python -m pytest $(PARALLEL) $(CORE)
+	$(BIN)/python -m pytest $(PARALLEL) $(SERVERS) $(CORE)
 
 test-servers: $(INSTALLED)  ## Run what leans on servers with others: make test-servers POSTGRES=/usr/lib/postgresql/17/bin REDIS=/usr/bin/redis-server
-	$(BIN)/python -m pytest $(PARALLEL) $(if $(POSTGRES),--postgres $(POSTGRES)) $(if $(REDIS),--redis $(REDIS)) $(ON_SERVERS)
+	$(BIN)/python -m pytest $(PARALLEL) $(SERVERS) $(ON_SERVERS)
 
 chaos: $(INSTALLED)  ## Kill, stop and cut at full length; `make test` does it in a short form.
 	CHAOS=full $(BIN)/python -m pytest tests/chaos tests/service/test_against_model.py tests/reader

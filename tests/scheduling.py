@@ -23,7 +23,7 @@ LONG = (
     # They share one node_modules and one generated client.
     ("tests/prisma/test_client.py", "tests/prisma/test_drift.py"),
     # `dbstorage up` prefers the ports that a person knows, and comes back on those that it had.
-    ("tests/cli/test_up.py", "tests/test_readme.py", "tests/test_packaging.py"),
+    ("tests/cli/test_up.py", "tests/test_readme.py", "tests/test_bare_machine.py", "tests/test_packaging.py"),
     ("tests/metrics/test_worker.py",),
     ("tests/database/test_adoption.py",),
     ("tests/service/test_against_model.py",),
