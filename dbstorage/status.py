@@ -14,7 +14,7 @@ from dbstorage.database.engine import create_engine
 from dbstorage.errors import DatabaseNotReadyError, DBStorageError, RedisUnavailableError
 from dbstorage.failed_tasks.access import connected
 from dbstorage.failed_tasks.store import count_by_code, read_locked
-from dbstorage.metrics.figures import TOUCH_FAILED, StreamFigures, read_stream
+from dbstorage.metrics.figures import TOUCH_FAILED, StreamFigures, read_stream, refusal_of
 from dbstorage.operating.facts import facts_of
 from dbstorage.operating.history import Point, read_points
 from dbstorage.operating.pause import read_pause
@@ -25,7 +25,7 @@ from dbstorage.redis_access.client import connect_redis
 from dbstorage.redis_access.explained import redis_errors_explained
 from dbstorage.redis_access.holder import Holder
 from dbstorage.redis_access.keys import lease_key, worker_key
-from dbstorage.redis_access.memory import full_redis
+from dbstorage.redis_access.kind import other_kind
 from dbstorage.settings import Settings, without_password
 
 #: Unread entries that are counted one by one where Redis does not tell their number.
@@ -33,6 +33,9 @@ MOST_COUNTED = 10_000
 #: SQLSTATEs of a missing right, and of a statement that took too long.
 NOT_TO_BE_COUNTED = ("42501", "57014")
 
+
+#: Of a stream that was another kind of key a moment ago.
+REPLACED = "The key of the command stream was replaced just now."
 
 #: Seconds in which the broker has to answer.
 BROKER_TIMEOUT = 2.0
@@ -65,6 +68,8 @@ class StreamStatus:
     url: str
     #: Why Redis, or the stream in it, cannot be used.
     problem: str | None = None
+    #: What Redis does not take, although the stream in it can be worked off.
+    refusal: str | None = None
     #: Redis, or Valkey.
     server: str | None = None
     version: str | None = None
@@ -142,6 +147,7 @@ def _facts(redis: StreamStatus, database_problem: str | None, broker_away: str |
         stream=redis.name,
         workers=redis.workers or [],
         pause=redis.paused,
+        redis_refusal=redis.refusal,
         points=redis.history or [],
         database_problem=database_problem,
         broker_problem=broker_away,
@@ -165,12 +171,12 @@ def _stream_status(settings: Settings, history_seconds: float) -> StreamStatus:
             known |= {"up": True, **_version(redis)}
             figures = read_stream(redis, settings)
             if figures is None:
-                return StreamStatus(**known, problem=f"The key {settings.command_stream} is not a stream.")
+                return StreamStatus(**known, problem=other_kind(redis, settings.command_stream) or REPLACED)
             consumers = _consumers(redis, settings)
             seconds: Any = redis.time()
             return StreamStatus(
                 **known,
-                problem=full_redis(redis),
+                refusal=refusal_of(redis, settings),
                 length=figures.entries,
                 **_lag(redis, settings, figures),
                 pending=figures.pending,

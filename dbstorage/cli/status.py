@@ -98,7 +98,7 @@ def _print(found: Status, as_json: bool, indent: int | None) -> None:
     else:
         say(f"{'consumers:':16}{UNKNOWN if redis.consumers is None else 'none'}")
     lost = f"{redis.trimmed_unread:,} {SENTENCE}" if redis.trimmed_unread else None
-    for problem in (redis.problem, database.problem, found.broker_problem, lost, *database.locked):
+    for problem in (redis.problem, redis.refusal, database.problem, found.broker_problem, lost, *database.locked):
         if problem is not None:
             say(problem, err=True)
 

@@ -4,13 +4,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import ResponseError
 from sqlalchemy import Connection, text
 
 from dbstorage.database.sequences import numbered_columns
 from dbstorage.database.tables import OWN_SCHEMA
 from dbstorage.operating.verdict import Verdict
 from dbstorage.redis_access.keys import trimmed_key
+from dbstorage.redis_access.kind import other_kind
+from dbstorage.redis_access.memory import full_redis
 from dbstorage.redis_access.trimmed import all_trimmed_unread
 from dbstorage.settings import Scope, Settings
 from dbstorage.wire.entry_id import milliseconds_of
@@ -87,7 +88,7 @@ def read_stream(redis: Redis, settings: Settings) -> StreamFigures | None:
         pipeline.hgetall(trimmed_key(settings))
         now, entries, information, groups, pending, trimmed = pipeline.execute(raise_on_error=False)
     if isinstance(entries, Exception):
-        if isinstance(entries, ResponseError):
+        if str(entries).startswith("WRONGTYPE"):
             return None
         raise entries
     ours = None if isinstance(groups, Exception) else _named(groups, group)
@@ -107,6 +108,12 @@ def read_stream(redis: Redis, settings: Settings) -> StreamFigures | None:
         oldest_unread_age=_age(oldest_unread, now_milliseconds),
         trimmed_unread=None if isinstance(trimmed, Exception) else all_trimmed_unread(trimmed, information, ours),
     )
+
+
+def refusal_of(redis: Redis, settings: Settings) -> str | None:
+    """What Redis does not take although it serves the command stream: a sentence. Raises RedisError and OSError."""
+    found = (full_redis(redis), other_kind(redis, settings.response_stream))
+    return " ".join(sentence for sentence in found if sentence is not None) or None
 
 
 def count_failed_tasks(connection: Connection, scope: Scope) -> dict[tuple[str, str], int]:

@@ -8,14 +8,14 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from sqlalchemy.exc import SQLAlchemyError
 
 from dbstorage.broker_problem import broker_problem
 from dbstorage.database.catalog import failed_tasks_bytes
 from dbstorage.database.engine import create_engine
 from dbstorage.database.sqlstate import Verdict, classify, describe
-from dbstorage.metrics.figures import TOUCH_FAILED, Figures, count_failed_tasks, read_stream, used_numbers
+from dbstorage.metrics.figures import TOUCH_FAILED, Figures, count_failed_tasks, read_stream, refusal_of, used_numbers
 from dbstorage.metrics.journal import Journal
 from dbstorage.metrics.service_metrics import ServiceMetrics
 from dbstorage.operating import verdict as service
@@ -24,6 +24,7 @@ from dbstorage.operating.pause import read_pause
 from dbstorage.operating.verdict import Facts, judge
 from dbstorage.operating.workers import read_workers
 from dbstorage.redis_access.client import connect_redis
+from dbstorage.redis_access.kind import other_kind
 from dbstorage.redis_access.memory import full_redis
 from dbstorage.settings import Settings
 from dbstorage.tracing import quiet
@@ -68,6 +69,8 @@ class Watch:
         self._count_at = 0.0
         self._ask_broker_at = 0.0
         self._broker_problem: str | None = None
+        #: What Redis does not take, although it serves the command stream.
+        self._refusal: str | None = None
         self._logged = replace(metrics.totals)
         self._started_at = time.monotonic()
         self._stopped = threading.Event()
@@ -118,7 +121,7 @@ class Watch:
         """Ask Redis and the database, and show what they said."""
         redis_problem, database_problem = self._gather_stream(), self._gather_database()
         broker_away = self._ask_broker()
-        problems = (redis_problem, database_problem, broker_away)
+        problems = (redis_problem, self._refusal, database_problem, broker_away)
         away = [sentence for sentence in problems if sentence is not None]
         self._figures = replace(self._figures, verdict=self._verdict(redis_problem, database_problem, broker_away))
         self._metrics.figures_gathered(self._figures)
@@ -136,8 +139,7 @@ class Watch:
     ) -> service.Verdict | None:
         stream = self._figures.stream
         if redis_problem is not None or stream is None:
-            problem = redis_problem or f"The key {self._settings.command_stream} is not a stream."
-            return judge(Facts(now=time.time(), redis_problem=problem, database_problem=database_problem))
+            return judge(Facts(now=time.time(), redis_problem=redis_problem, database_problem=database_problem))
         try:
             workers = read_workers(self._redis, self._settings)
             pause = read_pause(self._redis, self._settings)
@@ -150,6 +152,7 @@ class Watch:
                 workers=workers,
                 pause=pause,
                 points=(),
+                redis_refusal=self._refusal,
                 database_problem=database_problem,
                 broker_problem=broker_away,
                 unread=stream.lag,
@@ -174,14 +177,19 @@ class Watch:
         )
 
     def _gather_stream(self) -> str | None:
+        self._refusal = None
         try:
             stream = read_stream(self._redis, self._settings)
             full = full_redis(self._redis)
+            if stream is not None:
+                self._refusal = refusal_of(self._redis, self._settings)
+            problem = None if stream is not None else other_kind(self._redis, self._settings.command_stream)
         except (RedisError, OSError) as error:
-            self._figures = replace(self._figures, redis_up=False, redis_full=None, stream=None)
-            return f"Redis does not answer: {error}."
+            refused = isinstance(error, ResponseError)
+            self._figures = replace(self._figures, redis_up=refused, redis_full=None, stream=None)
+            return f"Redis {'refuses what it is asked' if refused else 'does not answer'}: {error}."
         self._figures = replace(self._figures, redis_up=True, redis_full=full is not None, stream=stream)
-        return full
+        return problem
 
     def _gather_database(self) -> str | None:
         try:

@@ -14,6 +14,7 @@ def facts_of(
     workers: Sequence[Worker],
     pause: Pause | None,
     points: Sequence[Point],
+    redis_refusal: str | None = None,
     database_problem: str | None,
     broker_problem: str | None = None,
     unread: int | None,
@@ -28,6 +29,7 @@ def facts_of(
     held = next((worker for worker in waiting if worker.holding), None) if not reading else None
     return Facts(
         now=now,
+        redis_refusal=redis_refusal,
         database_problem=database_problem,
         broker_problem=broker_problem,
         pause=pause,

@@ -22,7 +22,7 @@ MOST_NAMED = 2
 class Standing(StrEnum):
     """How the service stands, the worst first."""
 
-    #: Redis, PostgreSQL or a broker of its own cannot be used.
+    #: Redis, PostgreSQL or a broker of its own cannot be used, or Redis does not take all that it should.
     AWAY = "away"
     #: An operator has paused it.
     PAUSED = "paused"
@@ -65,6 +65,8 @@ class Facts:
     now: float
     #: Why Redis, or the stream in it, cannot be used; a sentence.
     redis_problem: str | None = None
+    #: What Redis does not take, although the stream in it can be worked off; a sentence.
+    redis_refusal: str | None = None
     #: Why PostgreSQL, or our tables in it, cannot be used; a sentence.
     database_problem: str | None = None
     #: Why a broker of its own, without which the workers stand still, does not answer; a sentence.
@@ -122,6 +124,9 @@ def judge(facts: Facts) -> Verdict:
         return _held(facts, Standing.AWAY, facts.database_problem)
     if facts.broker_problem is not None:
         return _held(facts, Standing.AWAY, facts.broker_problem)
+    if facts.redis_refusal is not None:
+        sentence = f"Redis does not take everything: {_inner(facts.redis_refusal)}{_wait(facts)}"
+        return Verdict(Standing.AWAY, sentence, _oldest_since(facts))
     if facts.pause is not None:
         since = facts.pause.since
         return Verdict(

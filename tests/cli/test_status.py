@@ -95,7 +95,8 @@ def test_figures_of_a_stream_in_work(client: redis.Redis, engine: Engine):
         "workers": [], "now": 0,
     }  # fmt: skip
     assert found["redis"] | varying == {
-        "up": True, "url": client_url(client), "problem": None, "server": "", "version": "", "name": STREAM,
+        "up": True, "url": client_url(client), "problem": None, "refusal": None, "server": "", "version": "",
+        "name": STREAM,
         "group": "dbstorage", "length": 10, "lag": 4, "lag_at_least": None, "pending": 4, "oldest_pending_seconds": 0,
         "oldest_unread_seconds": 0, "consumers": [], "ordering": "strict",
         "reader": {"name": "worker@a", "host": "host-1", "process_id": 17}, "workers": [], "paused": None,
@@ -198,8 +199,32 @@ def test_a_database_that_is_not_migrated_is_up_and_a_problem(
 def test_another_kind_of_key_in_the_streams_place_is_a_problem(client: redis.Redis):
     client.set(STREAM, "text")
     result = run()
-    assert (result.exit_code, result.stderr) == (3, f"The key {STREAM} is not a stream.\n")
+    assert (result.exit_code, result.stderr) == (
+        3, f"The key {STREAM} is a string, not a stream: rename one or the other.\n"
+    )  # fmt: skip
     assert lines(result)["length"] == "unknown"
+
+
+def test_another_kind_of_key_in_the_place_of_the_responses_is_named(client: redis.Redis):
+    client.set("exness:response-stream", "text")
+    client.xgroup_create(STREAM, "dbstorage", "0", mkstream=True)
+    sentence = "The key exness:response-stream is a string, not a stream: rename one or the other"
+    result = run()
+    assert (result.exit_code, result.stderr) == (3, f"{sentence}.\n")
+    assert lines(result)["verdict"] == f"Redis does not take everything: {sentence}"
+    assert lines(result)["length"] == "0"
+
+
+def test_a_redis_that_does_not_let_us_look_says_so(client: redis.Redis, monkeypatch: pytest.MonkeyPatch):
+    client.acl_setuser("looks", enabled=True, passwords=["+x"], keys=["*"], commands=["+@all", "-xlen"])
+    parts = urlsplit(os.environ["REDIS_URL"])
+    monkeypatch.setenv("REDIS_URL", parts._replace(netloc=f"looks:x@{parts.netloc.rpartition('@')[2]}").geturl())
+    try:
+        result = run()
+    finally:
+        client.acl_deluser("looks")
+    assert result.exit_code == 3
+    assert "xlen" in lines(result)["verdict"]
 
 
 def test_watch_looks_again_until_ctrl_c(client: redis.Redis):

@@ -15,7 +15,7 @@ from dbstorage.metrics.watch import Watch
 from dbstorage.settings import Settings, load_settings
 from dbstorage.storage.outcome import ANSWERED, STORED, Outcome, Report, Status
 from tests.metrics.scraping import samples_of
-from tests.service.platform import GROUP, STREAM, Platform, user
+from tests.service.platform import GROUP, RESPONSES, STREAM, Platform, user
 from tests.waiting import wait_until
 
 LINE = re.compile(r"ordersStored=(\d+) queriesProcessed=(\d+) errors=(\d+) uptime=(\d+)s lag=(\d+|unknown)")
@@ -63,6 +63,22 @@ def test_a_redis_that_is_away_is_down_and_takes_its_figures_with_it(settings: Se
     server.start()
     watch.gather()
     server.kill()
+    assert metrics.health.not_ready() is None
+
+
+@pytest.mark.parametrize("name", [STREAM, RESPONSES])
+def test_another_kind_of_key_in_the_place_of_a_stream_is_named(
+    name: str, settings: Settings, platform: Platform
+) -> None:
+    metrics = ServiceMetrics()
+    watch = Watch(settings, metrics)
+    platform.redis.set(name, "text")
+    watch.gather()
+    assert metrics.health.not_ready() == f"The key {name} is a string, not a stream: rename one or the other."
+    assert samples_of(metrics.registry)["dbstorage_redis_up"] == 1
+    assert samples_of(metrics.registry)['dbstorage_verdict{standing="away"}'] == 1
+    platform.redis.delete(name)
+    watch.gather()
     assert metrics.health.not_ready() is None
 
 

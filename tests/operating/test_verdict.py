@@ -84,6 +84,10 @@ FEWER = (Waiting(NOW - 20, 50_000), Waiting(NOW - 10, 45_000), Waiting(NOW, 40_0
             f"behind 46 s since 22:08Z: {REFUSED[:-1]}; 40,000 entries wait, the oldest for 46 s",
         ),
         (
+            replace(BEHIND, redis_refusal="Redis is full: raise maxmemory."), Standing.AWAY, 3,
+            "Redis does not take everything: Redis is full: raise maxmemory; 40,000 entries wait, the oldest for 46 s",
+        ),
+        (
             Facts(now=NOW, redis_problem="Redis cannot be used: timeout."), Standing.AWAY, 3,
             "nothing is read: Redis cannot be used: timeout",
         ),
@@ -102,6 +106,7 @@ ANY_FACTS = st.builds(
     Facts,
     now=st.floats(10**9, 3 * 10**9),
     redis_problem=st.none() | st.text(),
+    redis_refusal=st.none() | st.text(),
     database_problem=st.none() | st.text(),
     pause=st.none() | st.builds(Pause, st.text(), st.text(), st.floats(0, 3 * 10**9)),
     readers=st.none() | st.integers(0, 5),
@@ -123,7 +128,7 @@ ANY_FACTS = st.builds(
 def test_whatever_is_known_there_is_a_verdict_and_fine_means_that_nothing_is_wrong(facts: Facts):
     verdict = judge(facts)
     assert verdict.sentence
-    wrong = facts.redis_problem, facts.database_problem, facts.pause, facts.holding
+    wrong = facts.redis_problem, facts.redis_refusal, facts.database_problem, facts.pause, facts.holding
     fine = all(one is None for one in wrong) and facts.readers != 0 and facts.oldest_seconds <= 10
     assert (verdict.standing is Standing.FINE) == fine == (verdict.exit_code == 0)
 

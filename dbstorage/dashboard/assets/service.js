@@ -181,7 +181,7 @@
                 worker.host, worker.holding]
         ), "No worker is known.");
         table(one("servers"), ["server", "is", "where, and what is wrong"], [
-            ["Redis " + (redis.version || ""), redis.up ? "up" : "down", redis.problem || redis.url],
+            ["Redis " + (redis.version || ""), redis.up ? "up" : "down", redis.problem || redis.refusal || redis.url],
             ["PostgreSQL " + (database.version || ""), database.up ? "up" : "down", database.problem || database.address],
         ], "");
         table(one("today"), ["symbol", "orders", "profit"], database.today && database.today.map(
