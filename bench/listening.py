@@ -14,7 +14,7 @@ from celery import signals
 from dbstorage.application import create_app
 from dbstorage.reader.task_signals import SIGNALS, tell_of_batch
 from dbstorage.settings import load_settings
-from dbstorage.storage.batch import Job
+from dbstorage.storage.batch import BatchJob
 from dbstorage.storage.outcome import STORED, Outcome, Report, Status
 from dbstorage.tracing import batch_span
 
@@ -29,15 +29,15 @@ def order(order_id: str) -> bytes:
     return orjson.dumps({"function": "createCloseOrder", "message": {"orderId": order_id, "userId": "user-1"}})
 
 
-def batch(failed: int) -> tuple[Job, Report]:
+def batch(failed: int) -> tuple[BatchJob, Report]:
     """A batch of orders, the first of which failed."""
     ids = [f"1795357518476-{number}" for number in range(ENTRIES)]
     outcomes: list[Outcome | None] = [FAILED if number < failed else STORED for number in range(ENTRIES)]
     fields: list[Any] = [[b"message", order(f"order-{number}")] for number in range(ENTRIES)]
-    return Job(ids, fields, "worker@bench"), Report(outcomes, [True] * ENTRIES, seconds={"database": 0.01})
+    return BatchJob(ids, fields, "worker@bench"), Report(outcomes, [True] * ENTRIES, seconds={"database": 0.01})
 
 
-def microseconds(job: Job, report: Report) -> float:
+def microseconds(job: BatchJob, report: Report) -> float:
     """Of one batch, the median of ROUNDS."""
     taken = []
     for _ in range(ROUNDS):

@@ -9,18 +9,18 @@ from typing import Any
 from celery import Celery, signals
 
 from dbstorage.logs import set_up_logging
+from dbstorage.metrics.metrics_step import MetricsStep
 from dbstorage.metrics.service_metrics import ServiceMetrics
-from dbstorage.metrics.step import MetricsStep
-from dbstorage.reader.step import StreamReaderStep
+from dbstorage.reader.step import ReaderStep
 from dbstorage.redis_access.keys import TASK_QUEUE, amqp_prefix, prefix
 from dbstorage.settings import LogFormat, Scope, Settings
 from dbstorage.tracing import speak
 from dbstorage.urls.broker_url import broker_address
 from dbstorage.urls.redis_url import is_redis, is_sentinel
-from dbstorage.worker.broker import register_broker_transport
+from dbstorage.worker.broker_connections import register_broker_transport
 from dbstorage.worker.controls import register_controls, register_pause
-from dbstorage.worker.internals.events import EVENT_SERIALIZER, register_event_serializer
-from dbstorage.worker.internals.process import log_file_of
+from dbstorage.worker.internals.publishing import EVENT_SERIALIZER, register_event_serializer
+from dbstorage.worker.internals.worker_process import log_file_of
 from dbstorage.worker.unusable import unusable_servers
 
 #: The exit code of a worker whose settings name servers that can never do.
@@ -41,7 +41,7 @@ def create_app(settings: Settings) -> DBStorage:
     """The application for these settings."""
     app = DBStorage(
         "dbstorage",
-        events="dbstorage.worker.internals.events:BatchingEvents",
+        events="dbstorage.worker.internals.publishing:BatchingEvents",
         include=["tasks.commands"],
     )
     register_event_serializer()
@@ -51,7 +51,7 @@ def create_app(settings: Settings) -> DBStorage:
     app.metrics = ServiceMetrics(settings.scope)
     app.conf.update(configuration(settings))
     app.steps["worker"].add(MetricsStep)
-    app.steps["consumer"].add(StreamReaderStep)
+    app.steps["consumer"].add(ReaderStep)
     # A receiver of this signal is what keeps Celery from setting up logging its own way.
     # It is sent in the main process, and in a pool process where each has a file of its own (%I).
     signals.setup_logging.connect(lambda logfile=None, **_: set_up_logging(settings, logfile), weak=False)

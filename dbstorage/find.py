@@ -10,13 +10,13 @@ from typing import Any
 from redis.exceptions import ResponseError
 from sqlalchemy import Connection, text
 
-from dbstorage.audit.outcomes import Outcome, entry_id_of, find_outcome
-from dbstorage.audit.rows import Rows
+from dbstorage.audit.outcomes import AuditOutcome, entry_id_of, find_outcome
+from dbstorage.audit.rows import AuditedRows
 from dbstorage.audit.stream import FROM_BEGINNING, TO_END, CommandStream
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError, RedisUnavailableError
-from dbstorage.failed_tasks.access import connected
+from dbstorage.failed_tasks.connected import connected
 from dbstorage.failed_tasks.filters import Filter
 from dbstorage.failed_tasks.store import Attempt, FailedTask, attempts_of
 from dbstorage.failed_tasks.store import find as find_failed
@@ -87,7 +87,7 @@ def find(settings: Settings, what: str, progress: Progress = lambda done, length
         places = {}
     outcomes: dict[str, tuple[str, str | None]] = {}
     try:
-        with closing(Rows(settings)) as rows:
+        with closing(AuditedRows(settings)) as rows:
             if works:
                 outcomes = _outcomes(rows, works, places)
             with connected(rows.engine) as connection:
@@ -185,7 +185,7 @@ def _places(stream: CommandStream, entry_ids: Sequence[str]) -> dict[str, tuple[
 
 
 def _outcomes(
-    rows: Rows, works: Sequence[Work], places: dict[str, tuple[str, str | None]]
+    rows: AuditedRows, works: Sequence[Work], places: dict[str, tuple[str, str | None]]
 ) -> dict[str, tuple[str, str | None]]:
     """What became of entries that the group is done with."""
     evidence = rows.evidence(works, places.keys())
@@ -194,13 +194,13 @@ def _outcomes(
     for work in works:
         finding = find_outcome(work, evidence)
         outcome = finding.outcome
-        if outcome is Outcome.STORED and isinstance(work.command, CloseOrder):
+        if outcome is AuditOutcome.STORED and isinstance(work.command, CloseOrder):
             if work.command.order_id in stored:
-                outcome = Outcome.DUPLICATE
+                outcome = AuditOutcome.DUPLICATE
             stored.add(work.command.order_id)
         record = evidence.records.get(entry_id_of(work))
         words = DONE if isinstance(work.command, HistoryQuestion) else outcome.value
-        if outcome is Outcome.FAILED and record is not None:
+        if outcome is AuditOutcome.FAILED and record is not None:
             words = record.state.value
         outcomes[entry_id_of(work)] = (words, finding.code or finding.reason)
     return outcomes

@@ -12,18 +12,18 @@ from sqlalchemy.exc import DBAPIError
 from dbstorage.broker_problem import broker_problem
 from dbstorage.database.engine import create_engine
 from dbstorage.errors import DatabaseNotReadyError, DBStorageError, RedisUnavailableError
-from dbstorage.failed_tasks.access import connected
+from dbstorage.failed_tasks.connected import connected
 from dbstorage.failed_tasks.store import count_by_code, read_locked
 from dbstorage.metrics.figures import TOUCH_FAILED, StreamFigures, read_stream, refusal_of
 from dbstorage.operating.facts import facts_of
-from dbstorage.operating.history import Point, read_points
+from dbstorage.operating.last_hour import Point, read_points
 from dbstorage.operating.pause import read_pause
 from dbstorage.operating.today import LastOrder, Today, read_last_order, read_today
 from dbstorage.operating.verdict import TREND_SECONDS, Facts, Pause, Verdict, judge
 from dbstorage.operating.workers import Worker, read_workers
 from dbstorage.redis_access.client import connect_redis
 from dbstorage.redis_access.explained import redis_errors_explained
-from dbstorage.redis_access.holder import Holder
+from dbstorage.redis_access.holder import KeyHolder
 from dbstorage.redis_access.keys import lease_key, worker_key
 from dbstorage.redis_access.kind import other_kind
 from dbstorage.settings import Settings, without_password
@@ -52,7 +52,7 @@ class Consumer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reader:
+class LeadingReader:
     """The worker that reads the stream in strict order."""
 
     name: str
@@ -87,7 +87,7 @@ class StreamStatus:
     consumers: list[Consumer] | None = None
     ordering: str
     #: None in parallel order, and where nobody reads.
-    reader: Reader | None = None
+    reader: LeadingReader | None = None
     #: Those that read, stand by or wait, and those that are gone since less than an hour.
     workers: list[Worker] | None = None
     paused: Pause | None = None
@@ -115,7 +115,7 @@ class DatabaseStatus:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Status:
+class ServiceStatus:
     """Both servers at one moment, and what that means."""
 
     verdict: Verdict
@@ -125,12 +125,12 @@ class Status:
     broker_problem: str | None = None
 
 
-def read_status(settings: Settings, history_seconds: float = 2 * TREND_SECONDS) -> Status:
+def read_status(settings: Settings, history_seconds: float = 2 * TREND_SECONDS) -> ServiceStatus:
     """Ask the servers; one that is away is reported, nothing is raised."""
     redis, database = _stream_status(settings, history_seconds), _database_status(settings)
     broker = broker_problem(settings, BROKER_TIMEOUT)
     verdict = judge(_facts(redis, database.problem, broker))
-    return Status(verdict=verdict, redis=redis, database=database, broker_problem=broker)
+    return ServiceStatus(verdict=verdict, redis=redis, database=database, broker_problem=broker)
 
 
 def read_verdict(settings: Settings) -> Verdict:
@@ -235,10 +235,10 @@ def _consumers(redis: Redis, settings: Settings) -> list[Consumer] | None:
     ]
 
 
-def _reader(redis: Redis, settings: Settings) -> Reader | None:
+def _reader(redis: Redis, settings: Settings) -> LeadingReader | None:
     token: Any = redis.get(lease_key(settings))
-    holder = Holder.parse(token)
-    return Reader(name=holder.node_name, host=holder.host, process_id=holder.process_id) if holder else None
+    holder = KeyHolder.parse(token)
+    return LeadingReader(name=holder.node_name, host=holder.host, process_id=holder.process_id) if holder else None
 
 
 def _database_status(settings: Settings) -> DatabaseStatus:

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from graphlib import TopologicalSorter
 from itertools import chain
 from pathlib import Path
@@ -42,12 +43,14 @@ PRIVATE_NAMES = {
     "dbstorage/dashboard/internals.py": {"_create_template"},
     "dbstorage/reader/connection.py": {"_sock"},  # the socket that the event loop watches; redis-py has no other way
     # where redis-py makes the socket, kombu its class and its notes of a queue
-    "dbstorage/worker/broker.py": {"_connect", "_connparams", "_queue_bind"},
+    "dbstorage/worker/broker_connections.py": {"_connect", "_connparams", "_queue_bind"},
     "dbstorage/worker/in_hand.py": {"_raw"},  # a message of the broker as it came
 }
 NAMED_TUPLE_METHODS = {"_asdict", "_fields", "_replace"}
 #: They act when they are imported, because Celery and Alembic want it so.
 ACTING_AT_IMPORT = {"dbstorage/celery.py", "migrations/env.py"}
+#: The rules of a subject, and how it is stored.
+RULES_AND_ROWS = {"orders.py", "users.py"}
 LONGEST = 400
 #: One machine in one place: everything that affects what the reader does.
 MAY_BE_LONGER = {"dbstorage/reader/core.py"}
@@ -213,6 +216,20 @@ def test_a_revision_stands_alone():
     }
     # What it asks of the tables is as of its own day, whatever a later version asks.
     assert {sentence.partition(" imports ")[2] for sentence in ours} <= {"dbstorage.database.tables.OWN_SCHEMA"}
+
+
+def test_a_class_name_means_one_thing():
+    # A frozen revision holds copies of what it needs.
+    shared = [tree for path, tree in TREES.items() if not path.startswith("migrations/versions/")]
+    names = Counter(node.name for tree in shared for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    assert [name for name, times in names.items() if times > 1] == []
+
+
+def test_a_file_name_means_one_thing():
+    """The files of `cli` are named after subcommands, which may be named after what they run."""
+    paths = [path for path in TREES if not path.startswith(("dbstorage/cli/", "migrations/")) and "__" not in path]
+    names = Counter(path.rpartition("/")[2] for path in paths)
+    assert {name for name, times in names.items() if times > 1} <= RULES_AND_ROWS
 
 
 def test_no_file_is_long():

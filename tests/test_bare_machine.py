@@ -17,7 +17,7 @@ from pathlib import Path
 import psycopg2
 import pytest
 
-from dbstorage.embedded.running import running_servers
+from dbstorage.embedded.running_servers import running_servers
 from tests.waiting import wait_until
 
 CHECKOUT = Path(__file__).parents[1]

@@ -17,7 +17,7 @@ from dbstorage.storage.work import Work
 from dbstorage.wire.entry_id import position_of
 
 
-class Outcome(StrEnum):
+class AuditOutcome(StrEnum):
     """The outcomes of an entry, in the order in which they are shown."""
 
     #: The order, or the person, is in the database as the entry says.
@@ -38,10 +38,10 @@ class Outcome(StrEnum):
     MISSING = "missing"
 
 
-class Finding(NamedTuple):
+class AuditFinding(NamedTuple):
     """An entry's outcome; `code` is why it failed, `reason` a sentence on why it counts as missing."""
 
-    outcome: Outcome
+    outcome: AuditOutcome
     code: str | None = None
     reason: str | None = None
 
@@ -87,11 +87,11 @@ class Evidence:
     applied: Mapping[str, int] = field(default_factory=dict)
 
 
-STORED = Finding(Outcome.STORED)
-SUPERSEDED = Finding(Outcome.SUPERSEDED)
-ACKNOWLEDGED = Finding(Outcome.ACKNOWLEDGED)
-PENDING = Finding(Outcome.PENDING)
-EDITED = Finding(Outcome.EDITED)
+STORED = AuditFinding(AuditOutcome.STORED)
+SUPERSEDED = AuditFinding(AuditOutcome.SUPERSEDED)
+ACKNOWLEDGED = AuditFinding(AuditOutcome.ACKNOWLEDGED)
+PENDING = AuditFinding(AuditOutcome.PENDING)
+EDITED = AuditFinding(AuditOutcome.EDITED)
 
 _NO_ORDER = {
     StoredOrder.NONE: "no order with its orderId is stored",
@@ -102,14 +102,15 @@ _NO_RECORD = "no failure is recorded"
 _RESOLVED = "its failed task counts as resolved"
 
 
-def find_outcome(work: Work, evidence: Evidence) -> Finding:
+def find_outcome(work: Work, evidence: Evidence) -> AuditFinding:
     """The outcome of one entry; an order that is there is STORED, whichever entry stored it."""
     entry_id = entry_id_of(work)
     if entry_id in evidence.unacknowledged:
         return PENDING
     record = evidence.records.get(entry_id)
     if record is not None and record.state is not State.RESOLVED:
-        return Finding(Outcome.RETRYING if record.state is State.RETRYING else Outcome.FAILED, record.code)
+        retrying = record.state is State.RETRYING
+        return AuditFinding(AuditOutcome.RETRYING if retrying else AuditOutcome.FAILED, record.code)
     if record is not None and record.edited:
         return EDITED
     nothing_else = _NO_RECORD if record is None else _RESOLVED
@@ -149,6 +150,6 @@ def entry_id_of(work: Work) -> str:
     return work.entry.id
 
 
-def _missing(*reasons: str) -> Finding:
+def _missing(*reasons: str) -> AuditFinding:
     sentence = ", and ".join(reasons)
-    return Finding(Outcome.MISSING, reason=f"{sentence[0].upper()}{sentence[1:]}.")
+    return AuditFinding(AuditOutcome.MISSING, reason=f"{sentence[0].upper()}{sentence[1:]}.")

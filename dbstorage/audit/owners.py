@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple
 
-from dbstorage.audit.people import People
+from dbstorage.audit.people_over_time import PeopleOverTime
 from dbstorage.commands.users import CreateUser
 from dbstorage.storage.users import identities
 
@@ -32,7 +32,7 @@ class PlacedOrder(NamedTuple):
     has_record: bool = False
 
 
-class Rows(NamedTuple):
+class OwnerRows(NamedTuple):
     """What the database holds, all of it as of one moment."""
 
     #: userID -> e-mail address
@@ -45,7 +45,7 @@ class Owners:
     """Knows whose an order is; fed with all createUsers that the stream holds, in order."""
 
     def __init__(self) -> None:
-        self.people = People()
+        self.people = PeopleOverTime()
         #: The position of the last entry that was read.
         self.end = -1
         #: Identities that are connected by createUsers, each with another one of its group, in the end with the first.
@@ -77,7 +77,7 @@ class Owners:
         person = self.people.person_of(order.user_id, order.position)
         return {f"id:{order.user_id}", *(self.people.identities_of(person) if person is not None else ())}
 
-    def find(self, order: PlacedOrder, stands: CreateUser, rows: Rows) -> Owner:
+    def find(self, order: PlacedOrder, stands: CreateUser, rows: OwnerRows) -> Owner:
         """Under whom an order stands whose row belongs to the person `stands`.
 
         OTHER holds only if no other entry has the same order, of which this does not know.

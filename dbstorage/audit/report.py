@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from dbstorage.audit.outcomes import Finding, Outcome, entry_id_of
+from dbstorage.audit.outcomes import AuditFinding, AuditOutcome, entry_id_of
 from dbstorage.audit.owners import Owner
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.storage.work import Work
@@ -50,14 +50,14 @@ class AuditReport:
     @property
     def missing_count(self) -> int:
         """How many entries are missing."""
-        return self.count(Outcome.MISSING)
+        return self.count(AuditOutcome.MISSING)
 
     @property
     def misplaced_count(self) -> int:
         """How many orders stand under another person."""
         return self.owners.get(Owner.OTHER, 0)
 
-    def count(self, outcome: Outcome) -> int:
+    def count(self, outcome: AuditOutcome) -> int:
         """How many entries, of any function, have this outcome."""
         return sum(by_outcome.get(outcome, 0) for by_outcome in self.counts.values())
 
@@ -68,15 +68,15 @@ class AuditReport:
             identity = work.identity
             self.misplaced.append(MissingEntry(entry_id_of(work), identity.task_id, identity.name, UNDER_ANOTHER))
 
-    def add(self, work: Work, finding: Finding) -> Outcome:
+    def add(self, work: Work, finding: AuditFinding) -> AuditOutcome:
         """Count the next entry of the stream; returns its outcome, DUPLICATE where an earlier one had the order."""
         entry_id, identity = entry_id_of(work), work.identity
         outcome = finding.outcome
-        if outcome is Outcome.STORED and isinstance(work.command, CloseOrder):
+        if outcome is AuditOutcome.STORED and isinstance(work.command, CloseOrder):
             before = len(self._stored)
             self._stored.add(hash(work.command.order_id))
             if len(self._stored) == before:
-                outcome = Outcome.DUPLICATE
+                outcome = AuditOutcome.DUPLICATE
         self.first = self.first or entry_id
         self.last = entry_id
         self.entries += 1
@@ -84,6 +84,6 @@ class AuditReport:
         by_outcome[outcome] = by_outcome.get(outcome, 0) + 1
         if finding.code is not None:
             self.codes[finding.code] = self.codes.get(finding.code, 0) + 1
-        if outcome is Outcome.MISSING and len(self.missing) < MOST_NAMED:
+        if outcome is AuditOutcome.MISSING and len(self.missing) < MOST_NAMED:
             self.missing.append(MissingEntry(entry_id, identity.task_id, identity.name, finding.reason or ""))
         return outcome

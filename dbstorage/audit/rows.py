@@ -6,14 +6,13 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from dbstorage.audit.outcomes import Evidence, FailedRecord, StoredOrder, entry_id_of, needs_order
-from dbstorage.audit.owners import Owner, Owners, PlacedOrder
-from dbstorage.audit.owners import Rows as OwnerRows
+from dbstorage.audit.owners import Owner, OwnerRows, Owners, PlacedOrder
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.users import CreateUser
 from dbstorage.database.engine import create_engine
 from dbstorage.database.shape import TableShape, inspect_shape
 from dbstorage.database.sqlstate import is_data_exception
-from dbstorage.failed_tasks.access import connected
+from dbstorage.failed_tasks.connected import connected
 from dbstorage.failed_tasks.filters import State
 from dbstorage.settings import Settings
 from dbstorage.storage.orders import compare_orders
@@ -26,7 +25,7 @@ from dbstorage.wire.entry_id import position_of
 STATEMENT_TIMEOUT = 60.0
 
 
-class Rows:
+class AuditedRows:
     """The database, only read. Its methods raise DatabaseUnavailableError and DatabaseNotReadyError."""
 
     def __init__(self, settings: Settings) -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from contextlib import closing
 
-from dbstorage.audit.outcomes import Finding, Outcome, entry_id_of, find_outcome
+from dbstorage.audit.outcomes import AuditFinding, AuditOutcome, entry_id_of, find_outcome
 from dbstorage.audit.owners import Owner, Owners
 from dbstorage.audit.report import AuditReport
-from dbstorage.audit.rows import Rows
+from dbstorage.audit.rows import AuditedRows
 from dbstorage.audit.stream import FROM_BEGINNING, TO_END, CommandStream
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.users import CreateUser
@@ -33,14 +33,14 @@ def audit(
     with closing(CommandStream(settings)) as stream:
         wanted = stream.range(first, last)
         report.trimmed_unread = stream.trimmed_unread()
-        with closing(Rows(settings)) as rows:
+        with closing(AuditedRows(settings)) as rows:
             owners = _meet_people(settings, stream, rows)
             suspects: list[Work] = []
             for entries in stream.chunks(wanted):
                 works = [understand(entry, settings.history_limit) for entry in entries]
                 stored: list[Work] = []
                 for work, finding in zip(works, _look_twice(stream, rows, works), strict=True):
-                    if report.add(work, finding) is Outcome.STORED and isinstance(work.command, CloseOrder):
+                    if report.add(work, finding) is AuditOutcome.STORED and isinstance(work.command, CloseOrder):
                         stored.append(work)
                 for work, owner in zip(stored, rows.owners(stored, owners) if stored else (), strict=True):
                     if owner is Owner.OTHER:
@@ -53,7 +53,7 @@ def audit(
     return report
 
 
-def _meet_people(settings: Settings, stream: CommandStream, rows: Rows) -> Owners:
+def _meet_people(settings: Settings, stream: CommandStream, rows: AuditedRows) -> Owners:
     """All people of whom the stream tells; whose an order is does not depend on the range alone."""
     owners = Owners()
     for entries in stream.chunks(stream.range(FROM_BEGINNING, TO_END)):
@@ -96,10 +96,10 @@ def _confirm(settings: Settings, stream: CommandStream, owners: Owners, suspects
     ]
 
 
-def _look_twice(stream: CommandStream, rows: Rows, works: Sequence[Work]) -> list[Finding]:
+def _look_twice(stream: CommandStream, rows: AuditedRows, works: Sequence[Work]) -> list[AuditFinding]:
     """The findings; what seems missing is looked up once more, in case a server came back with an older state."""
     findings = _look(stream, rows, works)
-    doubtful = [index for index, finding in enumerate(findings) if finding.outcome is Outcome.MISSING]
+    doubtful = [index for index, finding in enumerate(findings) if finding.outcome is AuditOutcome.MISSING]
     if doubtful:
         again = _look(stream, rows, [works[index] for index in doubtful])
         for index, finding in zip(doubtful, again, strict=True):
@@ -107,7 +107,7 @@ def _look_twice(stream: CommandStream, rows: Rows, works: Sequence[Work]) -> lis
     return findings
 
 
-def _look(stream: CommandStream, rows: Rows, works: Sequence[Work]) -> list[Finding]:
+def _look(stream: CommandStream, rows: AuditedRows, works: Sequence[Work]) -> list[AuditFinding]:
     # Redis first: what is acknowledged there was committed before, so the database must show it. The other way round
     # an entry that is stored and acknowledged between the two looks would seem missing.
     unacknowledged = stream.unacknowledged([entry_id_of(work) for work in works])

@@ -8,7 +8,7 @@ from redis.exceptions import RedisError
 from dbstorage.checks.finding import Finding, problem
 from dbstorage.database.engine import create_engine
 from dbstorage.errors import DBStorageError
-from dbstorage.failed_tasks.access import connected
+from dbstorage.failed_tasks.connected import connected
 from dbstorage.redis_access.client import connect_redis
 from dbstorage.redis_access.keys import stored_key
 from dbstorage.settings import Settings

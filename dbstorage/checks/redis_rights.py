@@ -8,9 +8,9 @@ from typing import Any
 from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from dbstorage.checks.finding import Finding, fine, problem
+from dbstorage.redis_access.acl import Trial, broker_trials, channels, trials
 from dbstorage.redis_access.client import connect_redis
 from dbstorage.redis_access.keys import prefix
-from dbstorage.redis_access.rights import Trial, broker_trials, channels, trials
 from dbstorage.settings import Settings
 from dbstorage.urls.redis_url import is_redis
 

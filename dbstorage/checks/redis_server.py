@@ -10,9 +10,9 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from dbstorage.checks.finding import Finding, Grade, away, fine, problem, warning
 from dbstorage.checks.redis_rights import check_redis_rights
 from dbstorage.checks.sentinel import check_sentinel
+from dbstorage.redis_access.acl import cluster_sentence
 from dbstorage.redis_access.client import connect_redis
 from dbstorage.redis_access.memory import why_full
-from dbstorage.redis_access.rights import cluster_sentence
 from dbstorage.redis_access.trimmed import trimmed_unread
 from dbstorage.settings import Settings, without_password
 

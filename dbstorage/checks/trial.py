@@ -21,7 +21,7 @@ from dbstorage.errors import DBStorageError
 from dbstorage.storage.failures import ORDER_CONFLICT, Failed, record
 from dbstorage.storage.history import Page, read_pages
 from dbstorage.storage.locks import find_locked, read_queue
-from dbstorage.storage.orders import Verdict, insert_orders, store_orders
+from dbstorage.storage.orders import OrderResult, insert_orders, store_orders
 from dbstorage.storage.outcome import Outcome, Status
 from dbstorage.storage.records import Noted, due, lock, note
 from dbstorage.storage.refused import examine
@@ -114,7 +114,7 @@ class _Trial:
     def compare(self) -> None:
         orders = [self.order(0), self.order(0)._replace(quantity=2.0), self.order(9)._replace(user_id="\x01")]
         found = store_orders(self.connection, self.shape, orders)
-        expected = [Verdict.DUPLICATE, Verdict.CONFLICT, Verdict.USER_UNKNOWN]
+        expected = [OrderResult.DUPLICATE, OrderResult.CONFLICT, OrderResult.USER_UNKNOWN]
         if found != expected:
             raise TrialFailed(f"stored orders do not come back as they were written ({', '.join(found)}).")
 

@@ -5,7 +5,7 @@ import click
 
 from dbstorage.audit import AuditReport
 from dbstorage.audit import audit as run_audit
-from dbstorage.audit.outcomes import Outcome
+from dbstorage.audit.outcomes import AuditOutcome
 from dbstorage.audit.owners import Owner
 from dbstorage.audit.report import MOST_NAMED
 from dbstorage.audit.stream import FROM_BEGINNING, TO_END, first_position, last_position
@@ -94,7 +94,7 @@ def _print(report: AuditReport, show: int, stream: str) -> None:
     if not report.entries:
         say(f"There is no entry in this range of {printable(stream)}.", err=True)
         return
-    outcomes = [outcome for outcome in Outcome if report.count(outcome)]
+    outcomes = [outcome for outcome in AuditOutcome if report.count(outcome)]
     rows = [
         [function, *(counts.get(outcome, 0) for outcome in outcomes), sum(counts.values())]
         for function, counts in sorted(report.counts.items())
@@ -116,7 +116,7 @@ def _sentences(report: AuditReport, show: int) -> Iterator[str]:
     if report.codes:
         codes = ", ".join(f"{count:,} {printable(code)}" for code, count in sorted(report.codes.items()))
         yield f"Failed, retrying or discarded: {codes} (see dbstorage failed list --all)."
-    if pending := report.count(Outcome.PENDING):
+    if pending := report.count(AuditOutcome.PENDING):
         yield f"The service is not done with {pending:,} of them: audit again when it is."
     if report.trimmed_unread:
         yield f"{report.trimmed_unread:,} {SENTENCE}"

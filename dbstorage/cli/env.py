@@ -4,7 +4,7 @@ from pathlib import Path
 import click
 
 from dbstorage.cli.output import write
-from dbstorage.embedded.running import DEFAULT_DIRECTORY, running_servers
+from dbstorage.embedded.running_servers import DEFAULT_DIRECTORY, running_servers
 from dbstorage.errors import EmbeddedServerError
 
 

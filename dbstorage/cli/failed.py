@@ -32,8 +32,8 @@ from dbstorage.cli.settings import settings_for_command
 from dbstorage.failed_tasks.advice import advice
 from dbstorage.failed_tasks.conflict import compare_with_stored
 from dbstorage.failed_tasks.filters import OPEN_STATES, Filter
-from dbstorage.failed_tasks.progress import Followed, in_words
 from dbstorage.failed_tasks.readable import MOST_SHOWN, payload_for_json, printable, readable_payload
+from dbstorage.failed_tasks.retry_progress import Followed, in_words
 from dbstorage.failed_tasks.store import (
     Change,
     FailedTask,

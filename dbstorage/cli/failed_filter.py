@@ -16,8 +16,8 @@ from dbstorage.cli.settings import settings_for_command
 from dbstorage.commands.registry import kept_functions
 from dbstorage.database.engine import create_engine
 from dbstorage.errors import DBStorageError, SettingsError
-from dbstorage.failed_tasks.access import connected
 from dbstorage.failed_tasks.advice import CODES
+from dbstorage.failed_tasks.connected import connected
 from dbstorage.failed_tasks.filters import Filter, State, parse_ids, parse_moment
 from dbstorage.failed_tasks.readable import printable
 from dbstorage.failed_tasks.store import codes

@@ -24,7 +24,7 @@ from dbstorage.cli.settings import settings_for_command
 from dbstorage.failed_tasks.edit import Edited, parse_changes
 from dbstorage.failed_tasks.edit import edit as mend
 from dbstorage.failed_tasks.filters import State
-from dbstorage.failed_tasks.progress import Followed, in_words
+from dbstorage.failed_tasks.retry_progress import Followed, in_words
 from dbstorage.failed_tasks.store import Change, count, count_for, delete_old
 from dbstorage.operating.person import this_person
 

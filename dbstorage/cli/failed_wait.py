@@ -11,7 +11,7 @@ from dbstorage.cli.failed_filter import Command
 from dbstorage.cli.output import say
 from dbstorage.cli.progress import progress_bar
 from dbstorage.failed_tasks.filters import State
-from dbstorage.failed_tasks.progress import Followed
+from dbstorage.failed_tasks.retry_progress import Followed
 from dbstorage.settings import Scope
 
 POLL_SECONDS = 0.5

@@ -12,7 +12,7 @@ from dbstorage.database.rights import Right, flower_rights, needed_rights
 from dbstorage.database.shape import inspect_shape
 from dbstorage.database.sqlstate import describe
 from dbstorage.errors import DatabaseUnavailableError, SettingsError
-from dbstorage.redis_access.rights import acl_lines
+from dbstorage.redis_access.acl import acl_lines
 from dbstorage.settings import Settings
 
 

@@ -8,7 +8,7 @@ from dbstorage.cli.settings import settings_for_command
 from dbstorage.commands.questions import HIGHEST_LIMIT
 from dbstorage.errors import DBStorageError
 from dbstorage.redis_access.client import connect_redis
-from dbstorage.traffic.answers import ask_history
+from dbstorage.traffic.answer_reader import ask_history
 from dbstorage.wire.received import ReceivedAnswer
 
 FAILED = 1

@@ -7,7 +7,7 @@ import click
 from dbstorage.cli.output import print_json, print_table, say
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.database.engine import create_engine
-from dbstorage.failed_tasks.access import connected
+from dbstorage.failed_tasks.connected import connected
 from dbstorage.failed_tasks.trail import Operation, read_operations
 
 

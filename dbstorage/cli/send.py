@@ -14,8 +14,8 @@ from dbstorage.database.engine import create_engine
 from dbstorage.errors import DatabaseUnavailableError
 from dbstorage.redis_access.client import connect_redis
 from dbstorage.settings import Settings
-from dbstorage.traffic.files import STANDARD_INPUT, check_lines, open_commands, read_lines
-from dbstorage.traffic.progress import Answered, FailedCount, count_acknowledged, count_failed
+from dbstorage.traffic.aftermath import AnswerCount, FailedCount, count_acknowledged, count_failed
+from dbstorage.traffic.command_files import STANDARD_INPUT, check_lines, open_commands, read_lines
 from dbstorage.traffic.sending import Sent, send_commands
 from dbstorage.wire.entry import Layout
 
@@ -73,7 +73,7 @@ def send(file: str, layout: str, rate: float | None, wait: bool, timeout: float,
         _refuse(f"{name} cannot be read: {error.strerror}.")
     with opened, connect_redis(settings.redis_url, REDIS_TIMEOUT) as redis:
         lines = _check(opened, name, wanted_layout, raw)
-        answered = Answered(redis, settings)
+        answered = AnswerCount(redis, settings)
 
         written = 0
 
@@ -129,7 +129,7 @@ def _refuse(*sentences: str) -> None:
 
 
 def _outcome(
-    redis: Redis, settings: Settings, sent: Sent, answered: Answered, timeout: float, advance: Advance
+    redis: Redis, settings: Settings, sent: Sent, answered: AnswerCount, timeout: float, advance: Advance
 ) -> dict[str, Any]:
     """Wait, and say what became of the entries."""
     total = len(sent.entry_ids)
@@ -185,7 +185,7 @@ def _sentences(report: dict[str, Any], settings: Settings) -> Iterator[str]:
         yield f"Only {acknowledged:,} of them were acknowledged by the group {group} within {waited:.1f} s:"
         yield "is a worker running (celery -A dbstorage worker), and what does its log say?"
     if report["questions"]:
-        yield f"Answered: {report['answered']:,} of {report['questions']:,} questions."
+        yield f"AnswerCount: {report['answered']:,} of {report['questions']:,} questions."
     if report["answered"] < report["questions"]:
         yield f"A question older than {settings.query_ttl:g} s (QUERY_TTL) is not answered any more."
     if report["failed"] is None:

@@ -1,7 +1,7 @@
 import os
 from pathlib import Path
 
-from dbstorage.embedded.running import DEFAULT_DIRECTORY, running_servers
+from dbstorage.embedded.running_servers import DEFAULT_DIRECTORY, running_servers
 from dbstorage.errors import SettingsError
 from dbstorage.settings import Settings, load_settings
 

@@ -12,7 +12,7 @@ from dbstorage.failed_tasks.readable import printable
 from dbstorage.operating.workers import ASIDE, STANDS_BY, Worker
 from dbstorage.redis_access.trimmed import SENTENCE
 from dbstorage.settings import Ordering
-from dbstorage.status import DatabaseStatus, Status, StreamStatus, read_status
+from dbstorage.status import DatabaseStatus, ServiceStatus, StreamStatus, read_status
 
 UNKNOWN = "unknown"
 
@@ -60,7 +60,7 @@ def status(as_json: bool, watch: float | None) -> None:
         sys.exit(found.verdict.exit_code)
 
 
-def _print(found: Status, as_json: bool, indent: int | None) -> None:
+def _print(found: ServiceStatus, as_json: bool, indent: int | None) -> None:
     if as_json:
         verdict = {**found.verdict._asdict(), "exit_code": found.verdict.exit_code}
         print_json({**asdict(found), "verdict": verdict}, indent=indent)

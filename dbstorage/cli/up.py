@@ -20,7 +20,7 @@ from dbstorage.embedded.celery_process import CeleryProcess
 from dbstorage.embedded.lock import directory_lock
 from dbstorage.embedded.ports import LOOPBACK, choose_port, is_free
 from dbstorage.embedded.process import account_for
-from dbstorage.embedded.running import DEFAULT_DIRECTORY, forget_servers, note_servers
+from dbstorage.embedded.running_servers import DEFAULT_DIRECTORY, forget_servers, note_servers
 from dbstorage.embedded.supervisor import Supervisor
 from dbstorage.errors import EmbeddedServerError
 from dbstorage.redis_access.client import connect_redis

@@ -13,7 +13,7 @@ def install_failed_page_if_flower(settings: Settings) -> None:
     from dbstorage.dashboard.database import Database
     from dbstorage.dashboard.handlers import failed_routes
     from dbstorage.dashboard.internals import install
-    from dbstorage.dashboard.service import service_routes
+    from dbstorage.dashboard.service_page import service_routes
 
     database = Database(settings)
     install([*service_routes(settings, database), *failed_routes(database)])

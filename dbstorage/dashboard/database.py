@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 from tornado.ioloop import IOLoop
 
 from dbstorage.database.engine import create_engine
-from dbstorage.failed_tasks.access import connected
+from dbstorage.failed_tasks.connected import connected
 from dbstorage.settings import Settings
 
 Result = TypeVar("Result")

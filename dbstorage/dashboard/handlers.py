@@ -11,7 +11,7 @@ from tornado.web import HTTPError, authenticated, url
 from dbstorage.commands.registry import kept_functions
 from dbstorage.dashboard.access import person, shows_payloads
 from dbstorage.dashboard.database import Database
-from dbstorage.dashboard.pages import HIDDEN, Page, json_safe, moment
+from dbstorage.dashboard.pages import HIDDEN, FlowerPage, json_safe, moment
 from dbstorage.dashboard.view import SIZES, STATES, View, read_filter, read_view
 from dbstorage.errors import DBStorageError
 from dbstorage.failed_tasks.advice import advice
@@ -51,7 +51,7 @@ def failed_routes(database: Database) -> list[Any]:
     ]
 
 
-class _Handler(Page):
+class _FailedTaskHandler(FlowerPage):
     async def loaded(self, failed_task_id: str) -> tuple[FailedTask, Payload, Readable]:
         """A task, its payload and what a person reads of it.
 
@@ -71,7 +71,7 @@ class _Handler(Page):
         return found
 
 
-class FailedTasksPage(_Handler):
+class FailedTasksPage(_FailedTaskHandler):
     """The table."""
 
     @authenticated
@@ -112,7 +112,7 @@ class FailedTasksPage(_Handler):
         )
 
 
-class FailedTaskPage(_Handler):
+class FailedTaskPage(_FailedTaskHandler):
     """Everything about one task."""
 
     @authenticated
@@ -142,7 +142,7 @@ class FailedTaskPage(_Handler):
         )
 
 
-class PayloadBytes(_Handler):
+class PayloadBytes(_FailedTaskHandler):
     """A task's payload as a file."""
 
     @authenticated
@@ -160,7 +160,7 @@ class PayloadBytes(_Handler):
         self.finish(payload.content)
 
 
-class States(_Handler):
+class States(_FailedTaskHandler):
     """What became of the tasks on the page."""
 
     @authenticated
@@ -194,7 +194,7 @@ class States(_Handler):
         )
 
 
-class Total(_Handler):
+class Total(_FailedTaskHandler):
     """How many tasks match by now, for a page that was loaded earlier."""
 
     @authenticated
@@ -209,7 +209,7 @@ class Total(_Handler):
         self.finish({"total": total})
 
 
-class CountForChange(_Handler):
+class CountForChange(_FailedTaskHandler):
     """How many tasks a change would meet; what a person is asked about."""
 
     @authenticated
@@ -229,7 +229,7 @@ class CountForChange(_Handler):
         self.finish({"count": matched.number, "up_to": matched.up_to, "codes": json_safe(codes)})
 
 
-class ApplyChange(_Handler, BaseApiHandler):  # type: ignore[misc]
+class ApplyChange(_FailedTaskHandler, BaseApiHandler):  # type: ignore[misc]
     """Retrying and discarding; open to whom Flower's API is open."""
 
     @authenticated

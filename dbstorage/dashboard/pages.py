@@ -13,7 +13,7 @@ from dbstorage.failed_tasks.readable import printable
 HIDDEN = "Without a login, payloads are shown on this machine only: start Flower with FLOWER_BASIC_AUTH=user:password."
 
 
-class Page(BaseHandler):  # type: ignore[misc]  # Flower has no types
+class FlowerPage(BaseHandler):  # type: ignore[misc]  # Flower has no types
     """A request of ours. Whoever may use Flower may use it; what Flower's API refuses, it refuses."""
 
     database: Database

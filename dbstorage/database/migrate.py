@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from dbstorage.database.catalog import read_tables
 from dbstorage.database.engine import create_engine
 from dbstorage.database.shape import refuse_columns
-from dbstorage.database.sqlstate import Verdict, classify
+from dbstorage.database.sqlstate import ErrorClass, classify
 from dbstorage.database.tables import OWN_SCHEMA
 from dbstorage.database.url import DatabaseAddress
 from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError
@@ -70,7 +70,7 @@ def explained_errors(address: DatabaseAddress) -> Iterator[None]:
         yield
     except DBAPIError as error:
         reason = str(error.orig).strip().partition("\n")[0]
-        if classify(error) is Verdict.OUTAGE:
+        if classify(error) is ErrorClass.OUTAGE:
             raise DatabaseUnavailableError(f"PostgreSQL at {address} cannot be used: {reason}.") from error
         raise DatabaseNotReadyError(f"PostgreSQL at {address} refused, and nothing was changed: {reason}.") from error
 

@@ -19,7 +19,7 @@ class Blame(StrEnum):
     OPEN = "open"
 
 
-class Written(NamedTuple):
+class WrittenColumns(NamedTuple):
     """Where the values of entries go."""
 
     #: The schema of the platform's tables, unquoted.
@@ -43,7 +43,7 @@ MAY_NOT = "42501"
 _STATEMENTS = ("42", "3F", "26", "34", "55")
 
 
-def blame(found: Diagnostics, written: Written, constrained: Set[str] | None = None) -> Blame:
+def blame(found: Diagnostics, written: WrittenColumns, constrained: Set[str] | None = None) -> Blame:
     """Say whose fault a refusal is.
 
     `constrained` are the columns that the constraint named in the diagnostics is over, expressions included; None where
@@ -70,7 +70,7 @@ def blame(found: Diagnostics, written: Written, constrained: Set[str] | None = N
     return Blame.OPEN
 
 
-def remedy(found: Diagnostics, written: Written, constrained: Set[str] | None = None) -> str:
+def remedy(found: Diagnostics, written: WrittenColumns, constrained: Set[str] | None = None) -> str:
     """What mends a fault of the database, as a sentence without its full stop; empty where nobody can tell."""
     if found.raised:
         return ""

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, TimeoutError
 _RAISE = "exec_stmt_raise"
 
 
-class Verdict(StrEnum):
+class ErrorClass(StrEnum):
     """How an error is answered, as far as its SQLSTATE alone tells."""
 
     #: Another transaction was in the way: the same again at once.
@@ -28,20 +28,20 @@ class Verdict(StrEnum):
 NOT_SUPPORTED = "0A000"
 
 #: The longest prefix that matches decides, everything else is REFUSED. Sources: PostgreSQL manual, appendix A.
-VERDICTS: dict[str, Verdict] = {
-    "40": Verdict.AGAIN,  # serialization failure, deadlock detected, completion unknown
-    "40002": Verdict.REFUSED,  # a constraint refuses the transaction
-    NOT_SUPPORTED: Verdict.AGAIN,
-    "55P03": Verdict.LOCKED,  # the lock timeout
-    "08": Verdict.OUTAGE,  # connection exception
-    "25006": Verdict.OUTAGE,  # read-only transaction: a standby, or a server in read-only mode
-    "25P03": Verdict.OUTAGE,  # the server ended the session, idle in its transaction for too long
-    "25P04": Verdict.OUTAGE,  # the server ended the session, its transaction took too long
-    "28": Verdict.OUTAGE,  # invalid authorization: somebody changes passwords or pg_hba.conf
-    "3D000": Verdict.OUTAGE,  # the database is not there: being restored or renamed
-    "53": Verdict.OUTAGE,  # insufficient resources: disk full, out of memory, too many connections
-    "57": Verdict.OUTAGE,  # shutdown, crash of another session, starting up, database dropped
-    "57014": Verdict.REFUSED,  # the statement timeout: the statement may be what takes so long
+ERROR_CLASSES: dict[str, ErrorClass] = {
+    "40": ErrorClass.AGAIN,  # serialization failure, deadlock detected, completion unknown
+    "40002": ErrorClass.REFUSED,  # a constraint refuses the transaction
+    NOT_SUPPORTED: ErrorClass.AGAIN,
+    "55P03": ErrorClass.LOCKED,  # the lock timeout
+    "08": ErrorClass.OUTAGE,  # connection exception
+    "25006": ErrorClass.OUTAGE,  # read-only transaction: a standby, or a server in read-only mode
+    "25P03": ErrorClass.OUTAGE,  # the server ended the session, idle in its transaction for too long
+    "25P04": ErrorClass.OUTAGE,  # the server ended the session, its transaction took too long
+    "28": ErrorClass.OUTAGE,  # invalid authorization: somebody changes passwords or pg_hba.conf
+    "3D000": ErrorClass.OUTAGE,  # the database is not there: being restored or renamed
+    "53": ErrorClass.OUTAGE,  # insufficient resources: disk full, out of memory, too many connections
+    "57": ErrorClass.OUTAGE,  # shutdown, crash of another session, starting up, database dropped
+    "57014": ErrorClass.REFUSED,  # the statement timeout: the statement may be what takes so long
 }
 
 #: What a pooler says that takes no settings at connect, and what helps.
@@ -65,7 +65,7 @@ class Diagnostics(NamedTuple):
     raised: bool = False
 
 
-def classify(error: BaseException) -> Verdict:
+def classify(error: BaseException) -> ErrorClass:
     """Sort an error of SQLAlchemy or psycopg2; an error of anything else is REFUSED."""
     connection_lost = False
     if isinstance(error, DBAPIError):
@@ -73,20 +73,20 @@ def classify(error: BaseException) -> Verdict:
         error = error.orig or error
     if isinstance(error, TimeoutError):
         # Other threads held all connections for too long: what they wait for is what is wrong.
-        return Verdict.OUTAGE
+        return ErrorClass.OUTAGE
     if not isinstance(error, psycopg2.Error):
-        return Verdict.REFUSED
+        return ErrorClass.REFUSED
     if error.pgcode:
         verdict = _by_sqlstate(error.pgcode)
-        if _raised(error) and verdict is not Verdict.AGAIN:
-            verdict = Verdict.REFUSED
-        return Verdict.OUTAGE if connection_lost and verdict is Verdict.REFUSED else verdict
+        if _raised(error) and verdict is not ErrorClass.AGAIN:
+            verdict = ErrorClass.REFUSED
+        return ErrorClass.OUTAGE if connection_lost and verdict is ErrorClass.REFUSED else verdict
     # No SQLSTATE: the driver speaks, not the server, and mostly about the connection.
     if isinstance(error, psycopg2.DataError | psycopg2.IntegrityError):
-        return Verdict.REFUSED
+        return ErrorClass.REFUSED
     if isinstance(error, psycopg2.ProgrammingError | psycopg2.NotSupportedError) and not connection_lost:
-        return Verdict.REFUSED
-    return Verdict.OUTAGE
+        return ErrorClass.REFUSED
+    return ErrorClass.OUTAGE
 
 
 def diagnostics_of(error: BaseException) -> Diagnostics:
@@ -133,9 +133,9 @@ def _raised(error: psycopg2.Error) -> bool:
     return error.diag.source_function == _RAISE
 
 
-def _by_sqlstate(sqlstate: str) -> Verdict:
+def _by_sqlstate(sqlstate: str) -> ErrorClass:
     for length in (5, 3, 2):
-        verdict = VERDICTS.get(sqlstate[:length])
+        verdict = ERROR_CLASSES.get(sqlstate[:length])
         if verdict is not None:
             return verdict
-    return Verdict.REFUSED
+    return ErrorClass.REFUSED

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Column, ColumnElement, Connection, and_, delete, func, or_, select, update
 from sqlalchemy.exc import DBAPIError
 
-from dbstorage.database.sqlstate import Verdict, classify
+from dbstorage.database.sqlstate import ErrorClass, classify
 from dbstorage.database.tables import attempts, failed_tasks
 from dbstorage.failed_tasks.filters import OPEN_STATES, Filter, State
 from dbstorage.failed_tasks.trail import record
@@ -345,7 +345,7 @@ def _change_chunk(
             return ids
         except DBAPIError as error:
             # A worker that puts a user's orders back to work locks them in an order of its own.
-            if attempt == DEADLOCKS or classify(error) is not Verdict.AGAIN:
+            if attempt == DEADLOCKS or classify(error) is not ErrorClass.AGAIN:
                 raise
             connection.rollback()
     raise AssertionError("every attempt ends in ids or an error")

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, select
 from dbstorage.database.engine import create_engine
 from dbstorage.database.tables import operations
 from dbstorage.errors import DBStorageError
-from dbstorage.failed_tasks.access import connected
+from dbstorage.failed_tasks.connected import connected
 from dbstorage.settings import Scope, Settings
 
 logger = logging.getLogger(__name__)

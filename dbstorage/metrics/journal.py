@@ -11,7 +11,7 @@ from redis import Redis
 from dbstorage import __version__
 from dbstorage.metrics.figures import Figures
 from dbstorage.metrics.service_metrics import ServiceMetrics
-from dbstorage.operating.history import POINT_SECONDS, Point, add_point
+from dbstorage.operating.last_hour import POINT_SECONDS, Point, add_point
 from dbstorage.operating.workers import KEPT_SECONDS, WorkerReport, write_report
 from dbstorage.settings import Settings
 

@@ -14,14 +14,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from dbstorage.broker_problem import broker_problem
 from dbstorage.database.catalog import failed_tasks_bytes
 from dbstorage.database.engine import create_engine
-from dbstorage.database.sqlstate import Verdict, classify, describe
+from dbstorage.database.sqlstate import ErrorClass, classify, describe
 from dbstorage.metrics.figures import TOUCH_FAILED, Figures, count_failed_tasks, read_stream, refusal_of, used_numbers
 from dbstorage.metrics.journal import Journal
 from dbstorage.metrics.service_metrics import ServiceMetrics
-from dbstorage.operating import verdict as service
 from dbstorage.operating.facts import facts_of
 from dbstorage.operating.pause import read_pause
-from dbstorage.operating.verdict import Facts, judge
+from dbstorage.operating.verdict import Facts, Verdict, judge
 from dbstorage.operating.workers import read_workers
 from dbstorage.redis_access.client import connect_redis
 from dbstorage.redis_access.kind import other_kind
@@ -136,7 +135,7 @@ class Watch:
 
     def _verdict(
         self, redis_problem: str | None, database_problem: str | None, broker_away: str | None
-    ) -> service.Verdict | None:
+    ) -> Verdict | None:
         stream = self._figures.stream
         if redis_problem is not None or stream is None:
             return judge(Facts(now=time.time(), redis_problem=redis_problem, database_problem=database_problem))
@@ -196,7 +195,7 @@ class Watch:
             with self._engine.connect() as connection:
                 connection.execute(TOUCH_FAILED)
         except SQLAlchemyError as error:
-            answered = classify(error) is not Verdict.OUTAGE
+            answered = classify(error) is not ErrorClass.OUTAGE
             self._figures = replace(self._figures, database_up=answered, failed_tasks=None)
             self._count_at = 0.0
             if not answered:

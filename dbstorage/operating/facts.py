@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from dbstorage.operating.history import Point, trend
+from dbstorage.operating.last_hour import Point, trend
 from dbstorage.operating.verdict import Facts, Pause
 from dbstorage.operating.workers import ASIDE, READS, STANDS_BY, WAITS, Worker
 

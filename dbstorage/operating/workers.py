@@ -7,7 +7,7 @@ from typing import Any
 
 from redis import Redis
 
-from dbstorage.redis_access.holder import Holder
+from dbstorage.redis_access.holder import KeyHolder
 from dbstorage.redis_access.keys import lease_key, worker_key, workers_key
 from dbstorage.settings import Ordering, Settings
 
@@ -78,7 +78,7 @@ def read_workers(redis: Redis, settings: Settings, consumers: Iterable[str] = ()
     reports = {report.node: report for report in read_reports(redis, settings)}
     now: Any = redis.time()
     token: Any = redis.get(lease_key(settings))
-    holder = Holder.parse(token)
+    holder = KeyHolder.parse(token)
     leader = holder.node_name if holder else None
     names = sorted({*reports, *consumers, *([leader] if leader else [])})
     signs: Any = redis.mget([worker_key(settings, name) for name in names]) if names else []

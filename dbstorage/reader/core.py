@@ -195,7 +195,7 @@ class Core:
         return self.now < self.lease_until if self.strict else not self.stalled
 
     @property
-    def works(self) -> bool:
+    def may_begin(self) -> bool:
         """Whether entries may be begun: the claim, the first thing a leader does, has shown that the lease is ours."""
         return self.link and self.leads and not self.stopping and not self.set_aside and self.stage is not Stage.CLAIM
 
@@ -544,12 +544,12 @@ class Core:
     def _run(self) -> None:
         """Run what comes first, and have what comes next decoded meanwhile."""
         if (ahead := self.ahead) is not None and (len(self.running) < self.lanes or self.holding is not None):
-            if self.works and self.holding is None and self._comes_next(ahead):
+            if self.may_begin and self.holding is None and self._comes_next(ahead):
                 ahead.ahead, ahead.since = False, self.now
                 self._actions.append(Begin(ahead.number))
             else:
                 self._withdraw()
-        if not self.works or self.held:
+        if not self.may_begin or self.held:
             return
         while len(self.running) < self.lanes:
             if not self._submit(Kind.RUN, self._together(self._next())):
@@ -607,7 +607,7 @@ class Core:
 
     def _answer(self) -> None:
         """Tell those who ask that nothing can be answered; nobody before one who asked earlier."""
-        if not self.works or not self.looks_ahead or self.now < self.answer_at:
+        if not self.may_begin or not self.looks_ahead or self.now < self.answer_at:
             return
         if any(job.kind is Kind.ANSWER for job in self.jobs.values()):
             return
@@ -650,7 +650,7 @@ class Core:
 
     def _read(self) -> None:
         """Ask for what comes next, unless an answer is on its way or there is no room."""
-        if not self.works or self.read is not None:
+        if not self.may_begin or self.read is not None:
             return
         if self.stage is Stage.NEW:
             if self._has_room:

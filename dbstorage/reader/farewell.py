@@ -10,7 +10,7 @@ from redis.exceptions import RedisError, ResponseError
 from dbstorage.reader.group import AT_ONCE, ConsumerGroup
 from dbstorage.reader.lease import give_up
 from dbstorage.redis_access.client import connect_redis
-from dbstorage.redis_access.holder import Holder
+from dbstorage.redis_access.holder import KeyHolder
 from dbstorage.redis_access.keys import lease_key, worker_key
 from dbstorage.settings import Settings
 
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 FAREWELL_SECONDS = 1.0
 
 
-def say_farewell(settings: Settings, holder: Holder, lease_token: str, group: ConsumerGroup) -> None:
+def say_farewell(settings: Settings, holder: KeyHolder, lease_token: str, group: ConsumerGroup) -> None:
     """Release what is pending for this consumer, which may have been read unseen, then give its keys up."""
     try:
         with connect_redis(settings.redis_url, FAREWELL_SECONDS) as redis:

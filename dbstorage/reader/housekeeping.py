@@ -11,7 +11,7 @@ from dbstorage.reader.core import Core
 from dbstorage.reader.group import AT_ONCE, ConsumerGroup, accepted, parse_consumers
 from dbstorage.reader.link import Link, tell_of_trimmed
 from dbstorage.reader.messages import Paused
-from dbstorage.redis_access.holder import Holder
+from dbstorage.redis_access.holder import KeyHolder
 from dbstorage.redis_access.keys import lease_key, paused_key, worker_key
 from dbstorage.settings import Ordering, Settings
 
@@ -31,7 +31,7 @@ class Housekeeping:
     def __init__(
         self,
         settings: Settings,
-        holder: Holder,
+        holder: KeyHolder,
         group: ConsumerGroup,
         link: Link,
         core: Core,
@@ -78,17 +78,17 @@ class Housekeeping:
 
     def trim(self) -> None:
         """Trim the command stream behind the work."""
-        if self._core.works:
+        if self._core.may_begin:
             self._link.ask(accepted, self._group.trim(self._settings.stream_keep), needed=False)
 
     def look_for_trimmed(self) -> None:
         """Notice what others trim before it is read, while everything waits for a server."""
-        if self._core.works:
+        if self._core.may_begin:
             self._link.ask(tell_of_trimmed, self._group.look_for_trimmed(), needed=False)
 
     def renew_claims(self) -> None:
         """Keep others from taking over what is in hand here, as long as there is progress."""
-        if not self._core.works or self._core.stalled:
+        if not self._core.may_begin or self._core.stalled:
             return
         ids = sorted(self._core.in_hand)
         for first in range(0, len(ids), AT_ONCE):
@@ -96,7 +96,7 @@ class Housekeeping:
 
     def remove_consumers(self) -> None:
         """Remove the consumers of workers that are gone and left nothing pending."""
-        if not self._core.works:
+        if not self._core.may_begin:
             return
 
         def listed(reply: Any) -> None:
@@ -116,11 +116,11 @@ class Housekeeping:
 
     def look_for_lease(self) -> None:
         """In parallel order nobody holds the lease: warn once of a worker that does."""
-        if self._core.works and not self._told_of_strict_order:
+        if self._core.may_begin and not self._told_of_strict_order:
             self._link.ask(self._lease_seen, ("GET", lease_key(self._settings)), needed=False)
 
     def _lease_seen(self, reply: Any) -> None:
-        other = Holder.parse(accepted(reply))
+        other = KeyHolder.parse(accepted(reply))
         # A worker that was restarted, or killed, just before may have left one.
         if other is not None and other.node_name != self._holder.node_name and not other.is_dead_neighbour():
             self._told_of_strict_order = True

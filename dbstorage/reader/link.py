@@ -17,12 +17,12 @@ from dbstorage.reader.connection import Hub, HubConnection
 from dbstorage.reader.group import Command, ConsumerGroup, accepted
 from dbstorage.reader.lease import LEASE_MILLISECONDS, hold
 from dbstorage.reader.master_watch import MasterWatch
-from dbstorage.redis_access.holder import Holder
+from dbstorage.redis_access.holder import KeyHolder
 from dbstorage.redis_access.keys import worker_key
 from dbstorage.redis_access.trimmed import SENTENCE
 from dbstorage.settings import Settings
 from dbstorage.urls.redis_url import is_sentinel
-from dbstorage.worker.broker import leave_other_masters
+from dbstorage.worker.broker_connections import leave_other_masters
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Link:
     """Connects, joins the group, watches, and connects again."""
 
     def __init__(
-        self, settings: Settings, holder: Holder, group: ConsumerGroup, hub: Hub, timer: Timer, listener: Listener
+        self, settings: Settings, holder: KeyHolder, group: ConsumerGroup, hub: Hub, timer: Timer, listener: Listener
     ) -> None:
         self._settings = settings
         self._holder = holder
@@ -210,7 +210,7 @@ class Link:
             self._after(HEARTBEAT_SECONDS, self._renew)
             self.ask(self._group_created, self._group.create())
             return
-        other = Holder.parse(token)
+        other = KeyHolder.parse(token)
         if other is not None and other.is_dead_neighbour():
             self._join(replaceable=token.decode())
             return

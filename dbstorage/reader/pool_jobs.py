@@ -32,7 +32,7 @@ class _Outstanding:
     process_id: int | None = None
 
 
-def run_in_pool(settings: Settings, job: batch.Job) -> Report:
+def run_in_pool(settings: Settings, job: batch.BatchJob) -> Report:
     """What a pool process runs; never raises."""
     report = batch.run_job(resources_of(settings), job)
     tell_of_batch(job, report, settings.command_stream, sum(report.seconds.values()))
@@ -111,7 +111,7 @@ class PoolJobs:
             return run_due_in_pool, (self._settings,)
         return run_in_pool, (
             self._settings,
-            batch.Job(
+            batch.BatchJob(
                 [entry.id for entry in job.entries],
                 [entry.fields for entry in job.entries],
                 self._consumer.hostname,

@@ -20,12 +20,12 @@ from dbstorage.reader.pool_jobs import PoolJobs
 from dbstorage.reader.stream_actions import StreamActions
 from dbstorage.reader.stream_request import StreamRequest
 from dbstorage.reader.telling import Telling, log_hold, why_held
-from dbstorage.redis_access.holder import Holder
+from dbstorage.redis_access.holder import KeyHolder
 from dbstorage.settings import Ordering, Settings
 from dbstorage.storage.turn import Turns
 from dbstorage.worker.internals.inspection import list_on_demand
 from dbstorage.worker.internals.pool import concurrency
-from dbstorage.worker.internals.process import stop_worker
+from dbstorage.worker.internals.worker_process import stop_worker
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ TICK_SECONDS = 0.25
 LOOK_SECONDS = 1.0
 
 
-class StreamReader:
+class ReaderShell:
     """Reads the command stream for one worker; `consumer` is Celery's consumer, which has the hub, timer and pool.
 
     It decides nothing: what happens next is the core's business.
@@ -47,7 +47,7 @@ class StreamReader:
         self._metrics: ServiceMetrics = consumer.app.metrics
         strict = settings.ordering is Ordering.STRICT
         self.core = Core(strict, settings.batch_size, concurrency(consumer.pool), jitter=random.random)
-        self._holder = Holder.this_process(consumer.hostname)
+        self._holder = KeyHolder.this_process(consumer.hostname)
         self._group = ConsumerGroup(settings, consumer.hostname)
         self._link = Link(settings, self._holder, self._group, consumer.hub, consumer.timer, self)
         self._stream = StreamActions(settings, self._holder, self._group, self._link, self.handle)
@@ -258,7 +258,7 @@ class StreamReader:
             state = ReaderState.ASIDE
         elif core.link and not core.leads:
             state = ReaderState.STANDBY
-        elif core.works and core.holding is None:
+        elif core.may_begin and core.holding is None:
             state = ReaderState.ACTIVE
         else:
             state = ReaderState.WAITING

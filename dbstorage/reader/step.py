@@ -6,23 +6,23 @@ from typing import Any
 
 from celery import bootsteps
 
-from dbstorage.reader.reader import StreamReader
+from dbstorage.reader.reader import ReaderShell
 from dbstorage.settings import Settings
 from dbstorage.storage.turn import Turns
 from dbstorage.tracing import quiet
-from dbstorage.worker.internals.process import is_stopping, stop_worker
+from dbstorage.worker.internals.worker_process import is_stopping, stop_worker
 
 logger = logging.getLogger(__name__)
 
 
-class StreamReaderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
-    """Starts and stops the StreamReader with the worker; see docs/architecture.md for the order of calls."""
+class ReaderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
+    """Starts and stops the ReaderShell with the worker; see docs/architecture.md for the order of calls."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def __init__(self, consumer: Any, **options: Any) -> None:
         super().__init__(consumer, **options)
-        self._reader: StreamReader | None = None
+        self._reader: ReaderShell | None = None
         self._silence = ExitStack()
         # Made now, before the pool starts: its processes inherit the pipes.
         self._turns = Turns()
@@ -40,7 +40,7 @@ class StreamReaderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery
             # What the main thread does from now on goes on when nobody sends anything: no spans of that.
             self._silence.enter_context(quiet())
             settings: Settings = consumer.app.settings
-            self._reader = consumer.reader = StreamReader(settings, consumer, self._turns)
+            self._reader = consumer.reader = ReaderShell(settings, consumer, self._turns)
             if consumer.app.conf.task_default_queue not in consumer.app.amqp.queues.consume_from:
                 logger.warning(
                     "This worker takes no tasks from the queue %s (-Q): retries of failed tasks wait for a worker that "

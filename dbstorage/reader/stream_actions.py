@@ -36,7 +36,7 @@ from dbstorage.reader.messages import (
     Receiving,
     Release,
 )
-from dbstorage.redis_access.holder import Holder
+from dbstorage.redis_access.holder import KeyHolder
 from dbstorage.redis_access.keys import lease_key
 from dbstorage.settings import Ordering, Settings
 from dbstorage.wire.entry import StreamEntry
@@ -53,7 +53,7 @@ class StreamActions:
     """The core's hands on the stream, the group and the lease."""
 
     def __init__(
-        self, settings: Settings, holder: Holder, group: ConsumerGroup, link: Link, report: Callable[[Event], None]
+        self, settings: Settings, holder: KeyHolder, group: ConsumerGroup, link: Link, report: Callable[[Event], None]
     ) -> None:
         self._settings = settings
         #: With which the lease is held; another one each time, so that a late word never gives up a new lease.
@@ -64,7 +64,7 @@ class StreamActions:
         self._report = report
         self._reading = 0
         #: Who holds the lease, as far as the last answer told; None where it is ours, or unknown.
-        self.leader: Holder | None = None
+        self.leader: KeyHolder | None = None
 
     def read(self, action: Read) -> None:
         """Read new entries; waits for them for a while."""
@@ -160,7 +160,7 @@ class StreamActions:
         def came(reply: Any) -> None:
             token: bytes = accepted(reply)
             mine = token == self.token.encode()
-            other = None if mine else Holder.parse(token)
+            other = None if mine else KeyHolder.parse(token)
             if other is not None and not replaceable and self._is_gone(other):
                 self.ask_lease(action, replaceable=token.decode())
                 return
@@ -169,7 +169,7 @@ class StreamActions:
 
         self._link.ask(came, hold(lease_key(self._settings), self.token, replaceable))
 
-    def _is_gone(self, other: Holder) -> bool:
+    def _is_gone(self, other: KeyHolder) -> bool:
         # One of our name is from before a restart: the name is ours alone now.
         return other.node_name == self._holder.node_name or other.is_dead_neighbour()
 
@@ -180,7 +180,7 @@ class StreamActions:
         """
 
         def reading_ended() -> None:
-            token, self.token = self.token, Holder.this_process(self._holder.node_name).token
+            token, self.token = self.token, KeyHolder.this_process(self._holder.node_name).token
             self._link.ask(given, give_up(lease_key(self._settings), token), needed=False)
 
         def given(reply: Any) -> None:

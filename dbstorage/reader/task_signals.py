@@ -19,7 +19,7 @@ from celery import current_app, signals
 
 from dbstorage.commands.interpret import identify, identify_undecodable
 from dbstorage.errors import RejectedEntry
-from dbstorage.storage.batch import Job
+from dbstorage.storage.batch import BatchJob
 from dbstorage.storage.failures import told_id
 from dbstorage.storage.outcome import Outcome, Report, Status
 from dbstorage.tracing import current_span, describe_entry, within_batch
@@ -85,7 +85,7 @@ def somebody_listens() -> bool:
     return any(signal.receivers for signal in SIGNALS) or is_traced_by_others()
 
 
-def tell_of_batch(job: Job, report: Report, stream: str, seconds: float) -> None:
+def tell_of_batch(job: BatchJob, report: Report, stream: str, seconds: float) -> None:
     """Tell of the entries of a batch whose outcome it brought, in stream order, and of failed tasks that it ran again.
 
     `seconds`: how long the batch took, of which each has its share.
@@ -102,7 +102,7 @@ def tell_of_retries(report: Report, stream: str) -> None:
         _tell([*_retries(report)], stream, 0.0)
 
 
-def _entries(job: Job, report: Report) -> Iterator[Finished]:
+def _entries(job: BatchJob, report: Report) -> Iterator[Finished]:
     for entry_id, fields, outcome in zip(job.entry_ids, job.fields, report.outcomes, strict=True):
         if outcome is None:
             continue

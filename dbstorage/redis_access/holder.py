@@ -40,7 +40,7 @@ class Place(NamedTuple):
         return bool(self.host and self.boot and self.process_namespace)
 
 
-class Holder(NamedTuple):
+class KeyHolder(NamedTuple):
     """Who holds a key; written as its token."""
 
     node_name: str
@@ -49,12 +49,12 @@ class Holder(NamedTuple):
     nonce: str
 
     @classmethod
-    def this_process(cls, node_name: str) -> "Holder":
+    def this_process(cls, node_name: str) -> "KeyHolder":
         """A new holder for this process."""
         return cls(node_name, Place.here(), os.getpid(), uuid.uuid4().hex)
 
     @classmethod
-    def parse(cls, token: bytes | str | None) -> "Holder | None":
+    def parse(cls, token: bytes | str | None) -> "KeyHolder | None":
         """The holder that wrote this token; None where it is not one of ours, whatever it is. Never raises."""
         try:
             fields = json.loads(token or "")

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
-from dbstorage.audit.people import People
+from dbstorage.audit.people_over_time import PeopleOverTime
 from dbstorage.audit.stream import CommandStream, Range
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.commands.users import CreateUser
 from dbstorage.database.engine import SHARED_SESSIONS, create_engine
-from dbstorage.failed_tasks.access import connected
+from dbstorage.failed_tasks.connected import connected
 from dbstorage.failed_tasks.filters import State
 from dbstorage.failed_tasks.trail import record
 from dbstorage.redis_access.explained import redis_errors_explained
@@ -182,7 +182,7 @@ class _Run:
         self.service = service
         self.report = report
         self.progress = progress
-        self.people = People()
+        self.people = PeopleOverTime()
         self.last_entry: StreamEntry | None = None
 
     def everything(self, engine: Engine | _TrialEngine, wanted: Range) -> None:

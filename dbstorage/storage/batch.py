@@ -49,7 +49,7 @@ OLDER_PENDING_SECONDS = 0.5
 OLDER_PENDING_PAUSE = 0.02
 
 
-class Job(NamedTuple):
+class BatchJob(NamedTuple):
     """What the main process asks of a pool process. Of an entry that is too large it hands over the beginning alone.
 
     The entries are told as two plain lists, which travel faster than 500 named tuples. `alone` marks a suspect's job.
@@ -70,7 +70,7 @@ class Job(NamedTuple):
     remembered: str = ""
 
 
-def run_job(resources: Resources, job: Job) -> Report:
+def run_job(resources: Resources, job: BatchJob) -> Report:
     """Run a job; never raises for what an entry, PostgreSQL or Redis may do."""
     batch = Batch(resources, job)
     outage: Outage | None = None
@@ -111,7 +111,7 @@ def run_job(resources: Resources, job: Job) -> Report:
 class Batch:
     """The works of one job and how far they have come."""
 
-    def __init__(self, resources: Resources, job: Job) -> None:
+    def __init__(self, resources: Resources, job: BatchJob) -> None:
         self.resources = resources
         self.settings = resources.settings
         self.job = job

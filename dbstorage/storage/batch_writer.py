@@ -14,7 +14,7 @@ from dbstorage.database.refusal import Blame
 from dbstorage.database.shape import TableShape, with_null_for_remark, without_remark
 from dbstorage.errors import DatabaseFaultError
 from dbstorage.storage.failures import keep
-from dbstorage.storage.locks import Holder, LockedUser, find_locked, find_table_holder
+from dbstorage.storage.locks import LockedUser, LockHolder, find_locked, find_table_holder
 from dbstorage.storage.outcome import Outcome, Retried, Status
 from dbstorage.storage.records import lock
 from dbstorage.storage.refused import Refused
@@ -208,7 +208,7 @@ class BatchWriter:
             return refused.sentence
         return f"A row or a table is locked by {self._table_holder()}; storing goes on when its transaction ends."
 
-    def _table_holder(self) -> Holder:
+    def _table_holder(self) -> LockHolder:
         return in_transaction(self.resources, find_table_holder)
 
     def _without_those_that_wait(self, works: Sequence[Work]) -> Sequence[Work]:

@@ -83,7 +83,7 @@ UPDATE dbstorage.failed_tasks SET retry_at = now() WHERE id IN (
 """
 
 
-class Holder(NamedTuple):
+class LockHolder(NamedTuple):
     """The session that holds a lock, as far as PostgreSQL shows it to us."""
 
     process_id: int | None = None
@@ -107,7 +107,7 @@ class LockedUser(NamedTuple):
 
     user_id: str
     email: str
-    holder: Holder
+    holder: LockHolder
 
     @property
     def outcome(self) -> Outcome:
@@ -126,13 +126,13 @@ def find_locked(connection: Connection, works: Sequence[Work]) -> list[LockedUse
     creates = [work.command for work in works if isinstance(work.command, CreateUser)]
     ids, emails = sorted({each.user_id for each in creates}), sorted({each.email for each in creates})
     rows = connection.exec_driver_sql(_LOCKED, (orders, ids, emails) * 3)
-    return [LockedUser(row[0], row[1], Holder(*row[2:])) for row in rows]
+    return [LockedUser(row[0], row[1], LockHolder(*row[2:])) for row in rows]
 
 
-def find_table_holder(connection: Connection) -> Holder:
+def find_table_holder(connection: Connection) -> LockHolder:
     """Who has locked one of the platform's tables as a whole."""
     row = connection.exec_driver_sql(_TABLE_HOLDERS).first()
-    return Holder(*row) if row else Holder()
+    return LockHolder(*row) if row else LockHolder()
 
 
 class Queue:

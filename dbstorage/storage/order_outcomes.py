@@ -2,20 +2,20 @@
 
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.storage.failures import NOT_STORED, ORDER_CONFLICT, USER_NOT_FOUND
-from dbstorage.storage.orders import Verdict
+from dbstorage.storage.orders import OrderResult
 from dbstorage.storage.outcome import DUPLICATE, STORED, Outcome, Status
 from dbstorage.storage.refused import kept_away
 
 
-def order_outcome(order: CloseOrder, verdict: Verdict) -> Outcome:
+def order_outcome(order: CloseOrder, verdict: OrderResult) -> Outcome:
     """The outcome of an order."""
-    if verdict is Verdict.STORED:
+    if verdict is OrderResult.STORED:
         return STORED
-    if verdict is Verdict.DUPLICATE:
+    if verdict is OrderResult.DUPLICATE:
         return DUPLICATE
-    if verdict is Verdict.KEPT_AWAY:
+    if verdict is OrderResult.KEPT_AWAY:
         return Outcome(Status.FAILED, NOT_STORED, kept_away("Orders"))
-    if verdict is Verdict.CONFLICT:
+    if verdict is OrderResult.CONFLICT:
         return Outcome(
             Status.FAILED,
             ORDER_CONFLICT,

@@ -40,7 +40,7 @@ _COMPARED = ("orderId", "userId", *_CONTENT)
 MAXIMUM_PASSES = 3
 
 
-class Verdict(StrEnum):
+class OrderResult(StrEnum):
     """What the database says of one order."""
 
     STORED = "stored"
@@ -61,12 +61,12 @@ class Inserted(NamedTuple):
     tried: set[str] | None
 
 
-def store_orders(connection: Connection, shape: TableShape, orders: Sequence[CloseOrder]) -> list[Verdict]:
+def store_orders(connection: Connection, shape: TableShape, orders: Sequence[CloseOrder]) -> list[OrderResult]:
     """Write the orders that are new and whose user exists; say for each, in order, what became of it.
 
     Raises ConcurrentChangeError where the shape does not explain what the tables do.
     """
-    verdicts: list[Verdict | None] = [None] * len(orders)
+    verdicts: list[OrderResult | None] = [None] * len(orders)
     undecided = list(range(len(orders)))
     for _ in range(MAXIMUM_PASSES):
         # Of several orders with one id the first, so that the others draw no number from the table's sequence.
@@ -75,23 +75,23 @@ def store_orders(connection: Connection, shape: TableShape, orders: Sequence[Clo
         new, tried = insert_orders(connection, shape, [orders[index] for index in firsts])
         for index in firsts:
             if orders[index].order_id in new:
-                verdicts[index] = Verdict.STORED
+                verdicts[index] = OrderResult.STORED
         # One without a user may stand before one of the same id that has a user, and is compared with that.
         undecided = [
             index
             for index, verdict in enumerate(verdicts)
-            if verdict is None or (verdict is Verdict.USER_UNKNOWN and orders[index].order_id in new)
+            if verdict is None or (verdict is OrderResult.USER_UNKNOWN and orders[index].order_id in new)
         ]
         if not undecided:
             break
         compared = compare_orders(connection, shape, [orders[index] for index in undecided])
         for index, (exists, same, user_exists) in zip(undecided, compared, strict=True):
             if exists:
-                verdicts[index] = Verdict.DUPLICATE if same else Verdict.CONFLICT
+                verdicts[index] = OrderResult.DUPLICATE if same else OrderResult.CONFLICT
             elif not user_exists:
-                verdicts[index] = Verdict.USER_UNKNOWN
+                verdicts[index] = OrderResult.USER_UNKNOWN
             elif tried is not None and orders[index].order_id in tried:
-                verdicts[index] = Verdict.KEPT_AWAY
+                verdicts[index] = OrderResult.KEPT_AWAY
         undecided = [index for index in undecided if verdicts[index] is None]
         if not undecided:
             break
@@ -99,7 +99,7 @@ def store_orders(connection: Connection, shape: TableShape, orders: Sequence[Clo
         raise ConcurrentChangeError(
             "An order was not written although its user is there: users come and go, or the tables have changed"
         )
-    return [verdict or Verdict.USER_UNKNOWN for verdict in verdicts]
+    return [verdict or OrderResult.USER_UNKNOWN for verdict in verdicts]
 
 
 def insert_orders(

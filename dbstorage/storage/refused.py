@@ -3,9 +3,9 @@
 from sqlalchemy import Connection
 
 from dbstorage.database.catalog import constrained_columns
-from dbstorage.database.refusal import UNIQUE, Blame, Written, blame, remedy
+from dbstorage.database.refusal import UNIQUE, Blame, WrittenColumns, blame, remedy
 from dbstorage.database.shape import CLOSE_REASON, MADE_COLUMNS, ORDER_NEEDS, USER_NEEDS, TableShape
-from dbstorage.database.sqlstate import Diagnostics, Verdict, classify, describe, diagnostics_of
+from dbstorage.database.sqlstate import Diagnostics, ErrorClass, classify, describe, diagnostics_of
 from dbstorage.database.tables import failed_tasks
 from dbstorage.storage.failures import DATABASE_ERROR, INVALID_VALUE, NOT_STORED, USER_CONFLICT_CODE, USER_LOCKED
 from dbstorage.storage.outcome import Outcome, Status
@@ -23,7 +23,7 @@ class Refused(Exception):
         self.found: Diagnostics = diagnostics_of(error)
         self.blame = blame
         self.constrained = constrained
-        self.locked = classify(error) is Verdict.LOCKED
+        self.locked = classify(error) is ErrorClass.LOCKED
         self.kept_away = isinstance(error, KeptAwayError)
         self._described = describe(error)
 
@@ -87,5 +87,5 @@ def examine(connection: Connection, shape: TableShape, error: Exception) -> Refu
     return Refused(error, blame(found, _written(shape.schema), constrained), constrained)
 
 
-def _written(schema: str) -> Written:
-    return Written(schema, _COLUMNS, MADE_COLUMNS)
+def _written(schema: str) -> WrittenColumns:
+    return WrittenColumns(schema, _COLUMNS, MADE_COLUMNS)

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from dbstorage.database.deadline import NoReplyError
 from dbstorage.database.engine import reading
 from dbstorage.database.refusal import Blame
-from dbstorage.database.sqlstate import NOT_SUPPORTED, Verdict, classify, describe, diagnostics_of, lost_reference
+from dbstorage.database.sqlstate import NOT_SUPPORTED, ErrorClass, classify, describe, diagnostics_of, lost_reference
 from dbstorage.errors import DatabaseFaultError, DatabaseNotReadyError, DatabaseUnavailableError
 from dbstorage.storage.refused import Refused, examine
 from dbstorage.storage.resources import Resources
@@ -61,14 +61,14 @@ def _run(
                 raise Refused(error) from error
         except SQLAlchemyError as error:
             verdict = classify(error)
-            if verdict is Verdict.OUTAGE:
+            if verdict is ErrorClass.OUTAGE:
                 resources.forget_database()
                 # A single connection may have been cut while the server is well, so a new one is tried once. Not after
                 # a silence, which has taken what time there was.
                 if reconnected or isinstance(getattr(error, "orig", None), NoReplyError):
                     raise DatabaseUnavailableError(describe(error)) from error
                 reconnected = True
-            elif verdict is Verdict.LOCKED:
+            elif verdict is ErrorClass.LOCKED:
                 raise Refused(error) from error
             elif last or not (_may_pass(error, verdict, attempt) or lost_reference(error)):
                 # The tables may have changed under us: then it runs again, as they are now.
@@ -81,9 +81,9 @@ def _run(
     raise AssertionError("every run ends in a result or an error")
 
 
-def _may_pass(error: SQLAlchemyError, verdict: Verdict, attempt: int) -> bool:
+def _may_pass(error: SQLAlchemyError, verdict: ErrorClass, attempt: int) -> bool:
     """Whether the same again may pass; what PostgreSQL does not support, it will not support later."""
-    return verdict is Verdict.AGAIN and not (diagnostics_of(error).sqlstate == NOT_SUPPORTED and attempt > 1)
+    return verdict is ErrorClass.AGAIN and not (diagnostics_of(error).sqlstate == NOT_SUPPORTED and attempt > 1)
 
 
 def _changed(resources: Resources) -> bool:
@@ -100,7 +100,7 @@ def _examine(resources: Resources, error: SQLAlchemyError) -> Refused:
         raise DatabaseFaultError(str(not_ready)) from error
     except SQLAlchemyError as another:
         # What cannot even be looked into is no entry's fault.
-        if classify(another) is Verdict.OUTAGE:
+        if classify(another) is ErrorClass.OUTAGE:
             raise DatabaseUnavailableError(describe(another)) from error
         raise DatabaseFaultError(Refused(another, Blame.DATABASE).sentence) from error
     if refused.blame is Blame.DATABASE:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.database.shape import TableShape
-from dbstorage.database.sqlstate import Verdict as ErrorVerdict
+from dbstorage.database.sqlstate import ErrorClass as ErrorVerdict
 from dbstorage.database.sqlstate import classify
 from dbstorage.errors import RejectedEntry
 from dbstorage.storage.failures import keep, retried

@@ -21,7 +21,7 @@ from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER, GET_CLOSE_ORDE
 logger = logging.getLogger(__name__)
 
 
-class Reader(Protocol):
+class StandbyReader(Protocol):
     """What is told to stand by."""
 
     def set_aside(self, aside: bool) -> None:
@@ -126,6 +126,6 @@ def _is_stream(state: Any, queue: str) -> bool:
     return queue == settings.command_stream and getattr(state.consumer, "reader", None) is not None
 
 
-def _reader(state: Any) -> Reader:
-    reader: Reader = state.consumer.reader
+def _reader(state: Any) -> StandbyReader:
+    reader: StandbyReader = state.consumer.reader
     return reader

@@ -5,8 +5,8 @@ from typing import Any
 
 from redis.exceptions import NoPermissionError, RedisError
 
+from dbstorage.redis_access.acl import cluster_sentence, is_cluster, worker_channels
 from dbstorage.redis_access.client import connect_redis
-from dbstorage.redis_access.rights import cluster_sentence, is_cluster, worker_channels
 from dbstorage.settings import Settings, without_password
 from dbstorage.urls.redis_url import is_redis
 

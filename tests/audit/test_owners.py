@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dbstorage.audit import audit
-from dbstorage.audit.outcomes import Outcome
+from dbstorage.audit.outcomes import AuditOutcome
 from dbstorage.failed_tasks.edit import edit
 from dbstorage.failed_tasks.filters import Filter
 from tests.service.platform import order
@@ -151,7 +151,7 @@ def test_nobody_is_accused_whatever_happens_to_people(
         storing.store()
         storing.sweep()
     report = audit(storing.settings)
-    assert (report.misplaced, report.missing, report.count(Outcome.PENDING)) == ([], [], 0)
+    assert (report.misplaced, report.missing, report.count(AuditOutcome.PENDING)) == ([], [], 0)
     assert sum(report.owners.values()) == len(storing.owners())
     for order_id, owner in list(storing.owners().items())[:1]:
         entry_id = entry_ids[order_id]

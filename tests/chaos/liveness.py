@@ -2,7 +2,7 @@
 
 import itertools
 
-from dbstorage.redis_access.holder import Holder
+from dbstorage.redis_access.holder import KeyHolder
 from dbstorage.redis_access.keys import lease_key
 from dbstorage.settings import load_settings
 from tests.service.platform import GROUP, STREAM, Platform, question, user
@@ -43,7 +43,7 @@ def wait_until_orders_flow(platform: Platform) -> None:
 
 def reader_of(platform: Platform, workers: list[Worker]) -> Worker | None:
     """The worker that holds the reader's lease."""
-    holder = Holder.parse(platform.redis.get(lease_key(load_settings(platform.environment))))
+    holder = KeyHolder.parse(platform.redis.get(lease_key(load_settings(platform.environment))))
     return next((worker for worker in workers if holder is not None and holder.node_name == worker.name), None)
 
 

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from dbstorage.redis_access.holder import Holder, Place
+from dbstorage.redis_access.holder import KeyHolder, Place
 from dbstorage.redis_access.keys import lease_key
 from dbstorage.settings import load_settings
 from tests.chaos.conftest import Servers, full_only
@@ -131,7 +131,9 @@ def test_leaders_that_are_frozen_under_load_strand_nothing(platform: Platform, s
 
 
 def test_a_lease_that_a_worker_elsewhere_renews_is_respected(platform: Platform, start_worker: StartWorker) -> None:
-    elsewhere = Holder("other@elsewhere", Place("elsewhere.example", "its boot", "its namespace"), 17, "a nonce").token
+    elsewhere = KeyHolder(
+        "other@elsewhere", Place("elsewhere.example", "its boot", "its namespace"), 17, "a nonce"
+    ).token
     key = lease_key(load_settings(platform.environment))
     platform.redis.set(key, elsewhere, px=6_000)
     worker = start_worker(**SETTINGS)

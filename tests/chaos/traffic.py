@@ -7,7 +7,7 @@ from typing import Any, Self
 import redis
 
 from dbstorage.audit import audit
-from dbstorage.audit.outcomes import Outcome
+from dbstorage.audit.outcomes import AuditOutcome
 from dbstorage.settings import load_settings
 from tests.service.platform import Platform, order, question, user
 
@@ -96,7 +96,7 @@ class Traffic:
         assert platform.pending() == 0
         report = audit(load_settings(platform.environment))
         assert not report.missing, report.missing
-        assert report.count(Outcome.PENDING) == 0
+        assert report.count(AuditOutcome.PENDING) == 0
 
     def unanswered(self) -> list[str]:
         """Questions whose requestId stands nowhere in the response stream."""

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg2
 
 from dbstorage.audit import audit
-from dbstorage.audit.outcomes import Outcome
+from dbstorage.audit.outcomes import AuditOutcome
 from dbstorage.embedded.ports import choose_port
 from dbstorage.embedded.redis import EmbeddedRedis
 from dbstorage.settings import load_settings
@@ -310,7 +310,7 @@ class World:
         assert {name: self._answers[name] for name in self.ledger.asked if self._answers[name] != 1} == {}
         report = audit(load_settings(self.platform.environment))
         assert not report.missing, report.missing[:5]
-        assert report.count(Outcome.PENDING) == 0
+        assert report.count(AuditOutcome.PENDING) == 0
 
     def _says_ready(self, name: str) -> bool:
         return get(self.probes[name], "/readyz")[0] == 200

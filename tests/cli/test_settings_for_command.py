@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from dbstorage.cli.settings import settings_for_command
-from dbstorage.embedded.running import DEFAULT_DIRECTORY, note_servers
+from dbstorage.embedded.running_servers import DEFAULT_DIRECTORY, note_servers
 from dbstorage.errors import SettingsError
 
 

@@ -19,7 +19,7 @@ from dbstorage.cli import main
 from dbstorage.cli.output import redraw, say
 from dbstorage.database.engine import create_engine
 from dbstorage.database.url import parse_database_url
-from dbstorage.redis_access.holder import Holder, Place
+from dbstorage.redis_access.holder import KeyHolder, Place
 from dbstorage.redis_access.keys import lease_key, worker_key
 from dbstorage.settings import load_settings, without_password
 from tests.failed_tasks.records import add, record
@@ -67,7 +67,7 @@ def test_figures_of_a_stream_in_work(client: redis.Redis, engine: Engine):
     client.xack(STREAM, "dbstorage", written[0], written[1])
     client.xgroup_createconsumer(STREAM, "dbstorage", "worker@b")
     settings = load_settings()
-    holder = Holder("worker@a", Place("host-1", "boot", "pid:[1]"), 17, "nonce")
+    holder = KeyHolder("worker@a", Place("host-1", "boot", "pid:[1]"), 17, "nonce")
     client.set(lease_key(settings), holder.token)
     client.set(worker_key(settings, "worker@a"), holder.token)
     with engine.connect() as connection:

@@ -17,7 +17,7 @@ import pytest
 import redis
 
 from dbstorage.embedded.redis import EmbeddedRedis
-from dbstorage.embedded.running import running_servers
+from dbstorage.embedded.running_servers import running_servers
 from tests.processes import capabilities
 from tests.waiting import wait_until
 

@@ -12,7 +12,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from sqlalchemy import Connection
 
-from dbstorage.operating.history import Point, add_point
+from dbstorage.operating.last_hour import Point, add_point
 from dbstorage.settings import load_settings
 from tests.dashboard.browser import chromium
 from tests.dashboard.conftest import StartFlower

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, exc, text
 
 from dbstorage.database.deadline import GRACE_SECONDS, NoReplyError
 from dbstorage.database.engine import create_engine, reading
-from dbstorage.database.sqlstate import Verdict, classify
+from dbstorage.database.sqlstate import ErrorClass, classify
 from dbstorage.database.url import parse_database_url
 from tests.chaos.proxy import Proxy
 
@@ -55,7 +55,7 @@ def test_a_silent_server_is_given_up(replies_only: bool, proxy: Proxy, engine: E
         with pytest.raises(exc.OperationalError, match=r"no reply from the server within 1\.5 s") as failed:
             connection.execute(ONE)
     assert time.monotonic() - began >= LIMIT
-    assert classify(failed.value) is Verdict.OUTAGE
+    assert classify(failed.value) is ErrorClass.OUTAGE
     assert failed.value.connection_invalidated
     with engine.connect() as connection:
         assert connection.scalar(ONE) == 1

@@ -3,7 +3,7 @@ import pytest
 from sqlalchemy import Engine, event, exc, text
 
 from dbstorage.database.engine import KEPT_PLANS, create_engine, execute_prepared, reading
-from dbstorage.database.sqlstate import Verdict, classify
+from dbstorage.database.sqlstate import ErrorClass, classify
 from dbstorage.database.url import parse_database_url
 
 
@@ -164,6 +164,6 @@ def test_a_statement_whose_table_was_altered_is_prepared_anew_after_one_error(co
     statement = "SELECT * FROM altered WHERE %s <> ''"
     with pytest.raises(exc.NotSupportedError) as refused, reading(engine) as connection:
         execute_prepared(connection, statement, "")
-    assert classify(refused.value) is Verdict.AGAIN
+    assert classify(refused.value) is ErrorClass.AGAIN
     with reading(engine) as connection:
         assert execute_prepared(connection, statement, "").all() == []

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, exc, text
 
 from dbstorage.database.catalog import constrained_columns
-from dbstorage.database.refusal import Blame, Written, blame, remedy
+from dbstorage.database.refusal import Blame, WrittenColumns, blame, remedy
 from dbstorage.database.shape import MADE_COLUMNS, ORDER_NEEDS, USER_NEEDS
 from dbstorage.database.sqlstate import Diagnostics, diagnostics_of
 
 ENTRY, DATABASE, OPEN = Blame.ENTRY, Blame.DATABASE, Blame.OPEN
 ORDER_COLUMNS = frozenset({*ORDER_NEEDS, "closeReason"})
-WRITTEN = Written("public", {"User": frozenset(USER_NEEDS), "Orders": ORDER_COLUMNS}, MADE_COLUMNS)
+WRITTEN = WrittenColumns("public", {"User": frozenset(USER_NEEDS), "Orders": ORDER_COLUMNS}, MADE_COLUMNS)
 TRIGGER = "PL/pgSQL function refuse() line 2 at RAISE"
 
 

@@ -4,12 +4,12 @@ from psycopg2 import errors
 from sqlalchemy import Engine, exc, text
 
 from dbstorage.database.engine import create_engine
-from dbstorage.database.sqlstate import Verdict, classify
+from dbstorage.database.sqlstate import ErrorClass, classify
 from dbstorage.database.url import parse_database_url
 
-AGAIN, OUTAGE, LOCKED, REFUSED = Verdict.AGAIN, Verdict.OUTAGE, Verdict.LOCKED, Verdict.REFUSED
+AGAIN, OUTAGE, LOCKED, REFUSED = ErrorClass.AGAIN, ErrorClass.OUTAGE, ErrorClass.LOCKED, ErrorClass.REFUSED
 
-VERDICTS = {
+ERROR_CLASSES = {
     "22003": REFUSED,  # numeric value out of range
     "22021": REFUSED,  # character not in repertoire
     "22P02": REFUSED,  # invalid text representation: not a label of the enum
@@ -59,14 +59,14 @@ def test_errors_are_sorted_by_what_happens_next():
         made: psycopg2.Error = type("Made", (psycopg2.DatabaseError,), {"pgcode": sqlstate})("said by the server")
         return made
 
-    assert {state: classify(error(state)) for state in VERDICTS} == VERDICTS
+    assert {state: classify(error(state)) for state in ERROR_CLASSES} == ERROR_CLASSES
 
 
-@pytest.mark.parametrize("state", VERDICTS)
+@pytest.mark.parametrize("state", ERROR_CLASSES)
 def test_a_sqlstate_that_a_function_has_chosen_says_nothing_about_the_server(state, empty_database):
     statement = f"DO $$ BEGIN RAISE EXCEPTION 'raised' USING ERRCODE = '{state}'; END $$"
     # To run again at once does no harm.
-    expected = AGAIN if VERDICTS[state] is AGAIN else REFUSED
+    expected = AGAIN if ERROR_CLASSES[state] is AGAIN else REFUSED
     assert classify(error_of(empty_database, statement)) is expected
 
 

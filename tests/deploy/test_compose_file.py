@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from dbstorage.redis_access.rights import acl_lines
+from dbstorage.redis_access.acl import acl_lines
 from dbstorage.settings import load_settings
 from tests.deploy.checkers import check
 from tests.deploy.compose import FILE, PASSWORDS, MissingVariable, load, seconds

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dbstorage.embedded.lock import directory_lock
-from dbstorage.embedded.running import forget_servers, note_servers, running_servers
+from dbstorage.embedded.running_servers import forget_servers, note_servers, running_servers
 from dbstorage.errors import EmbeddedServerError
 
 REDIS_URL = "redis://127.0.0.1:6379/0"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dbstorage.settings import load_settings
-from dbstorage.traffic.answers import ask_history
+from dbstorage.traffic.answer_reader import ask_history
 from dbstorage.wire.received import ReceivedAnswer
 from tests.history.conftest import Stored
 from tests.history.rows import add_orders, add_user

@@ -7,7 +7,7 @@ import pytest
 
 from dbstorage.embedded.ports import choose_port
 from dbstorage.metrics.health import LONGEST_STANDSTILL, Health, ReaderState
-from dbstorage.metrics.server import MetricsServer
+from dbstorage.metrics.http_server import MetricsServer
 from dbstorage.metrics.service_metrics import ServiceMetrics
 from tests.metrics.scraping import get, scrape
 

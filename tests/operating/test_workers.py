@@ -5,7 +5,7 @@ import pytest
 import redis
 
 from dbstorage.operating.workers import WorkerReport, describe, read_reports, read_workers, write_report
-from dbstorage.redis_access.holder import Holder, Place
+from dbstorage.redis_access.holder import KeyHolder, Place
 from dbstorage.redis_access.keys import lease_key, worker_key, workers_key
 from dbstorage.settings import load_settings
 
@@ -53,11 +53,11 @@ def test_standbys_are_found_though_they_have_no_consumer(redis_url: str):
     with redis.Redis.from_url(redis_url) as client:
         now = client.time()[0]
         for name in ("a@x", "b@x"):
-            holder = Holder(name, Place("x", "boot", "pid:[1]"), 7, name)
+            holder = KeyHolder(name, Place("x", "boot", "pid:[1]"), 7, name)
             client.set(worker_key(settings, name), holder.token)
             state = "active" if name == "a@x" else "standby"
             write_report(client, settings, replace(REPORT, node=name, state=state, at=now), forget_before=None)
-        client.set(lease_key(settings), Holder("a@x", Place("x", "boot", "pid:[1]"), 7, "a@x").token)
+        client.set(lease_key(settings), KeyHolder("a@x", Place("x", "boot", "pid:[1]"), 7, "a@x").token)
         client.hset(workers_key(settings), "c@x", b"\xff what somebody else wrote")
         found = {worker.name: worker.state for worker in read_workers(client, settings, ["gone@x"])}
         assert found == {"a@x": "reads", "b@x": "stands by", "gone@x": "gone"}

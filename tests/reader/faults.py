@@ -147,7 +147,7 @@ class QuestionsOvertake(Core):
         return self._ready()
 
     def _answer(self) -> None:
-        if self.works and self.looks_ahead and not any(job.kind is Kind.ANSWER for job in self.jobs.values()):
+        if self.may_begin and self.looks_ahead and not any(job.kind is Kind.ANSWER for job in self.jobs.values()):
             self._submit(Kind.ANSWER, self._together(entry for entry in self._ready() if entry.question))
 
 

@@ -105,7 +105,7 @@ def _finished(world: World) -> bool:
 
 def _reads(worker: Worker) -> bool:
     core = worker.core
-    return core.works and core.stage is Stage.NEW and core.read is not None and core.read.after is None
+    return core.may_begin and core.stage is Stage.NEW and core.read is not None and core.read.after is None
 
 
 def _left(world: World) -> str:

@@ -7,10 +7,10 @@ import pytest
 
 from dbstorage.reader.lease import LEASE_MILLISECONDS, give_up, hold
 from dbstorage.redis_access.client import connect_redis
-from dbstorage.redis_access.holder import Holder, Place
+from dbstorage.redis_access.holder import KeyHolder, Place
 
 KEY = "dbstorage:test:lease"
-OURS, OTHER = (Holder(name, Place("host", "boot", "pid:[1]"), 17, "nonce").token for name in ("ours", "other"))
+OURS, OTHER = (KeyHolder(name, Place("host", "boot", "pid:[1]"), 17, "nonce").token for name in ("ours", "other"))
 #: Bytes of memory with which Redis refuses whatever needs more.
 FULL = 1
 

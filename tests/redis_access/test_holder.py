@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dbstorage.redis_access.holder import Holder, Place
+from dbstorage.redis_access.holder import KeyHolder, Place
 
 HERE = Place.here()
 
@@ -35,19 +35,19 @@ def token(**changes: object) -> str:
 
 @given(
     st.builds(
-        Holder,
+        KeyHolder,
         st.text(),
         st.builds(Place, st.text(), st.text(), st.text()),
         st.integers(min_value=1, max_value=2**31 - 1),
         st.text(),
     )
 )
-def test_a_holder_is_read_back_from_its_token(holder: Holder) -> None:
-    assert Holder.parse(holder.token) == Holder.parse(holder.token.encode("ascii")) == holder
+def test_a_holder_is_read_back_from_its_token(holder: KeyHolder) -> None:
+    assert KeyHolder.parse(holder.token) == KeyHolder.parse(holder.token.encode("ascii")) == holder
 
 
 def test_a_token_of_a_newer_version_is_read() -> None:
-    assert Holder.parse(token(since="2026-11-26")) == Holder("a@host", Place("host", "boot", "pid:[1]"), 17, "n")
+    assert KeyHolder.parse(token(since="2026-11-26")) == KeyHolder("a@host", Place("host", "boot", "pid:[1]"), 17, "n")
 
 
 @pytest.mark.parametrize(
@@ -80,33 +80,33 @@ def test_a_token_of_a_newer_version_is_read() -> None:
     ids=lambda text: repr(text)[:40],
 )
 def test_what_is_no_token_of_ours_has_no_holder(text: bytes | str | None) -> None:
-    assert Holder.parse(text) is None
+    assert KeyHolder.parse(text) is None
 
 
 @given(st.binary() | st.text())
 def test_reading_a_token_never_raises(text: bytes | str) -> None:
-    Holder.parse(text)
+    KeyHolder.parse(text)
 
 
 @pytest.mark.skipif(not HERE.known, reason="only Linux tells where a process runs")
 @pytest.mark.parametrize(
     ("holder", "dead"),
     [
-        (Holder("n", HERE, finished_process(), "x"), True),
-        (Holder("n", HERE, os.getppid(), "x"), False),
-        (Holder("n", HERE, os.getpid(), "x"), False),
-        (Holder("n", HERE._replace(host="another"), finished_process(), "x"), False),
-        (Holder("n", HERE._replace(boot="another"), finished_process(), "x"), False),
-        (Holder("n", HERE._replace(process_namespace="pid:[1]"), finished_process(), "x"), False),
-        (Holder("n", Place(HERE.host, "", ""), finished_process(), "x"), False),
+        (KeyHolder("n", HERE, finished_process(), "x"), True),
+        (KeyHolder("n", HERE, os.getppid(), "x"), False),
+        (KeyHolder("n", HERE, os.getpid(), "x"), False),
+        (KeyHolder("n", HERE._replace(host="another"), finished_process(), "x"), False),
+        (KeyHolder("n", HERE._replace(boot="another"), finished_process(), "x"), False),
+        (KeyHolder("n", HERE._replace(process_namespace="pid:[1]"), finished_process(), "x"), False),
+        (KeyHolder("n", Place(HERE.host, "", ""), finished_process(), "x"), False),
     ],
     ids=["gone", "alive", "ourselves", "another host", "before a restart", "another container", "nothing is known"],
 )  # fmt: skip
-def test_only_a_process_of_this_very_place_is_known_to_be_dead(holder: Holder, dead: bool) -> None:
+def test_only_a_process_of_this_very_place_is_known_to_be_dead(holder: KeyHolder, dead: bool) -> None:
     assert holder.is_dead_neighbour() is dead
 
 
 def test_nobody_is_dead_where_the_system_does_not_tell_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = Place(HERE.host, "", "")
     monkeypatch.setattr(Place, "here", lambda: nowhere)
-    assert not Holder("n", nowhere, finished_process(), "x").is_dead_neighbour()
+    assert not KeyHolder("n", nowhere, finished_process(), "x").is_dead_neighbour()

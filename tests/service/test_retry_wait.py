@@ -8,7 +8,7 @@ import psycopg2
 import pytest
 
 from dbstorage.failed_tasks.filters import State
-from dbstorage.failed_tasks.progress import in_words
+from dbstorage.failed_tasks.retry_progress import in_words
 from tests.service.platform import Platform, order, user
 from tests.service.test_pause import dbstorage
 from tests.service.worker import StartWorker

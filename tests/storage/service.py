@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 from dbstorage.failed_tasks.sweep import run_due
 from dbstorage.reader.group import ConsumerGroup
 from dbstorage.settings import Settings, load_settings
-from dbstorage.storage.batch import Job, run_job
+from dbstorage.storage.batch import BatchJob, run_job
 from dbstorage.storage.outcome import Outcome, Report
 from dbstorage.storage.resources import Resources, resources_of
 
@@ -49,7 +49,7 @@ class Service:
         ids = [entry_id.decode() for entry_id, _ in entries]
         fields = [[part for pair in values.items() for part in pair] for _, values in entries]
         self.use()
-        report = run_job(self.resources, Job(ids, fields, "test", group_creation=self.creation))
+        report = run_job(self.resources, BatchJob(ids, fields, "test", group_creation=self.creation))
         assert report.crash == ""
         return report
 

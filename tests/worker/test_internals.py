@@ -17,8 +17,8 @@ from dbstorage.reader.messages import Entry
 from dbstorage.reader.stream_request import StreamRequest
 from dbstorage.settings import load_settings
 from dbstorage.worker.internals.consumer import PatientConsumer
-from dbstorage.worker.internals.events import EVENT_BUFFER, EVENT_SERIALIZER, BatchingDispatcher
 from dbstorage.worker.internals.inspection import LOOKING_COMMANDS, count_tasks, list_on_demand
+from dbstorage.worker.internals.publishing import EVENT_BUFFER, EVENT_SERIALIZER, BatchingDispatcher
 
 TESTED = {"celery": "5.7", "kombu": "5.7", "billiard": "4.3"}
 

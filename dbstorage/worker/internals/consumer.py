@@ -19,7 +19,7 @@ from celery.worker.consumer import Consumer
 
 from dbstorage.redis_access.client import redis_error
 from dbstorage.urls.redis_url import is_redis
-from dbstorage.worker.broker import BrokerChannel, give_up_broker
+from dbstorage.worker.broker_connections import BrokerChannel, give_up_broker
 from dbstorage.worker.internals.inspection import tags_in_work
 from dbstorage.worker.internals.pool import keep_a_process, kill_processes, look_for_dead_processes
 

@@ -27,7 +27,7 @@ class MetricsServer:
     def __init__(self, metrics: ServiceMetrics, port: int) -> None:
         # The client's own doubling of every series; the process' start time says the same.
         disable_created_metrics()  # type: ignore[no-untyped-call]
-        self._server = _Server((EVERY_ADDRESS, port), _Handler)
+        self._server = _Server((EVERY_ADDRESS, port), _MetricsHandler)
         self._server.metrics = metrics
         self._thread = threading.Thread(target=self._server.serve_forever, name="dbstorage-http", daemon=True)
         # A pool process that is forked later must not keep the port.
@@ -51,7 +51,7 @@ class _Server(ThreadingHTTPServer):
         logger.debug("A request from %s failed: %s", client_address[0], sys.exc_info()[1])
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _MetricsHandler(BaseHTTPRequestHandler):
     server: _Server
     server_version = "dbstorage"
     sys_version = ""

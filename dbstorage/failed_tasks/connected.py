@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from dbstorage.database.sqlstate import Verdict, classify, describe
+from dbstorage.database.sqlstate import ErrorClass, classify, describe
 from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError
 
 #: SQLSTATEs of a schema or table that is not there, and of a statement that took too long.
@@ -27,7 +27,7 @@ def connected(engine: Engine) -> Iterator[Connection]:
             raise DatabaseNotReadyError(sentence) from error
         if sqlstate == TOO_SLOW:
             sentence = "The database did not finish in time: it is busy, or the filter matches too much."
-        elif classify(error) is Verdict.OUTAGE:
+        elif classify(error) is ErrorClass.OUTAGE:
             sentence = f"The database cannot be used: {describe(error)}."
         else:
             sentence = f"The database refused the query: {describe(error)}."

@@ -2,7 +2,7 @@ from typing import Any
 
 import redis
 
-from dbstorage.operating.history import Point, add_point, read_points, together, trend
+from dbstorage.operating.last_hour import Point, add_point, read_points, together, trend
 from dbstorage.operating.verdict import Waiting
 from dbstorage.redis_access.keys import history_key
 from dbstorage.settings import load_settings

@@ -11,14 +11,14 @@ from redis.exceptions import ConnectionError
 
 from dbstorage.application import create_app
 from dbstorage.settings import load_settings
-from dbstorage.worker import broker
+from dbstorage.worker import broker_connections
 from tests.service.platform import Platform
 
 
 @pytest.fixture
 def app(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> Celery:
     # Giving up is for the rest of a process's life; here it is for a test's.
-    monkeypatch.setattr(broker, "_given_up", threading.Event())
+    monkeypatch.setattr(broker_connections, "_given_up", threading.Event())
     return create_app(load_settings({"REDIS_URL": redis_url, "DATABASE_URL": "postgresql://user@localhost/database"}))
 
 
@@ -31,7 +31,7 @@ def client(app: Celery) -> Iterator[Any]:
 
 def test_what_waits_for_the_broker_fails_when_it_is_given_up(client: Any) -> None:
     client.ping()
-    threading.Timer(0.2, broker.give_up_broker).start()
+    threading.Timer(0.2, broker_connections.give_up_broker).start()
     began = time.monotonic()
     with pytest.raises(ConnectionError):
         client.blpop("nothing", 30)
@@ -39,7 +39,7 @@ def test_what_waits_for_the_broker_fails_when_it_is_given_up(client: Any) -> Non
 
 
 def test_a_broker_that_was_given_up_is_not_connected_to(client: Any) -> None:
-    broker.give_up_broker()
+    broker_connections.give_up_broker()
     with pytest.raises(ConnectionError, match="the worker stops"):
         client.ping()
 
@@ -66,5 +66,5 @@ def test_a_full_broker_is_told_of_once(app: Celery, platform: Platform, caplog: 
 def test_every_redis_broker_can_be_given_up(url: str) -> None:
     app = create_app(load_settings({"REDIS_URL": url, "DATABASE_URL": "postgresql://user@localhost/database"}))
     channel_class = app.connection_for_read().transport.Channel
-    assert issubclass(channel_class.connection_class, broker.GivesUp)
-    assert issubclass(channel_class.connection_class_ssl, broker.GivesUp)
+    assert issubclass(channel_class.connection_class, broker_connections.GivesUp)
+    assert issubclass(channel_class.connection_class_ssl, broker_connections.GivesUp)

@@ -18,18 +18,18 @@ from tornado.web import HTTPError, authenticated, url
 
 from dbstorage.dashboard.access import person, shows_payloads
 from dbstorage.dashboard.database import Database
-from dbstorage.dashboard.pages import Page, json_safe
+from dbstorage.dashboard.pages import FlowerPage, json_safe
 from dbstorage.errors import DBStorageError
 from dbstorage.failed_tasks.trail import PAUSE, RESUME, Operation, read_operations, record_alone
 from dbstorage.find import find
-from dbstorage.operating.history import KEPT_SECONDS
+from dbstorage.operating.last_hour import KEPT_SECONDS
 from dbstorage.operating.pause import pause_service, resume_service
 from dbstorage.operating.verdict import Verdict
 from dbstorage.printable import printable
 from dbstorage.redis_access.client import connect_redis
 from dbstorage.redis_access.explained import redis_errors_explained
 from dbstorage.settings import Settings
-from dbstorage.status import Status, read_status, read_verdict
+from dbstorage.status import ServiceStatus, read_status, read_verdict
 
 Value = TypeVar("Value")
 
@@ -80,7 +80,7 @@ class ServiceState:
         # One at a time: each reads the whole stream.
         self.searches = ThreadPoolExecutor(1, thread_name_prefix="find")
         self.verdict: Looks[Verdict] = Looks(self.threads, lambda: read_verdict(settings))
-        self.status: Looks[Status] = Looks(self.threads, lambda: read_status(settings, KEPT_SECONDS))
+        self.status: Looks[ServiceStatus] = Looks(self.threads, lambda: read_status(settings, KEPT_SECONDS))
 
 
 def service_routes(settings: Settings, database: Database) -> list[Any]:
@@ -89,14 +89,14 @@ def service_routes(settings: Settings, database: Database) -> list[Any]:
     return [
         url(r"/service", ServicePage, {"database": database}, name="service"),
         url(r"/service/find", FindPage, shared, name="service_find"),
-        url(r"/service/state", State, shared, name="service_state"),
+        url(r"/service/state", StateAnswer, shared, name="service_state"),
         url(r"/service/verdict", VerdictAnswer, shared, name="service_verdict"),
         url(r"/service/(pause|resume)", PauseOrResume, shared, name="service_pause"),
         url(r"/service/assets/([a-z0-9.-]+)", Asset, {"database": database}, name="service_asset"),
     ]
 
 
-class ServicePage(Page):
+class ServicePage(FlowerPage):
     """The page itself; everything on it comes by its script, so that it is there whatever is away."""
 
     @authenticated
@@ -105,7 +105,7 @@ class ServicePage(Page):
         self.render_page("service.html")
 
 
-class _ServiceHandler(Page):
+class _ServiceHandler(FlowerPage):
     service: ServiceState
 
     def initialize(self, database: Database, service: ServiceState) -> None:  # type: ignore[override]
@@ -124,7 +124,7 @@ class VerdictAnswer(_ServiceHandler):
         self.finish({"standing": verdict.standing.value, "sentence": printable(verdict.sentence)})
 
 
-class State(_ServiceHandler):
+class StateAnswer(_ServiceHandler):
     """Everything that the page shows."""
 
     @authenticated
@@ -193,7 +193,7 @@ class PauseOrResume(_ServiceHandler, BaseApiHandler):  # type: ignore[misc]
         self.finish({"sentence": sentence})
 
 
-class Asset(Page):
+class Asset(FlowerPage):
     """Scripts and styles."""
 
     @authenticated
@@ -206,7 +206,7 @@ class Asset(Page):
         self.finish(path.read_bytes())
 
 
-def state_of(status: Status, operations: list[Operation] | None) -> dict[str, Any]:
+def state_of(status: ServiceStatus, operations: list[Operation] | None) -> dict[str, Any]:
     """What the page shows, as JSON takes it."""
     redis, database = asdict(status.redis), asdict(status.database)
     return {

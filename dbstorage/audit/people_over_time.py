@@ -41,7 +41,7 @@ class _History(Generic[Key, Value]):
         return self._values.get(key, [])
 
 
-class People:
+class PeopleOverTime:
     """The people of a stream; fed with its createUsers in order."""
 
     def __init__(self) -> None:

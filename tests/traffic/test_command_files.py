@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from dbstorage.traffic.files import check_lines, open_commands, read_lines
+from dbstorage.traffic.command_files import check_lines, open_commands, read_lines
 from dbstorage.wire.entry import Layout
 
 

@@ -14,7 +14,7 @@ from dbstorage.database.tables import failed_tasks
 from dbstorage.errors import DatabaseUnavailableError
 from dbstorage.redis_access.explained import is_not_there, redis_errors_explained
 from dbstorage.settings import Scope, Settings
-from dbstorage.traffic.answers import AnswerReader
+from dbstorage.traffic.answer_reader import AnswerReader
 from dbstorage.traffic.sending import Sent
 from dbstorage.wire.entry_id import position_of
 
@@ -30,7 +30,7 @@ class FailedCount(NamedTuple):
     entries: int
 
 
-class Answered:
+class AnswerCount:
     """Counts the questions that were answered with their own requestId."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:

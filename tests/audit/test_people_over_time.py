@@ -1,17 +1,17 @@
 """Who had which userID when, as the createUsers of a stream say."""
 
-from dbstorage.audit.people import People
+from dbstorage.audit.people_over_time import PeopleOverTime
 from dbstorage.commands.users import CreateUser
 
 
-def people(*commands: tuple[int, str, str]) -> People:
-    found = People()
+def people(*commands: tuple[int, str, str]) -> PeopleOverTime:
+    found = PeopleOverTime()
     for position, user_id, email in commands:
         found.feed(CreateUser(user_id, email), position)
     return found
 
 
-def where(found: People, user_id: str, position: int, **applied: int) -> str | None:
+def where(found: PeopleOverTime, user_id: str, position: int, **applied: int) -> str | None:
     person = found.person_of(user_id, position)
     return None if person is None else found.user_id_of(person, position, applied)
 

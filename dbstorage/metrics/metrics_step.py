@@ -6,7 +6,7 @@ from typing import Any
 from celery import bootsteps
 
 from dbstorage import __version__
-from dbstorage.metrics.server import MetricsServer
+from dbstorage.metrics.http_server import MetricsServer
 from dbstorage.metrics.service_metrics import ServiceMetrics
 from dbstorage.metrics.watch import Watch
 from dbstorage.settings import Settings
