@@ -13,7 +13,7 @@ OURS = ("dbstorage", "tasks", "migrations")
 
 #: From the ground up: a room imports only from those in the lines above its own.
 STOREYS = (
-    {"codes", "errors", "own_tasks", "printable", "tracing", "urls"},
+    {"codes", "errors", "order_columns", "own_tasks", "printable", "tracing", "urls"},
     {"wire", "database", "embedded"},
     {"commands", "settings"},
     {"logs", "redis_access"},

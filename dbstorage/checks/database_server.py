@@ -24,6 +24,7 @@ from dbstorage.database.sqlstate import describe as describe_error
 from dbstorage.database.tables import OWN_SCHEMA
 from dbstorage.database.url import DatabaseAddress
 from dbstorage.errors import DatabaseNotReadyError, DBStorageError
+from dbstorage.order_columns import ColumnKind, of_kind
 from dbstorage.settings import Scope, Settings
 from dbstorage.storage.resources import LOCK_TIMEOUT
 from dbstorage.storage.service import find_service
@@ -206,8 +207,10 @@ def _in_words(shape: TableShape) -> str:
     parts = [
         f'In schema "{shape.schema}"',
         'Orders with the key "id"' if shape.has_order_row_id else 'Orders with the key "orderId"',
-        f"symbol as {shape.symbol.type if shape.symbol else 'text'}",
-        f"type as {shape.side.type if shape.side else 'text'}",
+        *(
+            f"{name} as {shape.enums[name].type if name in shape.enums else 'text'}"
+            for name in of_kind(ColumnKind.WORD)
+        ),
         "closeReason kept" if shape.close_reason else "no closeReason",
         "User with balance" if shape.has_balance else "User without balance",
     ]

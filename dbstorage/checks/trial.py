@@ -6,18 +6,20 @@ Rows get numbers of our own choosing, so that no sequence is asked: a number tha
 import secrets
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import product
 from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from dbstorage.checks.finding import Finding, fine, problem
-from dbstorage.commands.orders import SYMBOLS, TYPES, CloseOrder
+from dbstorage.commands.orders import CloseOrder, close_order
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.commands.users import CreateUser
 from dbstorage.database.sequences import NumberedColumn
 from dbstorage.database.shape import TableShape
 from dbstorage.errors import DBStorageError
+from dbstorage.order_columns import ORDER_COLUMNS, ColumnKind, of_kind
 from dbstorage.storage.failures import ORDER_CONFLICT, Failed, record
 from dbstorage.storage.history import Page, read_pages
 from dbstorage.storage.locks import find_locked, read_queue
@@ -33,6 +35,11 @@ from dbstorage.wire.entry import CREATE_CLOSE_ORDER, Layout, Request, StreamEntr
 TRIAL = "Trial"
 #: Bytes of a failed task's payload that no compression makes small: a disk that is full shows itself.
 PAYLOAD = 65_536
+#: Every combination of the words that an order may have.
+WORDS = [
+    dict(zip(of_kind(ColumnKind.WORD), words, strict=True))
+    for words in product(*(column.words for column in ORDER_COLUMNS if column.kind is ColumnKind.WORD))
+]
 #: A number that only shows as itself where numbers are read exactly.
 EXACT = 0.1 + 0.2
 #: Before every entry of a stream.
@@ -105,8 +112,8 @@ class _Trial:
         find_locked(self.connection, [self._work(self.user)])
 
     def store(self) -> None:
-        for number, (symbol, side) in enumerate((symbol, side) for symbol in SYMBOLS for side in TYPES):
-            order = self.order(number, symbol=symbol, type=side)
+        for number, words in enumerate(WORDS):
+            order = self.order(number, words)
             inserted = insert_orders(self.connection, self.shape, [order], self._numbers("Orders", number))
             if order.order_id not in inserted.written:
                 raise TrialFailed('the row of an order is kept away from "Orders" by a trigger or a rule.')
@@ -119,13 +126,13 @@ class _Trial:
             raise TrialFailed(f"stored orders do not come back as they were written ({', '.join(found)}).")
 
     def ask(self) -> None:
-        newest = f"{self.user.user_id}-{len(SYMBOLS) * len(TYPES) - 1}"
+        newest = f"{self.user.user_id}-{len(WORDS) - 1}"
         for detail in (False, True):
             page = self._page(limit=2, detail=detail)
             if [order["orderId"] for order in page.orders][:1] != [newest] or page.next_cursor is None:
                 raise TrialFailed("a history does not show the orders that were stored.")
             shown = page.orders[0]
-            if (shown["symbol"], shown["type"], shown["profitLoss"]) != (SYMBOLS[-1], TYPES[-1], EXACT):
+            if {**shown, **WORDS[-1], "profitLoss": EXACT} != shown:
                 raise TrialFailed(f"a history shows other values than were stored: {shown!r}.")
 
     def fail(self) -> None:
@@ -153,12 +160,12 @@ class _Trial:
         if len(page.orders) != 2:
             raise TrialFailed("orders do not follow their user to another userID.")
 
-    def order(self, number: int, *, symbol: str = SYMBOLS[0], type: str = TYPES[0]) -> CloseOrder:
-        moment = datetime(2000, 1, 1, 0, 0, number, tzinfo=UTC).isoformat(timespec="milliseconds")[:23]
+    def order(self, number: int, words: dict[str, str] = WORDS[0]) -> CloseOrder:
+        moment = datetime(2000, 1, 1, 0, 0, number, tzinfo=UTC).isoformat()
         user_id = self.user.user_id
-        return CloseOrder(
-            *(f"{user_id}-{number}", user_id, symbol, type, 1.0, 1, None, None, None),
-            *(1.0, 2.0, moment, moment, EXACT, None),
+        ids = {"orderId": f"{user_id}-{number}", "userId": user_id}
+        return close_order(
+            {**ids, **words, "quantity": 1, "openTime": moment, "closeTime": moment, "profitLoss": EXACT}
         )
 
     def _work(self, command: CloseOrder | CreateUser) -> Work:

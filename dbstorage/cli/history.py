@@ -1,3 +1,4 @@
+import re
 import sys
 from typing import Any
 
@@ -7,9 +8,12 @@ from dbstorage.cli.output import print_json, print_table, say
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.commands.questions import HIGHEST_LIMIT
 from dbstorage.errors import DBStorageError
+from dbstorage.order_columns import ColumnKind, of_kind
 from dbstorage.redis_access.client import connect_redis
 from dbstorage.traffic.answer_reader import ask_history
 from dbstorage.wire.received import ReceivedAnswer
+from dbstorage.wire.response import ANSWERED_COLUMNS
+from dbstorage.wire.response import DETAIL_COLUMNS as ANSWERED_WITH_DETAIL
 
 FAILED = 1
 EXPLANATIONS = {
@@ -17,25 +21,19 @@ EXPLANATIONS = {
     "paused": "an operator has paused the service",
     "unavailable": "the service cannot use its database at the moment",
 }
-COLUMNS = {
+#: Where a column is not headed by its own words.
+HEADINGS = {
     "closeTime": "closed",
-    "orderId": "order",
-    "symbol": "symbol",
-    "type": "type",
-    "quantity": "quantity",
-    "openPrice": "open price",
-    "closePrice": "close price",
-    "profitLoss": "profit",
-}
-DETAIL_COLUMNS = {
     "openTime": "opened",
-    "leverage": "leverage",
-    "takeProfit": "take profit",
-    "stopLoss": "stop loss",
+    "orderId": "order",
+    "profitLoss": "profit",
     "stippage": "slippage",
     "closeReason": "reason",
 }
-NUMBERS = ("quantity", "open price", "close price", "profit", "leverage", "take profit", "stop loss", "slippage")
+COLUMNS = ("closeTime", "orderId", "symbol", "type", "quantity", "openPrice", "closePrice", "profitLoss")
+#: What `--detail` adds.
+DETAIL_COLUMNS = tuple(name for name in (*ANSWERED_COLUMNS, *ANSWERED_WITH_DETAIL) if name not in COLUMNS)
+NUMBERS = of_kind(ColumnKind.AMOUNT, ColumnKind.LIMIT, ColumnKind.LEVERAGE)
 
 
 class NoAnswerError(DBStorageError):
@@ -103,10 +101,10 @@ def _as_json(user: str, orders: list[dict[str, Any]], last: ReceivedAnswer) -> d
 
 
 def _print(user: str, orders: list[dict[str, Any]], last: ReceivedAnswer, detail: bool) -> None:
-    columns = {**COLUMNS, **DETAIL_COLUMNS} if detail else COLUMNS
+    columns = (*COLUMNS, *DETAIL_COLUMNS) if detail else COLUMNS
     if orders:
         rows = [[_cell(order.get(name)) for name in columns] for order in orders]
-        print_table(list(columns.values()), rows, right=NUMBERS)
+        print_table([_heading(name) for name in columns], rows, right=[_heading(name) for name in NUMBERS])
     if last.error:
         explanation = EXPLANATIONS.get(last.error)
         say(f"The answer is the error {last.error}{f': {explanation}' if explanation else ''}.", err=True)
@@ -114,6 +112,10 @@ def _print(user: str, orders: list[dict[str, Any]], last: ReceivedAnswer, detail
         say(f"No closed order of user {user} is stored.", err=True)
     elif last.has_more:
         say(f"These are the last {len(orders):,} orders; --all shows the older ones too.", err=True)
+
+
+def _heading(name: str) -> str:
+    return HEADINGS.get(name) or re.sub("(?=[A-Z])", " ", name).lower()
 
 
 def _cell(value: Any) -> Any:

@@ -1,71 +1,58 @@
 """createCloseOrder: the rules of a closed order."""
 
+from collections import namedtuple
+from collections.abc import Callable
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 from dbstorage.commands.numbers import finite_number
 from dbstorage.commands.rejections import rejected
 from dbstorage.commands.text import is_encodable, required_id
 from dbstorage.commands.times import utc_milliseconds
+from dbstorage.order_columns import ORDER_COLUMNS, ColumnKind
 
-SYMBOLS = ("btc", "sol", "eth")
-TYPES = ("buy", "sell")
 CLOSE_REASON_CHARACTERS = 255
+
+#: What becomes of a value under a key; raises RejectedEntry.
+Rule: TypeAlias = Callable[[str, Any], Any]
 
 _NUMBER = "a finite number or the text of one"
 
 
-class CloseOrder(NamedTuple):
-    """A closed order, ready to be stored: times are UTC text such as `2025-01-31T12:00:00.000`."""
+def _fields() -> Any:
+    return namedtuple("_Fields", [column.field for column in ORDER_COLUMNS])
 
+
+class CloseOrder(_fields()):  # type: ignore[misc]
+    """A closed order, ready to be stored: its fields are those of ORDER_COLUMNS, in their order.
+
+    Times are UTC text such as `2025-01-31T12:00:00.000`.
+    """
+
+    __slots__ = ()
     order_id: str
     user_id: str
-    symbol: str
-    type: str
-    quantity: float
-    leverage: int
-    take_profit: float | None
-    stop_loss: float | None
-    stippage: float | None
-    open_price: float
-    close_price: float
-    open_time: str
-    close_time: str
-    profit_loss: float
-    close_reason: str | None
 
 
 def close_order(message: dict[str, Any]) -> CloseOrder:
     """The order in the message of a createCloseOrder; raises RejectedEntry for the first field that is wrong."""
     get = message.get
-    stippage = get("stippage")
-    return CloseOrder(
-        required_id("orderId", get("orderId")),
-        required_id("userId", get("userId")),
-        _one_of("symbol", get("symbol"), SYMBOLS),
-        _one_of("type", get("type"), TYPES),
-        _amount("quantity", get("quantity")),
-        _leverage(get("leverage")),
-        _optional_amount("takeProfit", get("takeProfit")),
-        _optional_amount("stopLoss", get("stopLoss")),
-        _optional_amount("slippage", get("slippage"))
-        if stippage is None or stippage == ""
-        else _optional_amount("stippage", stippage),
-        _amount("openPrice", get("openPrice")),
-        _amount("closePrice", get("closePrice")),
-        utc_milliseconds("openTime", get("openTime")),
-        utc_milliseconds("closeTime", get("closeTime")),
-        _amount("profitLoss", get("profitLoss")),
-        _close_reason(get("closeReason")),
-    )
+    values = []
+    for name, alias, rule in _RULES:
+        value = get(name)
+        if alias is not None and (value is None or value == ""):
+            name, value = alias, get(alias)
+        values.append(rule(name, value))
+    return CloseOrder(*values)
 
 
-def _one_of(field: str, value: Any, choices: tuple[str, ...]) -> str:
-    if type(value) is str:
-        lower = value.lower()
-        if lower in choices:
+def _one_of(words: tuple[str, ...]) -> Rule:
+    def rule(field: str, value: Any) -> str:
+        if type(value) is str and (lower := value.lower()) in words:
             return lower
-    raise rejected(field, value, f"{', '.join(choices[:-1])} or {choices[-1]}")
+        raise rejected(field, value, f"{', '.join(words[:-1])} or {words[-1]}")
+
+    return rule
 
 
 def _amount(field: str, value: Any) -> float:
@@ -80,22 +67,36 @@ def _amount(field: str, value: Any) -> float:
     return number + 0.0
 
 
-def _optional_amount(field: str, value: Any) -> float | None:
+def _limit(field: str, value: Any) -> float | None:
     # The platform writes 0 where nothing is set.
     return None if value is None else _amount(field, value) or None
 
 
-def _leverage(value: Any) -> int:
+def _leverage(field: str, value: Any) -> int:
     if value is None or value == "":
         return 1
     number = finite_number(value)
     if number is None or not -(2**31) <= int(number) < 2**31:
-        raise rejected("leverage", value, "a whole number of at most 32 bits, or the text of one")
+        raise rejected(field, value, "a whole number of at most 32 bits, or the text of one")
     return int(number) or 1
 
 
-def _close_reason(value: Any) -> str | None:
+def _remark(_field: str, value: Any) -> str | None:
     """Text, cut to 255 characters; None for anything else, because a remark must not keep an order from its row."""
     if type(value) is not str or "\0" in value or not is_encodable(value):
         return None
     return value[:CLOSE_REASON_CHARACTERS]
+
+
+_OF_KIND: dict[ColumnKind, Rule] = {
+    ColumnKind.ID: required_id,
+    ColumnKind.TIME: utc_milliseconds,
+    ColumnKind.AMOUNT: _amount,
+    ColumnKind.LIMIT: _limit,
+    ColumnKind.LEVERAGE: _leverage,
+    ColumnKind.REMARK: _remark,
+}
+#: Of each column, in their order: its key, another key, and its rule.
+_RULES: tuple[tuple[str, str | None, Rule], ...] = tuple(
+    (column.name, column.alias, _OF_KIND.get(column.kind) or _one_of(column.words)) for column in ORDER_COLUMNS
+)

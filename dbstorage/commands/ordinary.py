@@ -5,7 +5,8 @@ lower case, times as JavaScript writes them. Whatever is otherwise it declines, 
 never says that something is wrong; where it says what an entry means, the rules say the same.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -13,6 +14,7 @@ from dbstorage.commands.orders import CLOSE_REASON_CHARACTERS, CloseOrder
 from dbstorage.commands.text import EMAIL_CHARACTERS, ID_CHARACTERS
 from dbstorage.commands.times import javascript_time
 from dbstorage.commands.users import CreateUser
+from dbstorage.order_columns import ORDER_COLUMNS, ColumnKind
 from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER, StreamEntry
 
 _Id = Annotated[str, msgspec.Meta(min_length=1, max_length=ID_CHARACTERS)]
@@ -20,25 +22,34 @@ _Email = Annotated[str, msgspec.Meta(min_length=1, max_length=EMAIL_CHARACTERS)]
 _Leverage = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
 
 
-class _Order(msgspec.Struct, gc=False):
-    """The wire's own names; what may be left out has its default."""
+_Number = float | None
+#: What an ordinary value is, and what it becomes: an expression in which `{}` is the value. A time is made before.
+_ORDINARY: dict[ColumnKind, tuple[Any, str]] = {
+    ColumnKind.ID: (_Id, "{}"),
+    ColumnKind.WORD: (str, "{}"),
+    ColumnKind.TIME: (str, "{}"),
+    # Nothing is 0, and minus zero becomes zero.
+    ColumnKind.AMOUNT: (_Number, "({} or 0.0) + 0.0"),
+    ColumnKind.LIMIT: (_Number, "{} or None"),
+    ColumnKind.LEVERAGE: (_Leverage | None, "{} or 1"),
+    ColumnKind.REMARK: (str | None, f"{{0}} if {{0}} is None else {{0}}[:{CLOSE_REASON_CHARACTERS}]"),
+}
 
-    orderId: _Id
-    userId: _Id
-    symbol: Literal["btc", "sol", "eth"]
-    type: Literal["buy", "sell"]
-    openTime: str
-    closeTime: str
-    quantity: float | None = None
-    leverage: _Leverage | None = None
-    takeProfit: float | None = None
-    stopLoss: float | None = None
-    stippage: float | None = None
-    slippage: float | None = None
-    openPrice: float | None = None
-    closePrice: float | None = None
-    profitLoss: float | None = None
-    closeReason: str | None = None
+
+def _struct_fields() -> Iterator[tuple[str, Any] | tuple[str, Any, None]]:
+    """The wire's own names; what may be left out is None then."""
+    for column in ORDER_COLUMNS:
+        type_ = Literal[column.words] if column.words else _ORDINARY[column.kind][0]
+        for name in (column.name, column.alias):
+            if name is not None:
+                yield (
+                    (name, type_)
+                    if column.kind in (ColumnKind.ID, ColumnKind.WORD, ColumnKind.TIME)
+                    else (name, type_, None)
+                )
+
+
+_Order: Any = msgspec.defstruct("_Order", list(_struct_fields()), kw_only=True, gc=False)
 
 
 class _User(msgspec.Struct, gc=False):
@@ -46,17 +57,37 @@ class _User(msgspec.Struct, gc=False):
     userEmail: _Email
 
 
-class _OrderEnvelope(msgspec.Struct, tag_field="function", tag=CREATE_CLOSE_ORDER, gc=False):
-    message: _Order
-
-
 class _UserEnvelope(msgspec.Struct, tag_field="function", tag=CREATE_USER, gc=False):
     message: _User
 
 
+_OrderEnvelope: Any = msgspec.defstruct(
+    "_OrderEnvelope", [("message", _Order)], tag_field="function", tag=CREATE_CLOSE_ORDER, gc=False
+)
 _decode_envelope = msgspec.json.Decoder(_OrderEnvelope | _UserEnvelope).decode
 _decode_order = msgspec.json.Decoder(_Order).decode
 _decode_user = msgspec.json.Decoder(_User).decode
+
+
+def _written_out() -> str:
+    """The function that makes a CloseOrder, or None, of an `_Order`, column by column."""
+    times = []
+    values = []
+    for column in ORDER_COLUMNS:
+        value = f"order.{column.name}"
+        if column.alias is not None:
+            value = f"(order.{column.alias} if {value} is None else {value})"
+        if column.kind is ColumnKind.TIME:
+            times.append(f"({column.field} := time({value})) is None")
+            value = column.field
+        values.append(_ORDINARY[column.kind][1].format(value))
+    return f"lambda order: None if {' or '.join(times)} else CloseOrder({', '.join(values)})"
+
+
+# As `namedtuple` makes its classes: a loop over the columns takes half as long again, for each entry of the stream.
+_close_order: Callable[[Any], CloseOrder | None] = eval(  # noqa: S307  # made of the table's names alone
+    _written_out(), {"CloseOrder": CloseOrder, "time": javascript_time}
+)
 
 
 def ordinary_command(entry: StreamEntry) -> CloseOrder | CreateUser | None:
@@ -95,29 +126,3 @@ def _of_flat_entry(fields: list[bytes]) -> CloseOrder | CreateUser | None:
 def _is_plain(text: bytes) -> bool:
     """Whether no text in it can hold a NUL character, a lone surrogate or broken UTF-8."""
     return text.isascii() and b"\\" not in text
-
-
-def _close_order(order: _Order) -> CloseOrder | None:
-    open_time, close_time = javascript_time(order.openTime), javascript_time(order.closeTime)
-    if open_time is None or close_time is None:
-        return None
-    stippage = order.slippage if order.stippage is None else order.stippage
-    reason = order.closeReason
-    return CloseOrder(
-        order.orderId,
-        order.userId,
-        order.symbol,
-        order.type,
-        # Nothing is 0, and minus zero becomes zero.
-        (order.quantity or 0.0) + 0.0,
-        order.leverage or 1,
-        order.takeProfit or None,
-        order.stopLoss or None,
-        stippage or None,
-        (order.openPrice or 0.0) + 0.0,
-        (order.closePrice or 0.0) + 0.0,
-        open_time,
-        close_time,
-        (order.profitLoss or 0.0) + 0.0,
-        reason if reason is None else reason[:CLOSE_REASON_CHARACTERS],
-    )

@@ -5,24 +5,17 @@ from typing import Any
 
 from dbstorage.commands.numbers import number_text
 from dbstorage.errors import RejectedEntry
+from dbstorage.order_columns import ORDER_COLUMNS
 
+#: Key on the wire -> the code of a value that breaks its rule.
 _CODES = {
-    "orderId": "invalid_order_id",
-    "userId": "invalid_user_id",
     "userEmail": "invalid_user_email",
-    "symbol": "invalid_symbol",
-    "type": "invalid_type",
-    "openTime": "invalid_open_time",
-    "closeTime": "invalid_close_time",
-    "quantity": "invalid_quantity",
-    "openPrice": "invalid_open_price",
-    "closePrice": "invalid_close_price",
-    "profitLoss": "invalid_profit_loss",
-    "leverage": "invalid_leverage",
-    "takeProfit": "invalid_take_profit",
-    "stopLoss": "invalid_stop_loss",
-    "stippage": "invalid_stippage",
-    "slippage": "invalid_stippage",
+    **{
+        name: f"invalid_{column.field}"
+        for column in ORDER_COLUMNS
+        for name in (column.name, column.alias)
+        if name is not None
+    },
 }
 _SHOWN_CHARACTERS = 40
 _LOCAL_PART_OF_EMAIL = re.compile(r"[^\s@]+@")

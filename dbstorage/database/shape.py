@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, text
 from dbstorage.database.catalog import Column, FoundTable, read_tables
 from dbstorage.database.tables import OWN_SCHEMA
 from dbstorage.errors import DatabaseNotReadyError
+from dbstorage.order_columns import ORDER_COLUMNS, ColumnKind, of_kind
 
 #: A setting of our own: where it is missing, the others are, too.
 SESSION_MARK = "dbstorage.session"
@@ -36,25 +37,23 @@ class Need(NamedTuple):
 
 
 USER_NEEDS = {"userID": Need(TEXT), "email": Need(TEXT)}
+#: A remark is written where it can be, and needed nowhere.
+_NEEDS = {
+    ColumnKind.ID: Need(TEXT),
+    ColumnKind.WORD: Need(TEXT),
+    ColumnKind.TIME: Need(TIMESTAMP),
+    ColumnKind.AMOUNT: Need(DOUBLE),
+    ColumnKind.LIMIT: Need(DOUBLE, takes_null=True),
+    ColumnKind.LEVERAGE: Need(WHOLE),
+}
 ORDER_NEEDS = {
-    "orderId": Need(TEXT),
-    "userId": Need(TEXT),
-    "symbol": Need(TEXT, values=("btc", "sol", "eth")),
-    "type": Need(TEXT, values=("buy", "sell")),
-    "quantity": Need(DOUBLE),
-    "leverage": Need(WHOLE),
-    "takeProfit": Need(DOUBLE, takes_null=True),
-    "stopLoss": Need(DOUBLE, takes_null=True),
-    "stippage": Need(DOUBLE, takes_null=True),
-    "openPrice": Need(DOUBLE),
-    "closePrice": Need(DOUBLE),
-    "openTime": Need(TIMESTAMP),
-    "closeTime": Need(TIMESTAMP),
-    "profitLoss": Need(DOUBLE),
+    column.name: _NEEDS[column.kind]._replace(values=column.words)
+    for column in ORDER_COLUMNS
+    if column.kind is not ColumnKind.REMARK
 }
 #: Columns that are filled with one of a few values of our own making.
-MADE_COLUMNS = frozenset(name for name, need in ORDER_NEEDS.items() if need.values)
-CLOSE_REASON = "closeReason"
+MADE_COLUMNS = frozenset(of_kind(ColumnKind.WORD))
+[CLOSE_REASON] = of_kind(ColumnKind.REMARK)
 #: Where nothing else is known of why an order was closed.
 MANUAL = "manual"
 
@@ -92,21 +91,14 @@ class TableShape:
     has_order_row_id: bool
     #: "User" has a balance.
     has_balance: bool
-    #: Set where the column is an enum's, else it takes plain text.
-    symbol: EnumColumn | None = None
-    side: EnumColumn | None = None
+    #: The columns of "Orders" that are enums and filled with values of our own making; the others take plain text.
+    enums: Mapping[str, EnumColumn] = field(default_factory=dict, hash=False)
     #: "Orders" keeps why an order was closed.
     close_reason: CloseReasonColumn | None = None
     #: "closeTime" holds finer times than milliseconds.
     fine_times: bool = False
     #: Something may keep an order's, or a user's, row away without an error.
     may_keep_orders_away: bool = False
-
-    @property
-    def enums(self) -> dict[str, EnumColumn]:
-        """The columns of "Orders" that are enums and filled with values of our own making."""
-        found = {"symbol": self.symbol, "type": self.side}
-        return {name: column for name, column in found.items() if column is not None}
 
 
 def without_remark(shape: TableShape) -> TableShape:
@@ -226,8 +218,7 @@ def shape_of(users: FoundTable, orders: FoundTable) -> TableShape:
         schema=orders.schema,
         has_order_row_id=row_id is not None and row_id.type in WHOLE,
         has_balance="balance" in users.columns,
-        symbol=enum_of(orders.columns["symbol"]),
-        side=enum_of(orders.columns["type"]),
+        enums={name: enum for name in sorted(MADE_COLUMNS) if (enum := enum_of(orders.columns[name])) is not None},
         close_reason=close_reason_of(orders),
         fine_times=orders.columns["closeTime"].type != TIMESTAMP[0],
         may_keep_orders_away=orders.may_keep_rows_away,

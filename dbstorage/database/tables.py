@@ -3,6 +3,8 @@
 `User` and `Orders` name no schema: they live where the search path of the connection leads.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -23,6 +25,9 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+from sqlalchemy.types import TypeEngine
+
+from dbstorage.order_columns import ORDER_COLUMNS, ColumnKind
 
 #: The PostgreSQL schema of our own tables, so that Prisma sees no drift in its own.
 OWN_SCHEMA = "dbstorage"
@@ -42,24 +47,25 @@ users = Table(
     Index("User_email_key", "email", unique=True),
 )
 
+_TYPES: dict[ColumnKind, TypeEngine[Any]] = {
+    ColumnKind.ID: Text(),
+    ColumnKind.WORD: Text(),
+    ColumnKind.TIME: TIMESTAMP(precision=3),
+    ColumnKind.AMOUNT: Double(),
+    ColumnKind.LIMIT: Double(),
+    ColumnKind.LEVERAGE: Integer(),
+}
+
 orders = Table(
     "Orders",
     metadata,
     Column("id", Integer, autoincrement=True),
-    Column("orderId", Text, nullable=False),
-    Column("userId", Text, nullable=False),
-    Column("symbol", Text, nullable=False),
-    Column("type", Text, nullable=False),
-    Column("quantity", Double, nullable=False),
-    Column("leverage", Integer, nullable=False),
-    Column("takeProfit", Double),
-    Column("stopLoss", Double),
-    Column("stippage", Double),
-    Column("openPrice", Double, nullable=False),
-    Column("closePrice", Double, nullable=False),
-    Column("openTime", TIMESTAMP(precision=3), nullable=False),
-    Column("closeTime", TIMESTAMP(precision=3), nullable=False),
-    Column("profitLoss", Double, nullable=False),
+    # A table that we make has no remark.
+    *(
+        Column(column.name, _TYPES[column.kind], nullable=column.kind is ColumnKind.LIMIT)
+        for column in ORDER_COLUMNS
+        if column.kind is not ColumnKind.REMARK
+    ),
     PrimaryKeyConstraint("id", name="Orders_pkey"),
     ForeignKeyConstraint(
         ["userId"], ["User.userID"], name="Orders_userId_fkey", onupdate="CASCADE", ondelete="RESTRICT"

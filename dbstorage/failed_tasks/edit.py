@@ -16,6 +16,7 @@ from dbstorage.errors import RejectedEntry
 from dbstorage.failed_tasks.filters import Filter, State
 from dbstorage.failed_tasks.store import Payload, Progress, of_scope
 from dbstorage.failed_tasks.trail import record
+from dbstorage.order_columns import ORDER_COLUMNS, ColumnKind
 from dbstorage.settings import Scope, Settings
 from dbstorage.storage.work import understand
 from dbstorage.wire.entry import Layout, StreamEntry, Truncated
@@ -25,23 +26,15 @@ EDIT = "edit"
 #: Tasks that are mended in one transaction.
 PART = 500
 #: Fields of a command that can be mended. Who it belongs to, and which order it is, are not mended but sent anew.
-FIELDS = (
-    *("symbol", "type", "quantity", "leverage", "takeProfit", "stopLoss", "stippage", "slippage", "openPrice"),
-    *("closePrice", "openTime", "closeTime", "profitLoss", "closeReason", "userEmail"),
-)
-
-
-#: Field on the wire -> the field of the command that it becomes; what is not named here keeps its name.
-BECOMES = {
-    "takeProfit": "take_profit",
-    "stopLoss": "stop_loss",
-    "slippage": "stippage",
-    "openPrice": "open_price",
-    "closePrice": "close_price",
-    "openTime": "open_time",
-    "closeTime": "close_time",
-    "profitLoss": "profit_loss",
-    "closeReason": "close_reason",
+#: Each with the field of the command that it becomes.
+FIELDS = {
+    **{
+        name: column.field
+        for column in ORDER_COLUMNS
+        if column.kind is not ColumnKind.ID
+        for name in (column.name, column.alias)
+        if name is not None
+    },
     "userEmail": "email",
 }
 #: Tasks that a result shows with their values.
@@ -259,9 +252,9 @@ def _reads(payload: Payload, entry_id: str, changes: Iterable[str], settings: Se
         raise command
     read: dict[str, str] = {}
     for name in changes:
-        if not hasattr(command, BECOMES.get(name, name)):
+        if not hasattr(command, FIELDS[name]):
             raise ValueError(f"A {work.function} has no {name}.")
-        value = getattr(command, BECOMES.get(name, name))
+        value = getattr(command, FIELDS[name])
         read[name] = "nothing" if value is None else str(value)
     return read
 

@@ -12,7 +12,8 @@ from dbstorage.commands.cursor import Cursor, encode_cursor
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.database.engine import execute_prepared
 from dbstorage.database.shape import CLOSE_REASON, TableShape
-from dbstorage.wire.response import ANSWERED_COLUMNS, DETAIL_COLUMNS, REASON_COLUMNS, order_as_answered
+from dbstorage.order_columns import ColumnKind, of_kind
+from dbstorage.wire.response import ANSWERED_COLUMNS, DETAIL_COLUMNS, REMARK_COLUMNS, order_as_answered
 
 #: Rows of one statement at most, so that a batch of long questions does not fill the process's memory.
 ROWS_AT_ONCE = 10_000
@@ -23,7 +24,9 @@ TIME = 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'
 #: The years that have four digits.
 ORDINARY = "BETWEEN '0001-01-01' AND '9999-12-31 23:59:59.999999'"
 
-TIMES = ("openTime", "closeTime")
+TIMES = of_kind(ColumnKind.TIME)
+#: Columns whose type is double precision.
+NUMBERS = of_kind(ColumnKind.AMOUNT, ColumnKind.LIMIT)
 #: Rows begin with the question's number, the order's key and, where it is not as answered, its closeTime.
 KEY, EXACT_TIME, ORDER = 1, 2, 3
 CLOSE_TIME = ORDER + ANSWERED_COLUMNS.index("closeTime")
@@ -86,13 +89,9 @@ def _page(rows: list[Any], limit: int, further: tuple[str, ...]) -> Page:
 
 def further_columns(shape: TableShape, detail: bool) -> tuple[str, ...]:
     """The columns that are answered behind ANSWERED_COLUMNS."""
-    if shape.close_reason is None:
-        return DETAIL_COLUMNS if detail else ()
-    return (*DETAIL_COLUMNS, CLOSE_REASON) if detail else REASON_COLUMNS
-
-
-#: Answered columns whose type is double precision.
-NUMBERS = ("quantity", "openPrice", "closePrice", "profitLoss", "takeProfit", "stopLoss", "stippage")
+    if shape.close_reason is not None:
+        return DETAIL_COLUMNS if detail else REMARK_COLUMNS
+    return tuple(name for name in DETAIL_COLUMNS if name != CLOSE_REASON) if detail else ()
 
 
 @lru_cache(maxsize=64)

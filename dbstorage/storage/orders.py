@@ -9,32 +9,24 @@ from sqlalchemy import Connection
 
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.database.shape import CLOSE_REASON, CloseReasonColumn, TableShape
+from dbstorage.order_columns import ORDER_COLUMNS, ColumnKind, of_kind
 from dbstorage.storage.array_text import number_array, text_array
 from dbstorage.storage.users import ConcurrentChangeError
 
-#: Column of "Orders" -> its SQL type, in the order of CloseOrder's fields.
-COLUMNS = {
-    "orderId": "text",
-    "userId": "text",
-    "symbol": "text",
-    "type": "text",
-    "quantity": "double precision",
-    "leverage": "integer",
-    "takeProfit": "double precision",
-    "stopLoss": "double precision",
-    "stippage": "double precision",
-    "openPrice": "double precision",
-    "closePrice": "double precision",
-    "openTime": "timestamp(3)",
-    "closeTime": "timestamp(3)",
-    "profitLoss": "double precision",
-    "closeReason": "text",
+_TYPES = {
+    ColumnKind.ID: "text",
+    ColumnKind.WORD: "text",
+    ColumnKind.TIME: "timestamp(3)",
+    ColumnKind.AMOUNT: "double precision",
+    ColumnKind.LIMIT: "double precision",
+    ColumnKind.LEVERAGE: "integer",
+    ColumnKind.REMARK: "text",
 }
-_NUMBERS = ("double precision", "integer")
-#: Not compared when an orderId comes again. userId: createUser may have moved it in between. closeReason: the
-#: service being replaced did not fill it.
-NOT_CONTENT = ("orderId", "userId", "closeReason")
-_CONTENT = tuple(name for name in COLUMNS if name not in NOT_CONTENT)
+#: Column of "Orders" -> its SQL type, in the order of CloseOrder's fields.
+COLUMNS = {column.name: _TYPES[column.kind] for column in ORDER_COLUMNS}
+_NUMBERS = frozenset(of_kind(ColumnKind.AMOUNT, ColumnKind.LIMIT, ColumnKind.LEVERAGE))
+#: What is compared when an orderId comes again.
+_CONTENT = tuple(column.name for column in ORDER_COLUMNS if column.is_content)
 _COMPARED = ("orderId", "userId", *_CONTENT)
 #: How often an order that met its user's arrival halfway is tried again within one transaction.
 MAXIMUM_PASSES = 3
@@ -149,7 +141,7 @@ def _as_arrays(columns: Sequence[str], orders: Sequence[CloseOrder], shape: Tabl
             values[name] = [column.labels[value] for value in values[name]]
         if shape.close_reason is not None:
             values[CLOSE_REASON] = [fitting_reason(shape.close_reason, value) for value in values[CLOSE_REASON]]
-    return tuple((number_array if COLUMNS[name] in _NUMBERS else text_array)(values[name]) for name in columns)
+    return tuple((number_array if name in _NUMBERS else text_array)(values[name]) for name in columns)
 
 
 def fitting_reason(column: CloseReasonColumn, reason: str | None) -> str | None:
@@ -227,7 +219,7 @@ def fields_statement(shape: TableShape) -> str:
     values = []
     for name in names:
         stored, given = _stored(shape, name), f'input."{name}"'
-        same = "NULL" if name in NOT_CONTENT else f"{stored} IS NOT DISTINCT FROM {given}"
+        same = f"{stored} IS NOT DISTINCT FROM {given}" if name in _CONTENT else "NULL"
         values += [f"{stored}::text", f"{given}::text", same]
     return (
         f'SELECT {", ".join(values)} FROM {_input(names)} JOIN "Orders" AS stored ON stored."orderId" = input."orderId"'

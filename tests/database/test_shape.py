@@ -61,7 +61,7 @@ def test_our_own_tables_have_the_plain_shape(migrated_database):
         (
             "CREATE TYPE s AS ENUM ('ETH', 'BTC', 'btc', 'Sol', 'doge'); "
             'ALTER TABLE "Orders" ALTER symbol TYPE s USING symbol::s',
-            {"symbol": EnumColumn("public.s", {"eth": "ETH", "btc": "btc", "sol": "Sol", "doge": "doge"})},
+            {"enums": {"symbol": EnumColumn("public.s", {"eth": "ETH", "btc": "btc", "sol": "Sol", "doge": "doge"})}},
         ),
         # Only a growing number tells which of two orders was written last.
         ('ALTER TABLE "Orders" DROP "id", ADD "id" text DEFAULT 1', {"has_order_row_id": False}),

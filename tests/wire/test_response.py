@@ -9,7 +9,7 @@ from dbstorage.wire.entry import Layout
 from dbstorage.wire.response import (
     ANSWERED_COLUMNS,
     DETAIL_COLUMNS,
-    REASON_COLUMNS,
+    REMARK_COLUMNS,
     Answer,
     encode_answer,
     order_as_answered,
@@ -38,15 +38,14 @@ def test_an_order_is_answered_with_ten_keys_in_the_order_of_the_contract():
     assert order_as_answered(ROW) == dict(zip(ANSWERED_COLUMNS, ROW, strict=True)) | {"status": "closed"}
 
 
-def test_detail_adds_four_keys():
-    detail = {"leverage": 20, "takeProfit": None, "stopLoss": 99.0, "stippage": None}
-
+def test_detail_adds_the_rest():
+    detail = {"leverage": 20, "takeProfit": None, "stopLoss": 99.0, "stippage": None, "closeReason": "stop_loss"}
     assert order_as_answered((*ROW, *detail.values()), DETAIL_COLUMNS) == ORDER | detail
 
 
 def test_a_table_with_close_reasons_adds_them_and_the_limits_to_every_answer():
     reason = {"takeProfit": None, "stopLoss": 99.0, "closeReason": "stop_loss"}
-    assert order_as_answered((*ROW, *reason.values()), REASON_COLUMNS) == ORDER | reason
+    assert order_as_answered((*ROW, *reason.values()), REMARK_COLUMNS) == ORDER | reason
 
 
 def test_an_envelope_answer_is_one_field_with_json_inside_json():

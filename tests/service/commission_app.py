@@ -1,0 +1,7 @@
+"""What `celery -A tests.service.commission_app` starts."""
+
+import tests.service.commission  # noqa: F401  # first of all
+from dbstorage.application import create_app
+from dbstorage.settings import load_settings
+
+app = create_app(load_settings())
