@@ -1,10 +1,23 @@
 from difflib import get_close_matches
+from typing import Any
 
 import click
 
+from dbstorage.printable import printable
+
 
 class SuggestingGroup(click.Group):
-    """A group that says which of its commands a typo may have meant."""
+    """A group that says which of its commands a typo may have meant, and what was typed wrong in one line."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command; whatever of its arguments an error names is printable."""
+        try:
+            return super().invoke(context)
+        except (click.MissingParameter, click.exceptions.NoArgsIsHelpError):
+            # These name nothing that was typed, in several lines.
+            raise
+        except click.UsageError as error:
+            raise click.UsageError(printable(error.format_message()), error.ctx) from None
 
     def resolve_command(
         self, context: click.Context, args: list[str]

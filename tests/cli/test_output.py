@@ -4,9 +4,10 @@ import io
 import json
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
-from dbstorage.cli import output
+from dbstorage.cli import main, output
 
 #: A title, a cleared screen, a line of its own, the other direction.
 HOSTILE = "o\x1b]0;title\x07\x1b[2J\nforged\tcell\r\u202e\x9b\x7f\ud800"
@@ -41,3 +42,15 @@ def test_json_is_ascii_without_control_characters_and_says_the_same(capsys: pyte
     assert printed.rstrip("\n").isprintable()
     assert printed.isascii()
     assert json.loads(printed) == {"orderId": HOSTILE}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(HOSTILE,), (f"--{HOSTILE}",), ("resume", HOSTILE), ("failed", HOSTILE), ("failed", "list", "--limit", HOSTILE)],
+    ids=["command", "option", "argument", "subcommand", "value"],
+)
+def test_what_was_typed_wrong_is_told_in_one_line(arguments: tuple[str, ...]):
+    ended = CliRunner().invoke(main, [argument.removesuffix("\ud800") for argument in arguments])
+    assert ended.exit_code == 2
+    assert SHOWN.removesuffix("\\ud800") in ended.output.splitlines()[-1]
+    assert all(line.isprintable() for line in ended.output.splitlines())
