@@ -34,7 +34,7 @@ ON_SERVERS := tests/database tests/history tests/storage tests/reader/test_group
 CORE := tests/wire tests/commands tests/worker $(ON_SERVERS)
 
 # Of other servers than those of the wheels: POSTGRES is the directory of its programs, REDIS the program itself.
-SERVERS = $(if $(POSTGRES),--postgres $(POSTGRES)) $(if $(REDIS),--redis $(REDIS))
+SERVERS = $(if $(POSTGRES),--postgres=$(POSTGRES)) $(if $(REDIS),--redis=$(REDIS))
 
 LOWEST := python3.11
 test-lowest: | $(BIN)/pip  ## Run the core tests with the lowest versions that pyproject.toml allows (needs uv).
