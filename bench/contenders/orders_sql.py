@@ -7,7 +7,9 @@ from typing import Any
 import psycopg2
 
 from bench.traffic import COLUMNS
+from dbstorage.database.shape import TableShape
 from dbstorage.storage.array_text import number_array, text_array
+from dbstorage.storage.orders import insert_statement
 
 TYPES = {
     "quantity": "double precision",
@@ -38,6 +40,8 @@ INSERT_ARRAYS = (
     f"FROM unnest({_ARRAYS}) AS input({_NAMES}) "
     'JOIN "User" AS person ON person."userID" = input."userId" ON CONFLICT ("orderId") DO NOTHING'
 )
+#: What the service runs on tables that it made, with the same parameters; it gives a duplicate no number.
+INSERT_AS_SERVICE = insert_statement(TableShape("public", has_order_row_id=True, has_balance=True))
 #: The same for one order, given as a mapping.
 INSERT_ROW = (
     f'INSERT INTO "Orders" ({_NAMES}) SELECT {", ".join(f"%({column})s" for column in COLUMNS)} '

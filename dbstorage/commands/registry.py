@@ -98,17 +98,19 @@ KINDS: dict[str, CommandKind] = {
         ),
     )
 }
+_FUNCTIONS = {kind.command: kind.name for kind in KINDS.values()}
 
 
 def register(kind: CommandKind) -> None:
     """Add a kind of command, before the Celery application is made."""
     KINDS[kind.name] = kind
+    _FUNCTIONS[kind.command] = kind.name
     FLAT_FIELDS[kind.name] = kind.flat_fields
 
 
 def function_of(command: type) -> str | None:
     """The name of the command of this type; None where it is none."""
-    return next((kind.name for kind in KINDS.values() if kind.command is command), None)
+    return _FUNCTIONS.get(command)
 
 
 def kept_functions() -> tuple[str, ...]:

@@ -11,8 +11,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EXPECTED = (
     "an ISO 8601 time such as 2025-01-31T12:00:00.000Z or a number of milliseconds since 1970, in the years 1 to 9999"
 )
-# As Date.toISOString() writes it, which is nearly always: what is stored then stands there already.
-_JAVASCRIPT_TIME = re.compile(r"\d\d\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d\d\dZ", re.ASCII)
+#: As Date.toISOString() writes it, which is nearly always: what is stored then stands there already. All such times
+#: exist; the 29th of February, which has to be looked up, is left out.
+JAVASCRIPT_TIME = (
+    r"(?!0000)\d{4}-(?:(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])|(?:0[13-9]|1[0-2])-(?:29|30)|(?:0[13578]|1[02])-31)"
+    r"T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d\.\d{3}Z"
+)
+_JAVASCRIPT_TIME = re.compile(JAVASCRIPT_TIME, re.ASCII)
 # fromisoformat() alone is laxer: any character may part date and time, so that the digits 1712101012000 are a day in
 # 1712, and what follows a NUL may go unread.
 _ISO_8601 = re.compile(
@@ -22,31 +27,24 @@ _ISO_8601 = re.compile(
 )
 
 
+#: Characters of a time as it is stored.
+STORED_CHARACTERS = 23
+
+
 def utc_milliseconds(field: str, value: Any) -> str:
     """A time as text such as `2025-01-31T12:00:00.000`, in UTC, finer digits cut off.
 
     Takes ISO 8601 text (without offset = UTC) or a number of milliseconds since 1970; raises RejectedEntry.
     """
-    if type(value) is str and (stored := javascript_time(value)) is not None:
-        return stored
+    if type(value) is str and _JAVASCRIPT_TIME.fullmatch(value):
+        return value[:STORED_CHARACTERS]
     try:
         moment = _moment(value)
     except (ValueError, OverflowError):
         moment = None
     if moment is None:
         raise rejected(field, value, _EXPECTED)
-    return moment.isoformat(timespec="milliseconds")[:23]
-
-
-def javascript_time(text: str) -> str | None:
-    """What is stored of a time that is written as JavaScript does it; None for any other text."""
-    if not _JAVASCRIPT_TIME.fullmatch(text):
-        return None
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return None  # a day or an hour that does not exist
-    return text[:23]
+    return moment.isoformat(timespec="milliseconds")[:STORED_CHARACTERS]
 
 
 def _moment(value: Any) -> datetime | None:

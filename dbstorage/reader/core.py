@@ -60,7 +60,7 @@ from dbstorage.reader.messages import (
     Took,
     Withdraw,
 )
-from dbstorage.storage.outcome import Outage, Outcome
+from dbstorage.storage.outcome import Outage
 from dbstorage.wire.entry_id import parse_entry_id
 
 #: From this delivery on an entry is suspected of killing the process that runs it.
@@ -371,8 +371,8 @@ class Core:
             if asked.fetched is not None:
                 self.fetch_count = min(fitting, GROWTH * self.fetch_count)
         if entries:
-            self.in_hand.update(entry.id for entry in entries)
-            self.bytes_in_hand += sum(entry.size for entry in entries)
+            self.in_hand.update([entry.id for entry in entries])
+            self.bytes_in_hand += sum([entry.size for entry in entries])
             self.waiting += entries
             if asked.fetched is not None:
                 self._sort_waiting()
@@ -402,22 +402,15 @@ class Core:
             # Of the table of failed tasks, perhaps: entries have their own attempts.
             self.retry_at = self.now + LONGEST_PAUSE
             return
-        told: list[Entry] = []
-        outcomes: list[Outcome] = []
-        finished: list[Entry] = []
-        left: list[Entry] = []
-        unacknowledged: list[str] = []
-        for entry, outcome, acknowledged in zip(job.entries, report.outcomes, report.acknowledged, strict=True):
-            if outcome is not None:
-                told.append(entry)
-                outcomes.append(outcome)
-            if acknowledged:
-                finished.append(entry)
-            elif outcome is not None:
-                self.decided[entry.id] = entry
-                unacknowledged.append(entry.id)
-            else:
-                left.append(entry)
+        rows = [*zip(job.entries, report.outcomes, report.acknowledged, strict=True)]
+        told = [entry for entry, outcome, _ in rows if outcome is not None]
+        outcomes = [outcome for outcome in report.outcomes if outcome is not None]
+        finished = [entry for entry, _, acknowledged in rows if acknowledged]
+        unacknowledged = {
+            entry.id: entry for entry, outcome, acknowledged in rows if outcome is not None and not acknowledged
+        }
+        left = [entry for entry, outcome, acknowledged in rows if outcome is None and not acknowledged]
+        self.decided |= unacknowledged
         self._wait_again(left)
         if told or report.retried or report.crash:
             self._last.append(Tell(told, outcomes, job, report))
@@ -475,8 +468,8 @@ class Core:
 
     def _leave(self, entries: list[Entry]) -> None:
         if entries:
-            self.in_hand.difference_update(entry.id for entry in entries)
-            self.bytes_in_hand -= sum(entry.size for entry in entries)
+            self.in_hand.difference_update([entry.id for entry in entries])
+            self.bytes_in_hand -= sum([entry.size for entry in entries])
             self._last.append(Left(entries))
 
     def _acknowledge(self, ids: Iterable[str]) -> None:

@@ -11,6 +11,8 @@ from dbstorage.settings import TaskEvents
 from dbstorage.storage.failures import told_id
 from dbstorage.storage.outcome import Outcome, Retried, Status
 
+_FAILURES = (Status.FAILED, Status.RETRYING)
+
 
 class TaskEventSender:
     """Sends the outcomes of batches through the worker's event dispatcher."""
@@ -31,15 +33,12 @@ class TaskEventSender:
             return
         if dispatcher.groups and "task" not in dispatcher.groups:
             return
-        successes = []
-        for entry, outcome in finished:
-            if outcome.status in (Status.FAILED, Status.RETRYING):
-                kind = "task-failed" if outcome.status is Status.FAILED else "task-retried"
-                about = fields(request_of(entry), outcome)
-                dispatcher.send(kind, exception=described(outcome), traceback=None, **about)
-            else:
-                successes.append((entry, outcome))
-        told = self._chosen(successes)
+        failures = [each for each in finished if each[1].code is not None and each[1].status in _FAILURES]
+        for entry, outcome in failures:
+            kind = "task-failed" if outcome.status is Status.FAILED else "task-retried"
+            about = fields(request_of(entry), outcome)
+            dispatcher.send(kind, exception=described(outcome), traceback=None, **about)
+        told = self._chosen([each for each in finished if each[1].status not in _FAILURES] if failures else finished)
         if told:
             dispatcher.send_all(
                 "task-succeeded",

@@ -9,6 +9,7 @@ from dbstorage.reader.core import READ_BYTES
 from dbstorage.reader.group import (
     AT_ONCE,
     ConsumerGroup,
+    ReadEntry,
     accepted,
     parse_beginning,
     parse_claim,
@@ -39,7 +40,6 @@ from dbstorage.reader.messages import (
 from dbstorage.redis_access.holder import KeyHolder
 from dbstorage.redis_access.keys import lease_key
 from dbstorage.settings import Ordering, Settings
-from dbstorage.wire.entry import StreamEntry
 from dbstorage.wire.size import KEPT_BYTES, fitting, held_bytes, size_of
 
 logger = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class StreamActions:
             if entries:
                 logger.info("Took up %d entries that were pending.", len(entries))
             if len(entries) < len(ids):
-                there = {entry.id for entry in entries}
+                there = {entry_id for entry_id, _ in entries}
                 self._look_for([entry_id for entry_id in ids if entry_id not in there])
             self._entries_came(action.number, entries, deliveries)
 
@@ -121,7 +121,7 @@ class StreamActions:
         self._reading = number
         self._link.read(came, command, most_bytes, lambda: self._report(ReadTooLarge(number)))
 
-    def _entries_came(self, number: int, came: list[StreamEntry], deliveries: dict[str, int]) -> None:
+    def _entries_came(self, number: int, came: list[ReadEntry], deliveries: dict[str, int]) -> None:
         now = time.time()
         limit = self._settings.max_entry_bytes
         size_in_all = 0

@@ -77,8 +77,8 @@ class _Kept(NamedTuple):
 class _ReplayResources(Resources):
     """The same, but it holds the writers' lock itself, and its positions are noted at the end."""
 
-    def apply(self, connection: Connection, entries: Sequence[StreamEntry]) -> Applied | None:
-        return None
+    def apply(self, connection: Connection, entries: Sequence[StreamEntry]) -> tuple[Applied | None, bool]:
+        return None, True
 
 
 class _TrialEngine:

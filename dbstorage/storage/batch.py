@@ -94,9 +94,9 @@ def run_job(resources: Resources, job: BatchJob) -> Report:
     except Exception:  # noqa: BLE001
         # A bug of ours: the main process has the entries run alone, so that it fails nobody but its own.
         crash = traceback.format_exc()
-    outcomes = {_id(work): work.outcome for work in batch.works}
+    # There is a work for each entry, in their order, or none at all.
     return Report(
-        [outcomes.get(entry_id) for entry_id in job.entry_ids],
+        [work.outcome for work in batch.works] or [None] * len(job.entry_ids),
         [entry_id in batch.acknowledged for entry_id in job.entry_ids],
         outage,
         reason,
@@ -104,7 +104,7 @@ def run_job(resources: Resources, job: BatchJob) -> Report:
         batch.seconds,
         batch.answer_seconds,
         batch.released,
-        functions=[work.function for work in batch.works] if len(batch.works) == len(job.entry_ids) else [],
+        functions=[work.function for work in batch.works],
     )
 
 

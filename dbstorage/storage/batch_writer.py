@@ -14,7 +14,7 @@ from dbstorage.database.refusal import Blame
 from dbstorage.database.shape import TableShape, with_null_for_remark, without_remark
 from dbstorage.errors import DatabaseFaultError
 from dbstorage.storage.failures import keep
-from dbstorage.storage.locks import LockedUser, LockHolder, find_locked, find_table_holder
+from dbstorage.storage.locks import LockedUser, LockHolder, Queue, find_locked, find_table_holder, read_queue
 from dbstorage.storage.outcome import Outcome, Retried, Status
 from dbstorage.storage.records import lock
 from dbstorage.storage.refused import Refused
@@ -121,9 +121,12 @@ class BatchWriter:
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = {PATIENT_LOCK_TIMEOUT}")
         shape, service = adapt(self.resources.shape(connection)), self.resources.service(connection)
         entries = [work.entry for work in works if work.entry is not None and work.record is None]
-        applied = self.resources.apply(connection, entries)
+        applied, somebody_waits = self.resources.apply(connection, entries)
         mine = self._still_as_taken(connection, works)
-        written = write(connection, shape, service, mine, self._locked)
+        queue = read_queue(connection, service, mine) if somebody_waits else Queue()
+        for user in self._locked:
+            queue.lock(user)
+        written = write(connection, shape, service, mine, queue)
         decided = list(zip(mine, written.outcomes, strict=True))
         kept = keep(connection, service, decided, self.resources.settings.user_wait, plain=plain)
         if len(mine) == len(works):

@@ -12,6 +12,7 @@ from dbstorage.database.shape import TableShape, inspect_shape
 from dbstorage.errors import OtherDatabaseError
 from dbstorage.redis_access.client import connect_redis
 from dbstorage.settings import Settings
+from dbstorage.storage.failures import LOCK_PAUSES
 from dbstorage.storage.service import (
     Applied,
     Service,
@@ -96,25 +97,26 @@ class Resources:
             self.group_creation = group_creation
             self._forget_service()
 
-    def apply(self, connection: Connection, entries: Sequence[StreamEntry]) -> Applied | None:
+    def apply(self, connection: Connection, entries: Sequence[StreamEntry]) -> tuple[Applied | None, bool]:
         """Note in this transaction how far the stream is applied with these entries; None where there are none.
 
-        Raises OtherDatabaseError where the database has gone back, and while a replay runs.
+        Tells, too, whether anybody may be waiting for a locked row. Raises OtherDatabaseError where the database has
+        gone back, and while a replay runs.
         """
         service = self.service(connection)
         if not entries:
             check_may_write(connection, service)
-            return None
+            return None, True
         applied = last_of(entries, service.life)
         try:
-            apply_position(connection, service, self.writer, applied, self._applied)
+            somebody_waits = apply_position(connection, service, self.writer, applied, self._applied, [*LOCK_PAUSES])
         except OtherDatabaseError:
             self._forget_service()
             raise
         if self._applied is None:
             # Once for each process: every one that starts makes a row, and may be one of a new pod.
             forget_gone_writers(connection, service, self.writer)
-        return applied
+        return applied, somebody_waits
 
     def committed(self, applied: Applied | None) -> None:
         """The transaction in which that was noted has committed."""

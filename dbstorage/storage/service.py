@@ -207,8 +207,8 @@ def digest_of(entry: StreamEntry) -> bytes:
 
 
 def last_of(entries: Sequence[StreamEntry], life: int) -> Applied:
-    """The last entry of some, as what was applied."""
-    last = max(entries, key=lambda entry: position_of(entry.id))
+    """The last of some entries, which are in stream order, as what was applied."""
+    last = entries[-1]
     return Applied(life, position_of(last.id), digest_of(last))
 
 
@@ -227,7 +227,10 @@ WITH before AS (
         life = excluded.life, entry_position = excluded.entry_position, digest = excluded.digest, applied_at = now()
         WHERE (known.life, known.entry_position) < (excluded.life, excluded.entry_position)
 )
-SELECT ({MAY_WRITE}), (SELECT life FROM before), (SELECT entry_position FROM before)
+SELECT ({MAY_WRITE}), (SELECT life FROM before), (SELECT entry_position FROM before), EXISTS (
+    SELECT FROM dbstorage.failed_tasks
+    WHERE stream = %s AND consumer_group = %s AND state = 'retrying' AND code = ANY(%s)
+)
 """
 #: Rows of processes that are gone, as their pods are, for as long as this; the row that is furthest always stays. What
 #: another one is just deleting, or writing, is left to it.
@@ -258,21 +261,29 @@ def hold_writers(connection: Connection, service: Service) -> None:
 
 
 def apply_position(
-    connection: Connection, service: Service, writer: str, applied: Applied, before: Applied | None
-) -> None:
+    connection: Connection,
+    service: Service,
+    writer: str,
+    applied: Applied,
+    before: Applied | None,
+    codes: Sequence[str] = (),
+) -> bool:
     """Note in this transaction that an entry, and what stands before it, is applied by this writer.
 
-    `before` is the last that this writer has committed. Raises OtherDatabaseError where the database does not know of
-    it any more, and while a replay runs.
+    `before` is the last that this writer has committed. Returns whether failed tasks with one of these codes wait for
+    their next attempt. Raises OtherDatabaseError where the database does not know of `before` any more, and while a
+    replay runs.
     """
-    of_writer = (service.stream, service.group, writer)
-    may_write, life, position = connection.exec_driver_sql(
-        APPLY, (*of_writer, *of_writer, applied.life, applied.position, applied.digest, _lock_name(service))
+    scope = (service.stream, service.group)
+    noted = (*scope, writer, applied.life, applied.position, applied.digest)
+    may_write, life, position, wait = connection.exec_driver_sql(
+        APPLY, (*scope, writer, *noted, _lock_name(service), *scope, list(codes))
     ).one()
     if not may_write:
         raise OtherDatabaseError(REPLAYING)
     if before is not None and (life or 0, position or 0) < (before.life, before.position):
         raise OtherDatabaseError("The database has gone back, or is another one, while the service was storing.")
+    return bool(wait)
 
 
 def forget_gone_writers(connection: Connection, service: Service, writer: str) -> None:

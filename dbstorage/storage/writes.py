@@ -10,10 +10,10 @@ from dbstorage.commands.users import CreateUser
 from dbstorage.database.shape import TableShape
 from dbstorage.errors import RejectedEntry
 from dbstorage.storage.failures import USER_CONFLICT_CODE
-from dbstorage.storage.locks import LockedUser, read_queue, wake_queued
+from dbstorage.storage.locks import Queue, wake_queued
 from dbstorage.storage.order_outcomes import order_outcome
-from dbstorage.storage.orders import store_orders
-from dbstorage.storage.outcome import Outcome, Retried, Status
+from dbstorage.storage.orders import OrderResult, store_orders
+from dbstorage.storage.outcome import STORED, Outcome, Retried, Status
 from dbstorage.storage.people import People
 from dbstorage.storage.records import follow_moves
 from dbstorage.storage.service import Service
@@ -51,17 +51,14 @@ def write(
     shape: TableShape,
     service: Service,
     works: Sequence[Work],
-    locked: Sequence[LockedUser] = (),
+    queue: Queue,
 ) -> Written:
     """Apply users, the orders that waited for them, orders and rejections.
 
     The outcomes hold once the caller's transaction has committed. A createUser that is recorded as a conflict is
-    decided anew only where it is its record that is run again. Commands of users that are `locked`, or for whom earlier
-    ones wait, are put aside.
+    decided anew only where it is its record that is run again. Commands that have to wait in the `queue` for a locked
+    row are put aside.
     """
-    queue = read_queue(connection, service, works)
-    for user in locked:
-        queue.lock(user)
     released: list[Retried] = []
     outcomes: dict[int, Outcome] = {}
     users: list[UserWrite] = []
@@ -103,7 +100,7 @@ def write(
         else:
             owned = orders
         for index, order, verdict in zip(orders_at, orders, store_orders(connection, shape, owned), strict=True):
-            outcomes[index] = order_outcome(order, verdict)
+            outcomes[index] = STORED if verdict is OrderResult.STORED else order_outcome(order, verdict)
     for kind, indexes in others_at.items():
         written = WRITERS[kind](connection, shape, service, [works[index] for index in indexes])
         outcomes.update(zip(indexes, written, strict=True))

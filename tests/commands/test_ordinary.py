@@ -70,6 +70,10 @@ values = st.one_of(
 @example({"quantity": 10**400}, False, False)
 @example({"stippage": 0, "slippage": 3.5}, False, False)
 @example({"stippage": None, "slippage": 3.5}, False, False)
+@example({"openTime": "2024-02-29T12:00:00.000Z", "closeTime": "2023-02-29T12:00:00.000Z"}, False, False)
+@example({"openTime": "", "closeTime": "2025-01-31T12:00:00.000Z 2025-01-31T12:00:00.000Z"}, False, False)
+@example({"openTime": "2025-04-31T12:00:00.000Z"}, False, False)
+@example({"closeTime": "0000-01-01T12:00:00.000Z"}, False, False)
 def test_whatever_value_a_field_of_an_order_has(changes: dict[str, Any], as_flat: bool, escapes: bool) -> None:
     message = json.dumps({**ORDER, **changes}, ensure_ascii=escapes)
     if as_flat:
