@@ -34,7 +34,7 @@ class Target(NamedTuple):
     other: str
 
 
-#: SPEC section 7.
+#: docs/performance.md, The budget.
 TARGETS = (
     Target(SERVICE_FAILURES.name, 1.0, BARE_LOOP.name),
     Target(SERVICE_DEFAULT.name, 1.0, BARE_LOOP.name),

@@ -18,7 +18,7 @@ class Limit(NamedTuple):
     milliseconds: float
 
 
-#: SPEC section 7.
+#: docs/performance.md, The budget.
 LIMITS = (Limit(0, "p99", 20), Limit(5_000, "p99", 100))
 #: How much longer than with the barest loop a lone question may take (p50).
 MOST_TIMES_BAREST = 1.4

@@ -11,7 +11,7 @@ from bench.report.document import Bar, Chart, Report, Table
 from bench.report.machine import Machine
 
 MEGABYTE = 2**20
-#: SPEC section 7: all worker processes together.
+#: docs/performance.md, The budget: all worker processes together.
 MOST_MEMORY = 250
 RATE = "orders a second"
 CPU_TITLES = {

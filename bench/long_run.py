@@ -23,6 +23,8 @@ from dbstorage.wire.entry_id import parse_entry_id
 PARTS = 10
 #: Slower than this many entries a second, a run is given up.
 SLOWEST_RATE = 1_000
+#: Seconds that a part may take in any case: a tenth of a tiny run is too short to tell slow from busy.
+SHORTEST_LIMIT = 60.0
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,10 @@ def run_long(servers: Servers, contender: Contender, entries: int, say: Callable
         if flower is not None:
             flower.watch()
         parts = []
+        limit = max(SHORTEST_LIMIT, each / SLOWEST_RATE)
         before = _look(groups)
         for number, end in enumerate(ends, 1):
-            wait_for(lambda end=end: _acknowledged(redis, end), each / SLOWEST_RATE, LOOK_FOR_END, processes, "A tenth")  # type: ignore[misc]
+            wait_for(lambda end=end: _acknowledged(redis, end), limit, LOOK_FOR_END, processes, "A tenth")  # type: ignore[misc]
             after = _look(groups)
             parts.append(_part(each, before, after))
             say(f"{number * each:9,} stored, {parts[-1].rate:9,.0f} orders/s  {contender.title}")

@@ -11,7 +11,7 @@ SERVERS = {"postgres_server", "redis_server", "servers"}
 
 #: The files that take longest; those that stand together run in one process, one after the other.
 LONG = (
-    # They measure the ten seconds that SPEC allows for a take-over, for reading again and for SIGTERM.
+    # They measure the ten seconds that docs/delivery.md allows for a take-over, for reading again and for SIGTERM.
     (
         "tests/chaos/test_redis_outage.py",
         "tests/chaos/test_several_workers.py",

@@ -264,3 +264,12 @@ def test_every_word_of_a_state_or_setting_is_explained(document: str, words: typ
     page = CHECKOUT / document
     explained = " ".join([*spans(page), *re.findall(r"\bone of ([\w, ]+)", page.read_text())])
     assert [word.value for word in words if not re.search(rf"\b{word.value}\b", explained)] == []
+
+
+def test_comments_name_pages_that_are_in_the_repository():
+    """And no paper that a reader of the repository does not have."""
+    paper = "SP" + "EC"
+    naming = [path for path in SOURCES if re.search(rf"\b{paper}\b", path.read_text(errors="replace"))]
+    assert naming == []
+    named = {name for tree in OURS for name in re.findall(r"\bdocs/[\w-]+\.md", tree.read_text())}
+    assert [name for name in sorted(named) if not (CHECKOUT / name).exists()] == []

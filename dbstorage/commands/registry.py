@@ -65,7 +65,7 @@ KINDS: dict[str, CommandKind] = {
     for kind in (
         CommandKind(
             name=CREATE_CLOSE_ORDER,
-            summary="Store a closed order (SPEC 2.1).",
+            summary="Store a closed order.",
             flat_fields=FLAT_FIELDS[CREATE_CLOSE_ORDER],
             call_fields=None,
             command=CloseOrder,
@@ -76,7 +76,7 @@ KINDS: dict[str, CommandKind] = {
         ),
         CommandKind(
             name=CREATE_USER,
-            summary="Create or change a user (SPEC 2.2).",
+            summary="Create or change a user.",
             flat_fields=FLAT_FIELDS[CREATE_USER],
             call_fields=("userId", "userEmail"),
             command=CreateUser,
@@ -87,7 +87,7 @@ KINDS: dict[str, CommandKind] = {
         ),
         CommandKind(
             name=GET_CLOSE_ORDERS,
-            summary="Answer with a user's closed orders (SPEC 2.3) on the response stream; needs a requestId.",
+            summary="Answer with a user's closed orders on the response stream; needs a requestId.",
             flat_fields=FLAT_FIELDS[GET_CLOSE_ORDERS],
             call_fields=("userId", "requestId", "correlationId", "limit", "cursor", "detail"),
             command=HistoryQuestion,

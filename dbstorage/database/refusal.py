@@ -1,4 +1,4 @@
-"""Whose fault a refusal of PostgreSQL is: decided over its diagnostics alone, in doubt never the entry's (SPEC 3)."""
+"""Decides whose fault a refusal of PostgreSQL is, from its diagnostics alone; in doubt it is never the entry's."""
 
 from collections.abc import Mapping, Set
 from enum import StrEnum

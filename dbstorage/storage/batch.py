@@ -44,7 +44,7 @@ POISONED = Outcome(
 #: Seconds after which a job begins no further segment and hands the rest back. With the time limit of a statement it
 #: ends long before the main process would give it up.
 LONGEST_RUN_SECONDS = 5.0
-#: Seconds that a question waits, in parallel order, for older entries that other workers have in hand (SPEC 3).
+#: Seconds that a question waits, in parallel order, for older entries that other workers have in hand.
 OLDER_PENDING_SECONDS = 0.5
 OLDER_PENDING_PAUSE = 0.02
 

@@ -1,4 +1,7 @@
-"""Writing a batch: one bad entry never fails its neighbours, and what is nobody's fault fails nobody (SPEC 3)."""
+"""Writes a batch, and splits it where PostgreSQL refuses it: one bad entry never fails its neighbours.
+
+What is the fault of no entry fails none: it is put aside, or everything waits (docs/architecture.md, Walks).
+"""
 
 import logging
 import random

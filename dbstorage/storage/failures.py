@@ -1,4 +1,4 @@
-"""Failed tasks: which failures are tried again by themselves, and their records, one for each entry id (SPEC 3)."""
+"""Records failures, one record for each entry, and decides which are tried again without an operator."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

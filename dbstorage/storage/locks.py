@@ -1,4 +1,4 @@
-"""Rows of "User" that other sessions have locked: whose commands wait, in their order, and for whom (SPEC 3)."""
+"""Finds rows of "User" that other sessions have locked, and puts the commands of these users aside in their order."""
 
 from collections.abc import Mapping, Sequence, Set
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What PostgreSQL refused, looked into: the shape of the tables anew, whose fault it is, and what mends it (SPEC 3)."""
+"""Looks into what PostgreSQL refused: whose fault it is, and what mends it."""
 
 from sqlalchemy import Connection
 

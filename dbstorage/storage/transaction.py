@@ -1,4 +1,4 @@
-"""Running transactions: what another transaction was in the way of runs again, an outage or a fault waits (SPEC 3)."""
+"""Runs transactions: after a deadlock once more at once; an outage and a fault of the database are raised as such."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager

@@ -1,4 +1,4 @@
-"""Orders that wait for their user: stored in the transaction of the createUser that they waited for (SPEC 3).
+"""Stores the orders that wait for a user, in the transaction of the createUser that they waited for.
 
 So they come into the table in stream order, and to the person who came, whoever has that userID later.
 """

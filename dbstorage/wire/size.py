@@ -1,4 +1,4 @@
-"""How large an entry is, and what is kept of one that is too large to be taken in whole (SPEC 1)."""
+"""How large an entry is, and what is kept of one that is larger than MAX_ENTRY_BYTES."""
 
 import hashlib
 from collections.abc import Sequence

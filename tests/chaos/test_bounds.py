@@ -5,6 +5,7 @@ import json
 import psutil
 import pytest
 
+from dbstorage.reader.core import READ_BYTES
 from tests.chaos.conftest import scaled
 from tests.service.platform import GROUP, RESPONSES, STREAM, Platform, order, question, user
 from tests.service.worker import StartWorker, Worker
@@ -87,17 +88,24 @@ def test_the_response_stream_stays_at_its_limit(platform: Platform, start_worker
     assert platform.redis.xlen(RESPONSES) < 400
 
 
-@pytest.mark.parametrize("megabytes", [1])
-def test_entries_of_a_megabyte_are_read_in_small_numbers(
-    megabytes: int, platform: Platform, start_worker: StartWorker
-) -> None:
-    count = scaled(60, 400)
+def test_entries_of_a_megabyte_are_read_in_small_numbers(platform: Platform, start_worker: StartWorker) -> None:
+    # All of them would fit into one batch by their number, and by their size into three at most.
+    count, most = scaled(100, 400), 3 * READ_BYTES // MEGABYTE
+    assert most < count <= BATCH
     platform.send(user("u"))
     for number in range(count):
-        command = {**order(f"big-{number}", "u"), "note": "x" * megabytes * MEGABYTE}
+        command = {**order(f"big-{number}", "u"), "note": "x" * MEGABYTE}
         platform.send_raw({b"message": json.dumps(command).encode()})
     worker = start_worker(MAX_ENTRY_BYTES=str(2 * MEGABYTE))
-    platform.wait_until_finished()
+    most_pending = 0
+
+    def worked_off() -> bool:
+        nonlocal most_pending
+        most_pending = max(most_pending, platform.pending())
+        return platform.finished()
+
+    wait_until(worked_off, "the large entries to be worked off")
+    assert 0 < most_pending <= most
     assert len(platform.orders()) == count
     assert resident_megabytes(worker) < 400
     assert platform.redis.xinfo_groups(STREAM)[0]["name"] == GROUP.encode()

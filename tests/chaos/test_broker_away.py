@@ -16,7 +16,7 @@ from tests.service.rabbitmq import running_rabbitmq
 from tests.service.worker import StartWorker
 from tests.waiting import wait_until
 
-#: Within this many seconds of the broker's return whatever is due is taken up (SPEC 3).
+#: Within this many seconds of the broker's return whatever is due is taken up (docs/delivery.md, Liveness).
 TAKEN_UP = 10
 
 

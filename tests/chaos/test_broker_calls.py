@@ -15,7 +15,7 @@ from tests.service.worker import StartWorker
 from tests.waiting import wait_until
 
 PREFIX = f"dbstorage:{STREAM}:{GROUP}:"
-#: Within this many seconds of Redis' return whatever is due is taken up (SPEC 3).
+#: Within this many seconds of Redis' return whatever is due is taken up (docs/delivery.md, Liveness).
 TAKEN_UP = 10
 
 

@@ -14,7 +14,7 @@ from tests.waiting import wait_until
 PREFIX = f"dbstorage:{STREAM}:{GROUP}:"
 LEASE = f"{PREFIX}lease"
 SIGN_OF_LIFE = f"{PREFIX}worker:worker@test"
-#: Seconds within which a worker reads that nobody stands in the way of (SPEC 3).
+#: Seconds within which a worker reads that nobody stands in the way of (docs/delivery.md).
 TAKEN_OVER = 10
 OTHERS = {
     "another program's": b"another program's",

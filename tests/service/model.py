@@ -1,4 +1,4 @@
-"""A slow and obvious model of the commands (SPEC 2), one command after the other, for the service to be compared with.
+"""A slow and obvious model of the commands (docs/contract.md), one after the other; the service is compared with it.
 
 Of one thing the model knows less than the service: when an order that waits for its user is tried again. What becomes
 of such an order may differ by that moment, so it has several possible owners, and contents where its id came twice.
@@ -39,7 +39,7 @@ class Model:
         return next((person for person in self.people if person.user_id == user_id), None)
 
     def create_user(self, user_id: str, email: str) -> str:
-        """SPEC 2.2; what became of it."""
+        """createUser; what became of it."""
         by_email = next((person for person in self.people if person.email == email), None)
         by_id = self.person(user_id)
         if by_email is not None and by_id is not None and by_email is not by_id:
@@ -55,7 +55,7 @@ class Model:
         return "done"
 
     def close_order(self, order_id: str, user_id: str, content: dict[str, Any]) -> str:
-        """SPEC 2.1; what became of it."""
+        """createCloseOrder; what became of it."""
         order, owner = self.orders.get(order_id), self.person(user_id)
         if order is not None and not order.waited:
             return "duplicate" if content in order.contents else "order_conflict"

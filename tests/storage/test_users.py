@@ -1,4 +1,4 @@
-"""What a createUser does (SPEC 2.2), decided by the rows that are there and by what was applied before."""
+"""What a createUser does (docs/contract.md), decided by the rows that are there and by what was applied before."""
 
 import pytest
 
