@@ -1,4 +1,4 @@
-"""Whether Celery's broker answers, asked from outside of Celery, whose own connection waits for it in silence."""
+"""Asks Celery's broker for a sign of life over a connection of its own: Celery's waits without saying why."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which package is called `tasks`: ours, before anything imports it."""
+"""Makes sure that `tasks` is our package, before Celery imports another one from the current directory."""
 
 import sys
 from importlib.util import module_from_spec, spec_from_file_location

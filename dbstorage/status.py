@@ -126,7 +126,7 @@ class ServiceStatus:
 
 
 def read_status(settings: Settings, history_seconds: float = 2 * TREND_SECONDS) -> ServiceStatus:
-    """Ask the servers; one that is away is reported, nothing is raised."""
+    """Ask both servers. One that is away is reported as such; nothing is raised."""
     redis, database = _stream_status(settings, history_seconds), _database_status(settings)
     broker = broker_problem(settings, BROKER_TIMEOUT)
     verdict = judge(_facts(redis, database.problem, broker))

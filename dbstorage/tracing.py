@@ -1,4 +1,4 @@
-"""Spans of our own where OpenTelemetry is loaded, and none of what an idle worker does; nothing where it is not.
+"""Spans of batches and entries where OpenTelemetry is loaded. What an idle worker does makes no spans.
 
 Nothing is imported for it: whoever wants spans has loaded the library before the first batch.
 """

@@ -1,4 +1,4 @@
-"""What a command is, in one object; everything else that has to know of commands takes it from there."""
+"""Describes a command in one object, from which everything else that knows of commands is derived."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

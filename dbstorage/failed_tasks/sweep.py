@@ -136,6 +136,6 @@ class Sweep:
         self.writer.fail(work, outcome)
 
     def _end(self, name: str) -> None:
-        # A count that is left makes the next job careful, and no more.
+        # If the count stays behind, the next job runs its tasks one by one, and that is all.
         with suppress(RedisUnavailableError):
             end_alone(self.resources.redis, self.settings, name)

@@ -1,4 +1,4 @@
-"""What operators did: a row each in `dbstorage.operations`, and a log line."""
+"""Records what operators did: a row in `dbstorage.operations` and a log line for each operation."""
 
 import json
 import logging

@@ -44,4 +44,4 @@ class MetricsStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has 
         Watch(self._settings, self._metrics, node=worker.hostname).start()
 
     def stop(self, worker: Any) -> None:
-        """Nothing: see `start`."""
+        """Do nothing: the threads end with the process (see `start`)."""

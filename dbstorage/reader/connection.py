@@ -128,7 +128,7 @@ class HubConnection:
             self._expected.append((callback, most_bytes, on_too_large))
 
     def end(self, on_ended: Callable[[], None]) -> None:
-        """Say no more, and call `on_ended` when Redis has closed its side: then it waits for nothing on our behalf."""
+        """Close our side, and call `on_ended` once Redis has closed its own: no read of ours waits there any more."""
         if self._connection is None:
             on_ended()
             return
@@ -145,7 +145,7 @@ class HubConnection:
             on_ended()
 
     def close(self) -> None:
-        """Close without a word to `on_lost`; replies that were still to come never do."""
+        """Close without calling `on_lost`; replies that were still awaited never come."""
         connection, self._connection = self._connection, None
         self._socket = self._on_ended = None
         self._expected.clear()

@@ -91,7 +91,7 @@ READ_BYTES = 16 * 1024 * 1024
 LOOK_AHEAD = 10_000
 LOOK_AHEAD_BYTES = 16 * 1024 * 1024
 
-#: What those who ask are told.
+#: The `error` in answers to questions that cannot be looked up.
 UNAVAILABLE = "unavailable"
 PAUSED = "paused"
 
@@ -191,7 +191,7 @@ class Core:
 
     @property
     def leads(self) -> bool:
-        """Whether this worker may read: in strict order the one that holds the lease, in parallel who gets on."""
+        """Whether this worker may read: in strict order while it holds the lease, in parallel unless it has stalled."""
         return self.now < self.lease_until if self.strict else not self.stalled
 
     @property
@@ -201,7 +201,7 @@ class Core:
 
     @property
     def holding(self) -> Hold | None:
-        """Why nothing is written at the moment; None where all is well as far as anybody knows."""
+        """Why nothing is written at the moment; None where no reason is known."""
         return self.paused or self.away
 
     @property
@@ -211,7 +211,7 @@ class Core:
 
     @property
     def looks_ahead(self) -> bool:
-        """Whether reading goes on only for the questions: nothing can be stored, and no attempt has shown otherwise."""
+        """Whether entries are read only to answer the questions among them, because nothing can be stored now."""
         if self.paused is not None:
             return True
         away = self.away is not None and self.away.outage is not Outage.REDIS
@@ -246,7 +246,7 @@ class Core:
 
     @property
     def stalled(self) -> bool:
-        """Whether there was no progress for so long that it will never come."""
+        """Whether there was no progress for so long that another worker should try instead."""
         return self.stalled_for > STALL_SECONDS
 
     @property
@@ -433,7 +433,10 @@ class Core:
             self.retry_at = self.now
 
     def _try_smaller(self, job: Job, left: list[Entry]) -> None:
-        """Nothing came of a job in time: run its entries in smaller parts. A single one waits as in an outage."""
+        """A job decided none of its entries in time: run them in smaller jobs.
+
+        A single one is waited for as in an outage.
+        """
         if not left or len(left) < len(job.entries):
             return
         for entry in left:
@@ -522,7 +525,7 @@ class Core:
         self.lease_until = -inf
 
     def _let_go(self) -> None:
-        """Another worker reads, or will: what does not run is for it."""
+        """Another worker reads, or will: release what does not run yet, so that it can take it."""
         self._withdraw()
         released, self.waiting = self.waiting, []
         self._release(released)
@@ -535,7 +538,7 @@ class Core:
             self._actions.append(Withdraw(ahead.number))
 
     def _run(self) -> None:
-        """Run what comes first, and have what comes next decoded meanwhile."""
+        """Run the entries that come first; meanwhile the next batch is decoded by another pool process."""
         if (ahead := self.ahead) is not None and (len(self.running) < self.lanes or self.holding is not None):
             if self.may_begin and self.holding is None and self._comes_next(ahead):
                 ahead.ahead, ahead.since = False, self.now
@@ -574,7 +577,10 @@ class Core:
         return takewhile(lambda entry: entry.position <= frontier, self.waiting)
 
     def _next(self) -> Iterator[Entry]:
-        """What runs next. While nothing can be stored, writes go first by themselves: no question waits for them."""
+        """What runs next.
+
+        While nothing can be stored, writes are tried without questions, so that no question waits for them.
+        """
         ready = self._ready()
         if not self.waiting:
             return ready
@@ -584,7 +590,7 @@ class Core:
         return ready
 
     def _together(self, entries: Iterable[Entry]) -> list[Entry]:
-        """The first of these that may be one job."""
+        """The first of these entries, as many as may be in one job."""
         chosen: list[Entry] = []
         most, size = self.batch_size, 0
         for entry in entries:
@@ -599,7 +605,7 @@ class Core:
         return chosen
 
     def _answer(self) -> None:
-        """Tell those who ask that nothing can be answered; nobody before one who asked earlier."""
+        """Answer questions with an error while nothing can be stored, in the order in which they were asked."""
         if not self.may_begin or not self.looks_ahead or self.now < self.answer_at:
             return
         if any(job.kind is Kind.ANSWER for job in self.jobs.values()):
@@ -609,7 +615,10 @@ class Core:
         self._submit(Kind.ANSWER, self._together(entry for entry in self._ready() if entry.question))
 
     def _retry(self) -> None:
-        """Run failed tasks that are due. While entries are held up, these are what is tried."""
+        """Run failed tasks that are due.
+
+        While the reader holds and nothing is in hand, they show whether the reason is over.
+        """
         if not self.link or self.held or self.now < self.retry_at or (self.away is not None and self.in_hand):
             return
         if not any(job.kind is Kind.RETRY for job in self.jobs.values()):

@@ -61,12 +61,15 @@ class Housekeeping:
         return timers
 
     def look_for_pause(self) -> None:
-        """Look whether an operator has paused the service. What Redis is asked later is answered later."""
+        """Ask Redis whether an operator has paused the service.
+
+        Its answer comes before those to whatever is asked later.
+        """
         if self._core.link and not self._core.stopping:
             self.ask_for_pause()
 
     def ask_for_pause(self) -> None:
-        """The same, before the core knows that the link is up."""
+        """Ask the same before the core knows that the link is up: it has to know of a pause before it begins."""
         self._link.ask(self._pause_seen, ("GET", paused_key(self._settings)), needed=False)
 
     def _pause_seen(self, reply: Any) -> None:

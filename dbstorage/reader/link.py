@@ -105,7 +105,7 @@ class Link:
         return self._control.connected and self._control.silent_for < LATE_SECONDS
 
     def lose(self, reason: str) -> None:
-        """Give the connections up and make new ones, with growing pauses; logged once until a read is answered."""
+        """Close the connections and connect again, with a growing back-off; logged once until a read is answered."""
         if self._closed:
             return
         if self._lost_since is None:
@@ -117,7 +117,7 @@ class Link:
         self._after(random.uniform(self._pause / 2, self._pause), self._connect)
 
     def read_answered(self) -> None:
-        """A read was answered: whatever was wrong is over."""
+        """A read was answered: end the back-off, and log that reading goes on."""
         if self._lost_since is not None:
             logger.warning("Reading again after %.1f s.", time.monotonic() - self._lost_since)
         self._lost_since = None

@@ -259,7 +259,7 @@ class GiveLease(NamedTuple):
 
 
 class Acknowledge(NamedTuple):
-    """Acknowledge entries whose outcome is safe, because their job could not."""
+    """Acknowledge entries that are committed but whose job could not acknowledge them."""
 
     ids: tuple[str, ...]
 
@@ -283,7 +283,7 @@ class Begin(NamedTuple):
 
 
 class Withdraw(NamedTuple):
-    """Have a job that is ahead come back undone; what it reports does not matter any more."""
+    """Tell a job that waits for its turn to give up; its report is ignored."""
 
     job: int
 
@@ -301,7 +301,7 @@ class Took(NamedTuple):
 
 
 class Tell(NamedTuple):
-    """Tell of outcomes that are new, one for each entry, and of whatever else the report of the job says."""
+    """Publish new outcomes, one for each entry, and the rest of the job's report: in events, metrics and the log."""
 
     entries: list[Entry]
     outcomes: list[Outcome]

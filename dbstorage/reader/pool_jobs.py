@@ -40,7 +40,7 @@ def run_in_pool(settings: Settings, job: batch.BatchJob) -> Report:
 
 
 def run_due_in_pool(settings: Settings) -> Report:
-    """The same for failed tasks that are due, which are looked for every second: without a span."""
+    """Run the failed tasks that are due. It is called every second, so it makes no span for OpenTelemetry."""
     with quiet():
         report = run_due(settings)
     tell_of_retries(report, settings.command_stream)
@@ -69,7 +69,7 @@ class PoolJobs:
 
     @property
     def busy(self) -> bool:
-        """Whether the pool has a job of ours, be it one that was withdrawn."""
+        """Whether the pool has a job of ours; one that was withdrawn counts until it comes back."""
         return bool(self._outstanding)
 
     def submit(self, job: Job) -> None:
@@ -152,7 +152,7 @@ class PoolJobs:
                 self._ended(number, Forgotten(number))
 
     def look(self) -> None:
-        """Notice a killed pool process, and what its successor needs."""
+        """Notice a pool process that was killed, and widen the pipe of the one that takes its place."""
         widen_pipes(self._consumer.pool)
         if self.busy:
             look_for_dead_processes(self._consumer.pool)

@@ -129,7 +129,7 @@ class ReaderShell:
 
     def link_up(self) -> None:
         """The link is up."""
-        # Answered before the lease is: a service that is paused begins nothing.
+        # Asked before the lease, so its answer comes first: a service that is paused begins nothing.
         self._housekeeping.ask_for_pause()
         self.handle(messages.LinkUp())
 
@@ -146,7 +146,7 @@ class ReaderShell:
     # Events and actions
 
     def handle(self, event: Event) -> None:
-        """Tell the core of an event and carry out what it asks for; what happens meanwhile is told afterwards."""
+        """Pass an event to the core and carry out its actions. An event that comes meanwhile is queued behind it."""
         self._events.append(event)
         if self._handling:
             return
@@ -252,7 +252,7 @@ class ReaderShell:
         self.handle(messages.PoolSized(processes))
 
     def _beat(self) -> None:
-        """Tell the metrics that the event loop turns, and how the reader does."""
+        """Send the heartbeat to the metrics: the event loop turns, and this is the state of the reader."""
         core = self.core
         if core.set_aside:
             state = ReaderState.ASIDE

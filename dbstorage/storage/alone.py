@@ -1,4 +1,4 @@
-"""Finds what kills its process: something suspect runs alone, and its starts without an end are counted in Redis.
+"""Poison detection: what may have killed its process runs alone, and its starts without an end are counted in Redis.
 
 An entry is suspect from its third delivery on; failed tasks are where the process died that ran them together.
 """

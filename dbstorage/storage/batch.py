@@ -124,13 +124,13 @@ class Batch:
         self.seconds = {"decode": 0.0, "database": 0.0, "acknowledge": 0.0}
 
     def understand(self) -> None:
-        """Decode and validate the entries; asks nobody."""
+        """Decode and validate the entries, without a server."""
         started = time.perf_counter()
         self.works = [understand(entry, self.settings.history_limit) for entry in self.entries]
         self.seconds["decode"] = time.perf_counter() - started
 
     def run_together(self) -> None:
-        """Run what was understood, or only tell those who ask why they get no answer."""
+        """Run the entries; a job with an error only answers its questions with it."""
         if self.job.error:
             self.answer_with_error()
         else:
@@ -204,7 +204,7 @@ class Batch:
         self._acknowledge([work])
 
     def answer_with_error(self) -> None:
-        """Tell those who ask why they get no answer, while they still listen."""
+        """Answer the questions with the job's error, while their clients still wait."""
         questions = [work for work in self.works if isinstance(work.command, HistoryQuestion)]
         self._send(questions, [history.Page(error=self.job.error)] * len(questions), [])
 
@@ -289,7 +289,7 @@ def open_database(resources: Resources) -> None:
 
 
 def bug(error: Exception) -> Outcome:
-    """The outcome of what met a bug of ours while it ran alone."""
+    """The outcome of an entry that met a bug of ours while it ran alone."""
     return Outcome(Status.FAILED, INTERNAL_ERROR, f"A bug in DBStorage: {error!r:.500}")
 
 

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 #: Seconds after which splitting a refused batch pauses; the rest is handed back, so that the worker can stop in time.
 SPLITTING_SECONDS = 1.5
-#: While everything waits for the database to be mended, so many commands of a kind are tried before all are.
+#: While everything waits for the database to be mended, so many commands of a kind are tried before all of them.
 SAMPLE = 3
 #: Outcomes that show that the tables take commands of this kind.
 _WRITTEN = (Status.STORED, Status.CREATED, Status.UPDATED)

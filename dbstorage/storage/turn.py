@@ -1,4 +1,4 @@
-"""Turns: a job is decoded in one pool process while the one before it runs in another, and waits to be told to run."""
+"""Turns: while a job runs, the next is decoded in another pool process and waits for the word of the main process."""
 
 import os
 import select
@@ -22,7 +22,10 @@ class Turn(NamedTuple):
     pipe: int
 
     def wait(self, seconds: float = PATIENCE) -> bool:
-        """Wait to be told; True to go on, False to leave everything undone, which is also what no word means."""
+        """Wait for the word of the main process: True to run, False to give up.
+
+        Without a word within `seconds` it is False.
+        """
         deadline = time.monotonic() + seconds
         poll = select.poll()
         poll.register(self.pipe, select.POLLIN)

@@ -1,6 +1,6 @@
 """Stores the orders that wait for a user, in the transaction of the createUser that they waited for.
 
-So they come into the table in stream order, and to the person who came, whoever has that userID later.
+So they are stored in stream order, and for the person who came, whoever has that userID later.
 """
 
 from collections.abc import Mapping, Sequence

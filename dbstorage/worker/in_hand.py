@@ -27,7 +27,7 @@ _left_done: set[str] = set()
 
 
 def forget_what_was_left() -> None:
-    """In a pool process: what the main process has in hand is not a pool process's to settle."""
+    """Forget it in a pool process: tasks of the broker are acknowledged or returned by the main process alone."""
     _left_in_hand.clear()
     _left_done.clear()
 

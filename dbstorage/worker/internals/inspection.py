@@ -31,7 +31,7 @@ class ListedRequest(Protocol):
 def list_on_demand(requests: Callable[[], Collection[ListedRequest]]) -> None:
     """Show these requests to the remote commands that look for requests, and only while they look.
 
-    Registering each entry as it comes and goes would cost more than all else that the main process does for it.
+    Registering every entry would cost more than everything else that the main process does for it.
     """
 
     def listing(command: Callable[..., Any]) -> Callable[..., Any]:
