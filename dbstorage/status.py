@@ -84,6 +84,8 @@ class StreamStatus:
     oldest_unread_seconds: float | None = None
     #: Entries that were trimmed before anybody read them.
     trimmed_unread: int | None = None
+    #: Those of them of which no operator has said that it is known.
+    lost: int = 0
     consumers: list[Consumer] | None = None
     ordering: str
     #: None in parallel order, and where nobody reads.
@@ -148,6 +150,7 @@ def _facts(redis: StreamStatus, database_problem: str | None, broker_away: str |
         workers=redis.workers or [],
         pause=redis.paused,
         redis_refusal=redis.refusal,
+        lost=redis.lost,
         points=redis.history or [],
         database_problem=database_problem,
         broker_problem=broker_away,
@@ -183,6 +186,7 @@ def _stream_status(settings: Settings, history_seconds: float) -> StreamStatus:
                 oldest_pending_seconds=figures.oldest_pending_age,
                 oldest_unread_seconds=figures.oldest_unread_age,
                 trimmed_unread=figures.trimmed_unread,
+                lost=figures.lost,
                 consumers=consumers,
                 reader=_reader(redis, settings),
                 workers=read_workers(redis, settings, [consumer.name for consumer in consumers or ()]),

@@ -9,9 +9,15 @@ from dbstorage.cli.output import console, print_json, print_table, redraw, say
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.failed_tasks.filters import State
 from dbstorage.failed_tasks.readable import printable
+from dbstorage.failed_tasks.trail import ACKNOWLEDGE, record_alone
+from dbstorage.metrics.figures import read_stream
+from dbstorage.operating.person import this_person
 from dbstorage.operating.workers import ASIDE, STANDS_BY, Worker
-from dbstorage.redis_access.trimmed import SENTENCE
-from dbstorage.settings import Ordering
+from dbstorage.redis_access.client import connect_redis
+from dbstorage.redis_access.explained import redis_errors_explained
+from dbstorage.redis_access.keys import trimmed_key
+from dbstorage.redis_access.trimmed import KNOWN, SENTENCE
+from dbstorage.settings import Ordering, Settings
 from dbstorage.status import DatabaseStatus, ServiceStatus, StreamStatus, read_status
 
 UNKNOWN = "unknown"
@@ -27,7 +33,8 @@ UNKNOWN = "unknown"
     metavar="[SECONDS]",
     help="Look again and again, every 2 seconds where no number is given; with --json a line each time.",
 )
-def status(as_json: bool, watch: float | None) -> None:
+@click.option("--acknowledge", is_flag=True, help="Entries that were trimmed unread are known: name them no more.")
+def status(as_json: bool, watch: float | None, acknowledge: bool) -> None:
     """Show how far the work is behind, who does it, what failed, and whether both servers answer.
 
     Lag is the number of entries nobody has read, pending those that were read and are not finished. What Redis or
@@ -38,11 +45,13 @@ def status(as_json: bool, watch: float | None) -> None:
     \b
     Exit codes:
       0  fine
-      1  behind, paused, or nobody reads
+      1  behind, paused, nobody reads, or entries were trimmed unread
       2  wrong usage or settings
       3  Redis or PostgreSQL cannot be used
     """
     settings = settings_for_command()
+    if acknowledge:
+        _acknowledge(settings)
     if watch is None:
         found = read_status(settings)
         _print(found, as_json, indent=2)
@@ -58,6 +67,16 @@ def status(as_json: bool, watch: float | None) -> None:
             time.sleep(watch)
     except KeyboardInterrupt:
         sys.exit(found.verdict.exit_code)
+
+
+def _acknowledge(settings: Settings) -> None:
+    with connect_redis(settings.redis_url) as redis, redis_errors_explained():
+        figures = read_stream(redis, settings)
+        lost = figures.lost if figures else 0
+        if figures is None or not lost:
+            return
+        redis.hset(trimmed_key(settings), KNOWN, str(figures.trimmed_unread))
+    record_alone(settings, ACKNOWLEDGE, this_person(), reason=f"{lost} {SENTENCE}")
 
 
 def _print(found: ServiceStatus, as_json: bool, indent: int | None) -> None:

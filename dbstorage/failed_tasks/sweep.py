@@ -12,6 +12,7 @@ from dbstorage.errors import DatabaseFaultError, DatabaseUnavailableError, DBSto
 from dbstorage.failed_tasks.whole import with_whole_entry
 from dbstorage.settings import Settings
 from dbstorage.storage.alone import ALLOWED_DEATHS, POISON, begin_alone, end_alone
+from dbstorage.storage.answers import outage_of
 from dbstorage.storage.batch import bug, open_database
 from dbstorage.storage.batch_writer import BatchWriter
 from dbstorage.storage.failures import retried
@@ -51,7 +52,7 @@ def run_due(settings: Settings) -> Report:
     except DatabaseUnavailableError as error:
         outage, reason = Outage.DATABASE, str(error)
     except RedisUnavailableError as error:
-        outage, reason = Outage.REDIS, str(error)
+        outage, reason = outage_of(error), str(error)
     except Exception:  # noqa: BLE001
         # A bug of ours, which the next job looks for by running one after the other.
         crash = traceback.format_exc()

@@ -17,7 +17,7 @@ from dbstorage.settings import Scope, Settings
 
 logger = logging.getLogger(__name__)
 
-PAUSE, RESUME = "pause", "resume"
+PAUSE, RESUME, ACKNOWLEDGE = "pause", "resume", "acknowledge"
 
 
 @dataclass(frozen=True, kw_only=True)

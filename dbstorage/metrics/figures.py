@@ -12,7 +12,7 @@ from dbstorage.operating.verdict import Verdict
 from dbstorage.redis_access.keys import trimmed_key
 from dbstorage.redis_access.kind import other_kind
 from dbstorage.redis_access.memory import full_redis
-from dbstorage.redis_access.trimmed import all_trimmed_unread
+from dbstorage.redis_access.trimmed import KNOWN, all_trimmed_unread
 from dbstorage.settings import Scope, Settings
 from dbstorage.wire.entry_id import milliseconds_of
 
@@ -42,6 +42,13 @@ class StreamFigures:
     oldest_unread_age: float | None = None
     #: Entries that were trimmed before anybody read them, as far as a worker has noticed.
     trimmed_unread: int | None = None
+    #: Those of them that an operator knows of.
+    trimmed_known: int = 0
+
+    @property
+    def lost(self) -> int:
+        """Entries that were trimmed unread, and no operator has said that it is known."""
+        return max(0, (self.trimmed_unread or 0) - self.trimmed_known)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +114,7 @@ def read_stream(redis: Redis, settings: Settings) -> StreamFigures | None:
         oldest_pending_age=_age(pending["min"], now_milliseconds),
         oldest_unread_age=_age(oldest_unread, now_milliseconds),
         trimmed_unread=None if isinstance(trimmed, Exception) else all_trimmed_unread(trimmed, information, ours),
+        trimmed_known=0 if isinstance(trimmed, Exception) else int(trimmed.get(KNOWN.encode(), 0)),
     )
 
 

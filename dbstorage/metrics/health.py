@@ -35,12 +35,17 @@ class Health:
         self._beat_at: float | None = None
         self._stalled_for = 0.0
         self._holding: str | None = None
+        self._refusal: str | None = None
         self._asked_at: float | None = None
         self._away: tuple[str, ...] = ()
 
-    def beat(self, state: ReaderState, *, stalled_for: float, holding: str | None) -> None:
-        """The event loop turns. `stalled_for`: seconds without progress. `holding`: why nothing is stored, if so."""
+    def beat(self, state: ReaderState, *, stalled_for: float, holding: str | None, refusal: str | None = None) -> None:
+        """The event loop turns. `stalled_for`: seconds without progress. `holding`: why nothing is stored, if so.
+
+        `refusal`: why no question is answered, though commands are stored.
+        """
         self.state = state
+        self._refusal = refusal
         self._stalled_for = stalled_for
         self._holding = holding
         self._beat_at = self._clock()
@@ -81,4 +86,6 @@ class Health:
             return f"Redis or the database has not answered for {silence:.0f} s."
         if self._away:
             return " ".join(self._away)
-        return f"Nothing is stored: {self._holding.rstrip('.')}." if self._holding else None
+        if self._holding:
+            return f"Nothing is stored: {self._holding.rstrip('.')}."
+        return f"{self._refusal.rstrip('.')}." if self._refusal else None

@@ -50,6 +50,7 @@ class Journal:
             state=self._metrics.health.state.value,
             holding=holding,
             holding_since=self._holding_since,
+            refusal=self._metrics.refusal,
             at=now,
         )
         write_report(self._redis, self._settings, report, forget_before=now - KEPT_SECONDS if forget else None)

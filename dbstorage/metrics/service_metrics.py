@@ -54,6 +54,8 @@ class ServiceMetrics:
         self.health = Health()
         #: Why the reader stores nothing; None while it may.
         self.holding: str | None = None
+        #: Why it answers no question, though it stores commands.
+        self.refusal: str | None = None
         #: Seconds that the last answers took.
         self.answers: deque[float] = deque(maxlen=MOST_ANSWERS)
         self._figures = FiguresCollector(self.health)
@@ -134,10 +136,12 @@ class ServiceMetrics:
         self._calls.labels(function, status.value).inc()
         self._add_to_totals(function, Outcome(status), 1)
 
-    def reader_beat(self, state: ReaderState, *, stalled_for: float, holding: str | None) -> None:
+    def reader_beat(
+        self, state: ReaderState, *, stalled_for: float, holding: str | None, refusal: str | None = None
+    ) -> None:
         """The event loop turns. See `Health.beat`."""
-        self.holding = holding
-        self.health.beat(state, stalled_for=stalled_for, holding=holding)
+        self.holding, self.refusal = holding, refusal
+        self.health.beat(state, stalled_for=stalled_for, holding=holding, refusal=refusal)
 
     def reader_paused(self) -> None:
         """The broker is away: the event loop stands still until it is back."""

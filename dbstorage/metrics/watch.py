@@ -152,6 +152,7 @@ class Watch:
                 pause=pause,
                 points=(),
                 redis_refusal=self._refusal,
+                lost=stream.lost,
                 database_problem=database_problem,
                 broker_problem=broker_away,
                 unread=stream.lag,

@@ -15,6 +15,7 @@ def facts_of(
     pause: Pause | None,
     points: Sequence[Point],
     redis_refusal: str | None = None,
+    lost: int = 0,
     database_problem: str | None,
     broker_problem: str | None = None,
     unread: int | None,
@@ -29,7 +30,7 @@ def facts_of(
     held = next((worker for worker in waiting if worker.holding), None) if not reading else None
     return Facts(
         now=now,
-        redis_refusal=redis_refusal,
+        redis_refusal=redis_refusal or next((worker.refusal for worker in reading if worker.refusal), None),
         database_problem=database_problem,
         broker_problem=broker_problem,
         pause=pause,
@@ -39,6 +40,7 @@ def facts_of(
         stream=stream,
         holding=held.holding if held else None,
         holding_since=held.holding_since if held else None,
+        lost=lost,
         unread=unread,
         pending=pending,
         oldest_unread_seconds=oldest_unread_seconds,

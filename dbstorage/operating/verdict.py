@@ -30,12 +30,15 @@ class Standing(StrEnum):
     UNREAD = "unread"
     #: Entries wait for longer than they should, or cannot be stored.
     BEHIND = "behind"
+    #: Entries were trimmed before anybody read them, and no operator has said that it is known.
+    LOST = "lost"
     FINE = "fine"
 
 
 #: What a command ends with that says how the service stands.
 EXIT_CODES = {
     Standing.FINE: 0,
+    Standing.LOST: 1,
     Standing.BEHIND: 1,
     Standing.UNREAD: 1,
     Standing.PAUSED: 1,
@@ -87,6 +90,8 @@ class Facts:
     pending: int | None = None
     oldest_unread_seconds: float | None = None
     oldest_pending_seconds: float | None = None
+    #: Entries that were trimmed before anybody read them, and nobody has said that it is known.
+    lost: int = 0
     #: How many entries waited lately, the oldest moment first.
     trend: Sequence[Waiting] = ()
 
@@ -146,6 +151,13 @@ def judge(facts: Facts) -> Verdict:
         else:
             outlook = ", and they do not get fewer" if len(facts.trend) > 1 else ""
         return Verdict(Standing.BEHIND, f"{_behind(facts)}{_count(facts)}{outlook}", since, seconds)
+    if facts.lost:
+        gone = "1 entry was" if facts.lost == 1 else f"{facts.lost:,} entries were"
+        sentence = (
+            f"{gone} trimmed from the stream before anybody read them: have them sent again, then say so with "
+            "`dbstorage status --acknowledge`"
+        )
+        return Verdict(Standing.LOST, sentence)
     return Verdict(Standing.FINE, _fine(facts))
 
 

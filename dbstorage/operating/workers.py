@@ -30,6 +30,8 @@ class WorkerReport:
     #: Why it stores nothing, and since when.
     holding: str | None = None
     holding_since: float | None = None
+    #: Why it answers no question, though it stores commands.
+    refusal: str | None = None
     at: float
 
 
@@ -46,6 +48,7 @@ class Worker:
     version: str | None = None
     holding: str | None = None
     holding_since: float | None = None
+    refusal: str | None = None
     #: Seconds since it last said something of itself; None where it never did.
     silent_seconds: float | None = None
 
@@ -124,6 +127,7 @@ def describe(name: str, report: WorkerReport | None, *, alive: bool, leads: bool
         version=report.version,
         holding=report.holding if state == WAITS else None,
         holding_since=report.holding_since if state == WAITS else None,
+        refusal=report.refusal if state in (READS, WAITS) else None,
         silent_seconds=silent,
     )
 
@@ -139,6 +143,7 @@ def _parse(value: bytes) -> WorkerReport | None:
             state=str(fields["state"]),
             holding=None if fields["holding"] is None else str(fields["holding"]),
             holding_since=None if fields["holding_since"] is None else float(fields["holding_since"]),
+            refusal=None if fields.get("refusal") is None else str(fields["refusal"]),
             at=float(fields["at"]),
         )
     except (ValueError, TypeError, KeyError, RecursionError, OverflowError):

@@ -60,7 +60,7 @@ from dbstorage.reader.messages import (
     Took,
     Withdraw,
 )
-from dbstorage.storage.outcome import Outage
+from dbstorage.storage.outcome import Outage, Report
 from dbstorage.wire.entry_id import parse_entry_id
 
 #: From this delivery on an entry is suspected of killing the process that runs it.
@@ -77,8 +77,12 @@ CLAIM_SECONDS = 3.0
 RETRY_SECONDS = 1.0
 #: Pauses between two attempts while something holds the work. They double, and each is cut at random ("full jitter").
 FIRST_PAUSE, LONGEST_PAUSE, SHORTEST_PAUSE = 0.5, 5.0, 0.05
+#: How often a question is tried again whose answer Redis has refused.
+REFUSED_SECONDS = 1.0
 #: A job that runs for longer is killed: what it waits for has a shorter limit of its own.
 JOB_SECONDS = 30.0
+#: A job that is not begun, or not done, for longer is told of.
+LATE_SECONDS = 15.0
 #: A wait that lasts longer costs the lease, so that another worker can do better, and `/livez` says so.
 STALL_SECONDS = 60.0
 #: Entries of the first read, when nothing is known of their size.
@@ -105,7 +109,10 @@ class Stage(StrEnum):
 
 
 class Hold(NamedTuple):
-    """Why nothing is written at the moment: what is away (None: an operator's pause), in a sentence, since when."""
+    """Why nothing is written at the moment: what is away (None: an operator's pause), in a sentence, since when.
+
+    Of refused answers: why no question is answered, although commands are stored.
+    """
 
     outage: Outage | None
     reason: str
@@ -172,6 +179,8 @@ class Core:
     hold_until: float = -inf
     pause: float = 0.0
     retry_at: float = -inf
+    #: Questions that no answer was taken for wait until then, and everybody who asked later.
+    refused: Hold | None = None
     answer_at: float = -inf
 
     _numbers: int = 0
@@ -214,7 +223,7 @@ class Core:
         """Whether entries are read only to answer the questions among them, because nothing can be stored now."""
         if self.paused is not None:
             return True
-        away = self.away is not None and self.away.outage is not Outage.REDIS
+        away = self.away is not None and self.away.outage not in (Outage.REDIS, Outage.REFUSED)
         return away and (self.held or bool(self.running))
 
     @property
@@ -248,6 +257,17 @@ class Core:
     def stalled(self) -> bool:
         """Whether there was no progress for so long that another worker should try instead."""
         return self.stalled_for > STALL_SECONDS
+
+    @property
+    def delay(self) -> str | None:
+        """What of the pool is late, in a sentence; None where nothing is."""
+        job = min((job for job in self.jobs.values() if not job.ahead), key=lambda job: job.since, default=None)
+        if job is None or self.now - job.since <= LATE_SECONDS:
+            return None
+        late = f"for {self.now - job.since:.0f} s"
+        if job.accepted:
+            return f"a batch has not come back {late}"
+        return f"no process of the pool has begun a batch {late}: are they stopped, or busy with calls?"
 
     @property
     def busy(self) -> bool:
@@ -412,6 +432,7 @@ class Core:
         left = [entry for entry, outcome, acknowledged in rows if outcome is None and not acknowledged]
         self.decided |= unacknowledged
         self._wait_again(left)
+        self._refused(report, finished)
         if told or report.retried or report.crash:
             self._last.append(Tell(told, outcomes, job, report))
         self._leave(finished)
@@ -424,13 +445,23 @@ class Core:
             if job.alone and left:
                 self._hold(Outage.DATABASE, f"the entry {left[0].id} meets a bug, and its failure cannot be recorded")
         elif not job.ahead:
-            self._try_smaller(job, left)
-            if (job.kind is Kind.RUN and told) or (job.kind is Kind.RETRY and not self.in_hand):
+            if not report.refusal:
+                self._try_smaller(job, left)
+            came_through = told or report.refusal
+            if (job.kind is Kind.RUN and came_through) or (job.kind is Kind.RETRY and not self.in_hand):
                 self.away, self.pause, self.hold_until = None, 0.0, -inf
         if job.kind is Kind.ANSWER and left:
             self.answer_at = self.now + FIRST_PAUSE
         if report.more:
             self.retry_at = self.now
+
+    def _refused(self, report: Report, finished: list[Entry]) -> None:
+        """Note whether Redis takes answers; a question that it took none for is tried again, until it is too old."""
+        if report.refusal:
+            self.refused = Hold(Outage.REFUSED, report.refusal, self.refused.since if self.refused else self.now)
+            self.answer_at = self.now + REFUSED_SECONDS
+        elif self.refused is not None and any(entry.question for entry in finished):
+            self.refused = None
 
     def _try_smaller(self, job: Job, left: list[Entry]) -> None:
         """A job decided none of its entries in time: run them in smaller jobs.
@@ -528,6 +559,7 @@ class Core:
         """Another worker reads, or will: release what does not run yet, so that it can take it."""
         self._withdraw()
         released, self.waiting = self.waiting, []
+        self.refused = None
         self._release(released)
         self._leave(released)
 
@@ -550,7 +582,7 @@ class Core:
         while len(self.running) < self.lanes:
             if not self._submit(Kind.RUN, self._together(self._next())):
                 return
-        if self.lanes == 1 and self.processes > 1 and not self.ahead and not self.holding:
+        if self.lanes == 1 and self.processes > 1 and not self.ahead and not self.holding and not self.refused:
             chosen = self._together(self._next())
             if chosen and not chosen[0].alone and not self.running[0].alone:
                 self._submit(Kind.RUN, chosen, ahead=True)
@@ -584,6 +616,9 @@ class Core:
         ready = self._ready()
         if not self.waiting:
             return ready
+        if self.refused is not None and self.now < self.answer_at:
+            # Whatever they wait for, commands need not wait with them.
+            return (entry for entry in ready if not entry.question)
         answering = any(job.kind is Kind.ANSWER for job in self.jobs.values())
         if answering or (self.holding is not None and not self.waiting[0].question):
             return takewhile(lambda entry: not entry.question, ready)
@@ -671,7 +706,7 @@ class Core:
 
     @property
     def _has_room(self) -> bool:
-        if self.looks_ahead:
+        if self.looks_ahead or self.refused is not None:
             return len(self.in_hand) < self.look_ahead and self.bytes_in_hand < LOOK_AHEAD_BYTES
         return self.ahead is None and not self.waiting
 

@@ -19,7 +19,7 @@ from dbstorage.reader.messages import Action, Event
 from dbstorage.reader.pool_jobs import PoolJobs
 from dbstorage.reader.stream_actions import StreamActions
 from dbstorage.reader.stream_request import StreamRequest
-from dbstorage.reader.telling import Telling, log_hold, why_held
+from dbstorage.reader.telling import Telling, log_hold, log_refused, why_held
 from dbstorage.redis_access.holder import KeyHolder
 from dbstorage.settings import Ordering, Settings
 from dbstorage.storage.turn import Turns
@@ -61,6 +61,8 @@ class ReaderShell:
         #: Whether it had the lease, and nobody else is known to have it since.
         self._led = False
         self._stands_by = False
+        #: What of the pool was late when it was last looked at.
+        self._delay: str | None = None
         list_on_demand(self.requests)
 
     # What Celery's blueprint asks for
@@ -158,7 +160,7 @@ class ReaderShell:
             self._handling = False
 
     def _handle(self, event: Event) -> None:
-        paused, away = self.core.paused, self.core.away
+        paused, away, refused = self.core.paused, self.core.away, self.core.refused
         try:
             actions = self.core.on(event, _now())
         except Exception:
@@ -175,6 +177,7 @@ class ReaderShell:
         for before, after in ((paused, self.core.paused), (away, self.core.away)):
             if after is not before:
                 log_hold(before, after, self.core.now)
+        log_refused(refused, self.core.refused, self.core.now)
         self._tell_of_lease()
 
     def _carry_out(self, actions: Sequence[Action]) -> None:
@@ -262,8 +265,12 @@ class ReaderShell:
             state = ReaderState.ACTIVE
         else:
             state = ReaderState.WAITING
-        holding = why_held(core.holding) if core.holding else None
-        self._metrics.reader_beat(state, stalled_for=core.stalled_for, holding=holding)
+        holding = why_held(core.holding) if core.holding else core.delay
+        if (core.delay is None) is not (self._delay is None):
+            logger.warning("Nothing is stored: %s", core.delay) if core.delay else logger.warning("The pool goes on.")
+        self._delay = core.delay
+        refusal = core.refused.reason if core.refused else None
+        self._metrics.reader_beat(state, stalled_for=core.stalled_for, holding=holding, refusal=refusal)
 
 
 def _now() -> float:

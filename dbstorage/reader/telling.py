@@ -93,7 +93,7 @@ def why_held(hold: Hold) -> str:
         return f"the database does not answer: {hold.reason}"
     if hold.outage is Outage.REDIS:
         return f"Redis does not answer: {hold.reason}"
-    return hold.reason if hold.outage is Outage.FAULT else f"an operator has paused the service: {hold.reason}"
+    return hold.reason if hold.outage is not None else f"an operator has paused the service: {hold.reason}"
 
 
 def log_hold(before: Hold | None, after: Hold | None, now: float) -> None:
@@ -104,6 +104,8 @@ def log_hold(before: Hold | None, after: Hold | None, now: float) -> None:
             logger.warning("The operator's pause is over after %.1f s.", seconds)
         elif before.outage is Outage.FAULT:
             logger.warning("Storing goes on after %.1f s: what was wrong with the database is mended.", seconds)
+        elif before.outage is Outage.REFUSED:
+            logger.warning("Storing goes on after %.1f s: Redis takes acknowledgements again.", seconds)
         else:
             logger.log(_level(before, logging.WARNING), "%s is back after %.1f s.", before.outage.title(), seconds)
     if after is None or (before is not None and before.outage is after.outage and before.reason == after.reason):
@@ -111,11 +113,21 @@ def log_hold(before: Hold | None, after: Hold | None, now: float) -> None:
     reason = after.reason.rstrip(".")
     if after.outage is None:
         logger.warning("Paused by an operator: %s. Nothing is stored until somebody resumes.", reason)
-    elif after.outage is Outage.FAULT:
+    elif after.outage in (Outage.FAULT, Outage.REFUSED):
         logger.error("Nothing can be stored until this is mended: %s.", reason)
     elif before is None or before.outage is not after.outage:
         level = _level(after, logging.ERROR)
         logger.log(level, "%s is away: %s. Storing goes on when it is back.", after.outage.title(), reason)
+
+
+def log_refused(before: Hold | None, after: Hold | None, now: float) -> None:
+    """Log once when Redis takes no answers any more, and once when that is over; `now` on the core's clock."""
+    if after is not None and before is None:
+        logger.error(
+            "%s. Questions are tried again until they are too old; commands are stored meanwhile.", after.reason
+        )
+    elif before is not None and after is None:
+        logger.warning("Redis takes answers again, or nobody waits for one any more, after %.1f s.", now - before.since)
 
 
 def _level(hold: Hold, level: int) -> int:

@@ -39,6 +39,11 @@ end
 return 0
 """
 
+#: The field under the key that says how many of them an operator knows of.
+KNOWN = "known"
+#: Fields under the key that count no entries.
+OTHER_FIELDS = (b"drift", KNOWN.encode())
+
 #: For a log, a page or an audit, with the number before it.
 SENTENCE = (
     "entries were trimmed from the stream before the service read them, and are lost: what writes to the stream must "
@@ -48,7 +53,7 @@ SENTENCE = (
 
 def all_trimmed_unread(noted: Mapping[bytes, bytes], stream: Mapping[str, Any], group: Mapping[str, Any]) -> int:
     """How many entries were trimmed unread: those `noted` under the key, and those that nobody has noted yet."""
-    total = sum(int(number) for name, number in noted.items() if name != b"drift")
+    total = sum(int(number) for name, number in noted.items() if name not in OTHER_FIELDS)
     gap = (trimmed_unread(stream, group) or 0) - int(noted.get(b"drift", 0))
     return total + max(0, gap - int(noted.get(group["last-delivered-id"], 0)))
 

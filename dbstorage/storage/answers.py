@@ -1,16 +1,18 @@
 """Acknowledging entries and writing answers: one round trip to Redis for a whole batch."""
 
+import re
 import time
 from collections.abc import Sequence, Set
 from enum import IntEnum
 from typing import NamedTuple
 
 from redis import Redis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from dbstorage.errors import OtherDatabaseError, RedisUnavailableError
 from dbstorage.redis_access.keys import stored_key
 from dbstorage.settings import Settings
+from dbstorage.storage.outcome import Outage
 from dbstorage.storage.service import REMEMBER, Stored
 
 #: Keeps the response stream within its bounds before an answer is added. What XTRIM leaves is measured only where an
@@ -34,20 +36,22 @@ end
 #: answered twice, whoever runs it again. It is not answered when it is older than its time to live by Redis' own clock:
 #: an answer that was held up on its way is never given to somebody else.
 #:
-#: The order of the commands matters. XTRIM fails where the response stream is no stream, or not ours to write, before
-#: anything has changed. And a full Redis refuses XADD only as the first command of a script that writes; it takes XTRIM
-#: and XACK, and then it takes the answer.
+#: The order of the commands matters. One that is too old is acknowledged whatever is wrong with the response stream.
+#: XTRIM fails where that is no stream, or not ours to write, before anything has changed. And a full Redis refuses XADD
+#: only as the first command of a script that writes; it takes XTRIM and XACK, and then it takes the answer. What XADD
+#: complains of after all this, such as ids that are used up, is told, and the question stays unanswered.
 #:
 #: KEYS: response stream, command stream. ARGV: group, entry id, milliseconds to live, MAXLEN, room, name, value, …
-#: Returns a `Told`.
+#: Returns a `Told`, or the complaint of XADD.
 ANSWER_ONCE = f"""{TRIM}
-trim(KEYS[1], ARGV[4], ARGV[5])
-if redis.call('XACK', KEYS[2], ARGV[1], ARGV[2]) == 0 then return 2 end
 local now = redis.call('TIME')
 local age = now[1] * 1000 + math.floor(now[2] / 1000) - tonumber(string.match(ARGV[2], '^%d+'))
-if age > tonumber(ARGV[3]) then return 0 end
-redis.call('XADD', KEYS[1], '*', unpack(ARGV, 6))
-return 1
+local late = age > tonumber(ARGV[3])
+if not late then trim(KEYS[1], ARGV[4], ARGV[5]) end
+if redis.call('XACK', KEYS[2], ARGV[1], ARGV[2]) == 0 then return 2 end
+if late then return 0 end
+local added = redis.pcall('XADD', KEYS[1], '*', unpack(ARGV, 6))
+return type(added) == 'table' and added['err'] or 1
 """
 
 #: Writes an answer. KEYS: response stream. ARGV: MAXLEN, room, name, value, …
@@ -55,6 +59,10 @@ ANSWER = f"""{TRIM}
 trim(KEYS[1], ARGV[1], ARGV[2])
 redis.call('XADD', KEYS[1], '*', unpack(ARGV, 3))
 """
+
+#: How Redis names the script, and a line of it, behind what went wrong.
+SCRIPT = re.compile(r",? script: .*@user_script:.*", re.DOTALL)
+LONGEST_COMPLAINT = 200
 
 #: An answer of less than this part of its share is not worth measuring the stream: it grows by a quarter at most.
 SMALL = 4
@@ -67,6 +75,10 @@ class Told(IntEnum):
     ANSWERED = 1
     #: The question was acknowledged before, by whoever answered it or found it too old.
     BEFORE = 2
+    #: Redis took the acknowledgement and not the answer: nobody will answer it.
+    LOST = 3
+    #: Redis took neither: the question is as it was.
+    REFUSED = 4
 
 
 class Answered(NamedTuple):
@@ -82,11 +94,12 @@ def acknowledge_and_answer(
     acknowledged: Sequence[str],
     answers: Sequence[Answered],
     stored: Stored | None = None,
-) -> list[Told]:
+) -> tuple[list[Told], str]:
     """Acknowledge entries, then answer questions in order; tells what became of each answer.
 
-    Redis remembers what is `stored`. Raises OtherDatabaseError where that is another database than before, and
-    RedisUnavailableError; the same again next time does only what was not done by then.
+    Tells also what Redis complained of where it took not every answer, "" else. Redis remembers what is `stored`.
+    Raises OtherDatabaseError where that is another database than before, and RedisUnavailableError; the same again next
+    time does only what was not done by then.
     """
     milliseconds = round(settings.query_ttl * 1000)
     with redis.pipeline(transaction=False) as pipeline:
@@ -112,14 +125,31 @@ def acknowledge_and_answer(
             replies = pipeline.execute(raise_on_error=False)
         except (RedisError, OSError) as error:
             raise RedisUnavailableError(f"Redis did not take an acknowledgement: {error}") from error
-    for number, reply in enumerate(replies):
+    first = len(replies) - len(answers)
+    for reply in replies[:first]:
         if isinstance(reply, RedisError):
-            if number < len(replies) - len(answers):
-                raise RedisUnavailableError(f"Redis refused an acknowledgement: {reply}")
-            raise RedisUnavailableError(f"Redis refused an answer on the stream {settings.response_stream}: {reply}")
+            raise RedisUnavailableError(f"Redis refused an acknowledgement: {shortened(reply)}") from reply
     if acknowledged and stored is not None and replies[1]:
         raise OtherDatabaseError("Another database is stored in for the same group.")
-    return [Told(reply) for reply in replies[-len(answers) :]] if answers else []
+    told, refusal = [], ""
+    for reply in replies[first:]:
+        if isinstance(reply, int):
+            told.append(Told(reply))
+            continue
+        told.append(Told.REFUSED if isinstance(reply, RedisError) else Told.LOST)
+        complaint = shortened(reply if isinstance(reply, RedisError) else reply.decode(errors="replace"))
+        refusal = f"Redis refuses answers on the stream {settings.response_stream}: {complaint}"
+    return told, refusal
+
+
+def outage_of(error: RedisUnavailableError) -> Outage:
+    """Whether Redis is away, or refuses what it is asked."""
+    return Outage.REFUSED if isinstance(error.__cause__, ResponseError) else Outage.REDIS
+
+
+def shortened(complaint: object) -> str:
+    """What Redis complains of, without the script that it happened in."""
+    return SCRIPT.sub("", str(complaint))[:LONGEST_COMPLAINT]
 
 
 def answer_call(redis: Redis, settings: Settings, fields: list[bytes]) -> None:

@@ -17,7 +17,14 @@ from dbstorage.errors import (
 from dbstorage.settings import Ordering
 from dbstorage.storage import history
 from dbstorage.storage.alone import ALLOWED_DEATHS, POISON, begin_alone, end_alone
-from dbstorage.storage.answers import Answered, Told, acknowledge_and_answer, older_pending, oldest_answerable
+from dbstorage.storage.answers import (
+    Answered,
+    Told,
+    acknowledge_and_answer,
+    older_pending,
+    oldest_answerable,
+    outage_of,
+)
 from dbstorage.storage.batch_writer import BatchWriter
 from dbstorage.storage.outcome import ANSWERED, EXPIRED, Outage, Outcome, Report, Retried, Status
 from dbstorage.storage.refused import Refused
@@ -90,10 +97,13 @@ def run_job(resources: Resources, job: BatchJob) -> Report:
         outage, reason = Outage.DATABASE, str(error)
     except RedisUnavailableError as error:
         resources.forget_redis()
-        outage, reason = Outage.REDIS, str(error)
+        outage, reason = outage_of(error), str(error)
     except Exception:  # noqa: BLE001
         # A bug of ours: the main process has the entries run alone, so that it fails nobody but its own.
         crash = traceback.format_exc()
+    if batch.refusal:
+        # What was the master may be a replica now.
+        resources.forget_redis()
     # There is a work for each entry, in their order, or none at all.
     return Report(
         [work.outcome for work in batch.works] or [None] * len(job.entry_ids),
@@ -105,6 +115,7 @@ def run_job(resources: Resources, job: BatchJob) -> Report:
         batch.answer_seconds,
         batch.released,
         functions=[work.function for work in batch.works],
+        refusal=batch.refusal,
     )
 
 
@@ -121,6 +132,8 @@ class Batch:
         self.acknowledged: set[str] = set()
         self.answer_seconds: list[float] = []
         self.released: list[Retried] = []
+        #: What Redis said when it did not take an answer: nobody who asked later is answered before.
+        self.refusal = ""
         self.seconds = {"decode": 0.0, "database": 0.0, "acknowledge": 0.0}
 
     def understand(self) -> None:
@@ -209,7 +222,8 @@ class Batch:
         self._send(questions, [history.Page(error=self.job.error)] * len(questions), [])
 
     def _answer(self, questions: list[Work], acknowledge_first: list[Work]) -> None:
-        if not questions:
+        if not questions or self.refusal:
+            self._acknowledge(acknowledge_first)
             return
         if self.settings.ordering is Ordering.PARALLEL:
             self._wait_for_older_entries(_id(questions[-1]))
@@ -228,6 +242,8 @@ class Batch:
                 self.seconds["database"] += time.perf_counter() - started
             self._send(chunk, [pages.get(_id(work), history.EMPTY) for work in chunk], acknowledge_first)
             acknowledge_first = []
+            if self.refusal:
+                return
 
     def _read(self, questions: list[Work]) -> list[history.Page]:
         if not questions:
@@ -251,17 +267,25 @@ class Batch:
         first = [_id(work) for work in acknowledge_first]
         started = time.perf_counter()
         try:
-            told = acknowledge_and_answer(self.resources.redis, self.settings, first, answers, self.resources.stored)
+            told, refusal = acknowledge_and_answer(
+                self.resources.redis, self.settings, first, answers, self.resources.stored
+            )
         except OtherDatabaseError:
             self.resources.is_another()
             raise
         self.seconds["acknowledge"] += time.perf_counter() - started
+        if Told.REFUSED in told:
+            self.refusal = refusal
         self.acknowledged.update(first)
         now = time.time()
         for work, page, answer in zip(questions, pages, told, strict=True):
+            if answer is Told.REFUSED:
+                continue
             self.acknowledged.add(_id(work))
             if answer is Told.TOO_LATE:
                 work.outcome = EXPIRED
+            elif answer is Told.LOST:
+                work.outcome = Outcome(Status.FAILED, UNAVAILABLE, refusal)
             elif answer is Told.BEFORE:
                 work.outcome = ANSWERED
             else:

@@ -44,6 +44,8 @@ class Outage(StrEnum):
 
     DATABASE = "database"
     REDIS = "redis"
+    #: Redis answers, and refuses what finishes the work: its disk is full, it lacks replicas, or we lack a right.
+    REFUSED = "refused"
     #: The database answers, and something in it is wrong: a grant, a sequence, a column.
     FAULT = "fault"
 
@@ -53,7 +55,8 @@ class Report(NamedTuple):
 
     `outcomes` has one element for each entry of the job, None where nothing is decided yet; `acknowledged` tells
     which of them the command stream knows about. `functions` names the task of each; it is empty where that is unknown.
-    Where `outage` is set the rest is to be tried again later. `crash` is the traceback of a bug of ours.
+    Where `outage` is set the rest is to be tried again later. `refusal` is what Redis says of answers that it does not
+    take: their questions are left over. `crash` is the traceback of a bug of ours.
     """
 
     outcomes: list[Outcome | None]
@@ -68,6 +71,7 @@ class Report(NamedTuple):
     #: Whether further failed tasks are due at once.
     more: bool = False
     functions: list[str] = []  # noqa: RUF012
+    refusal: str = ""
 
     @property
     def finished(self) -> bool:

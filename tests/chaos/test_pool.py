@@ -1,14 +1,20 @@
 """A pool whose size or processes change while the worker runs."""
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
+from dbstorage.embedded.ports import choose_port
+from dbstorage.settings import load_settings
+from dbstorage.status import read_verdict
 from tests.chaos.conftest import full_only
+from tests.metrics.scraping import get
 from tests.service.platform import Platform, order, user
 from tests.service.worker import StartWorker
+from tests.waiting import wait_until
 
 
 def control(platform: Platform, *command: str) -> str:
@@ -59,3 +65,29 @@ def test_a_pool_whose_processes_are_replaced_ends_as_soon_as_any(
         worker.start()
     assert "did not end in time" not in worker.log
     assert len(platform.orders()) == 15
+
+
+def test_a_pool_whose_processes_are_stopped_is_told_of_and_goes_on_with_them(
+    platform: Platform, start_worker: StartWorker
+) -> None:
+    """Slow (20 s): a batch is late after fifteen seconds."""
+    port = choose_port()
+    worker = start_worker(METRICS_PORT=str(port))
+    platform.send(user("u"))
+    platform.wait_until_finished()
+    processes = [process.pid for process in worker.pool_processes]
+    try:
+        for process_id in processes:
+            os.kill(process_id, signal.SIGSTOP)
+        platform.send(order("o", "u"))
+        wait_until(lambda: get(port, "/readyz")[0] == 503, "/readyz to say so", 40)
+        late = ("no process of the pool has begun a batch for", "a batch has not come back for")
+        assert any(words in get(port, "/readyz")[1] for words in late)
+        assert get(port, "/livez")[0] == 200
+        settings = load_settings(platform.environment)
+        wait_until(lambda: any(words in read_verdict(settings).sentence for words in late), "the verdict", 20)
+    finally:
+        for process_id in processes:
+            os.kill(process_id, signal.SIGCONT)
+    wait_until(lambda: "o" in platform.orders(), "the pool to go on", 10)
+    wait_until(lambda: get(port, "/readyz")[0] == 200, "/readyz to say so", 10)

@@ -44,6 +44,14 @@ FEWER = (Waiting(NOW - 20, 50_000), Waiting(NOW - 10, 45_000), Waiting(NOW, 40_0
         ),
         (replace(GOOD, readers=0), Standing.UNREAD, 1, "nobody reads: no worker runs"),
         (
+            replace(GOOD, lost=4_500, standbys=1), Standing.LOST, 1,
+            "4,500 entries were trimmed from the stream before anybody read them: have them sent again, "
+            "then say so with `dbstorage status --acknowledge`",
+        ),
+        (replace(BEHIND, lost=1, readers=0), Standing.UNREAD, 1,
+            "nobody reads: no worker runs; 40,000 entries wait, the oldest for 46 s",
+        ),
+        (
             replace(GOOD, readers=0, aside=("w@a",), stream="s"), Standing.UNREAD, 1,
             "nobody reads: w@a was told by an operator to stand by (cancel_consumer); "
             "`celery -A dbstorage control add_consumer s` ends that",
@@ -119,6 +127,7 @@ ANY_FACTS = st.builds(
     pending=NUMBERS,
     oldest_unread_seconds=AGES,
     oldest_pending_seconds=AGES,
+    lost=st.integers(0, 10**9),
     trend=st.lists(st.builds(Waiting, st.floats(0, 3 * 10**9), st.integers(0, 10**9)), max_size=5),
 )
 
@@ -129,7 +138,7 @@ def test_whatever_is_known_there_is_a_verdict_and_fine_means_that_nothing_is_wro
     verdict = judge(facts)
     assert verdict.sentence
     wrong = facts.redis_problem, facts.redis_refusal, facts.database_problem, facts.pause, facts.holding
-    fine = all(one is None for one in wrong) and facts.readers != 0 and facts.oldest_seconds <= 10
+    fine = all(one is None for one in wrong) and facts.readers != 0 and not facts.lost and facts.oldest_seconds <= 10
     assert (verdict.standing is Standing.FINE) == fine == (verdict.exit_code == 0)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Hashable
 from math import inf
 
 from dbstorage.reader.core import JOB_SECONDS, LEASE_SECONDS, LOOK_AHEAD_BYTES, STALL_SECONDS, Stage
-from dbstorage.reader.messages import Kind, Paused
+from dbstorage.reader.messages import Kind, Paused, SetAside
 from dbstorage.storage.outcome import Outage
 from tests.reader.states import key
 from tests.reader.world import BLOCK, CLAIM_IDLE, POOL_ENDS, SIZES, STEP, Content, Worker, World, id_of
@@ -37,12 +37,21 @@ def assert_answers(world: World, outage: Outage | None, known: set[Hashable] | N
     if outage is None:
         for worker in world.running:
             world.fire(worker, Paused("an operator's reason"))
-    questions = _near_questions(world)
+    questions = _near(world, question=True)
     limit = _limit(world)
     if _settles_in(world, ("answers", limit, *questions), known):
         return
     took = world.pass_time(limit, until=lambda: questions <= set(world.answered))
     assert took < inf, f"{questions - set(world.answered)} not answered after {limit} s: {_left(world)}\n{world.told()}"
+
+
+def assert_stores(world: World) -> None:
+    """While Redis takes no answers, commands are stored all the same."""
+    world = _well(world)
+    world.takes_answers = False
+    commands = _near(world, question=False)
+    took = world.pass_time(_limit(world), until=lambda: commands <= set(world.written))
+    assert took < inf, f"{commands - set(world.written)} not stored: {_left(world)}\n{world.told()}"
 
 
 def _settles_in(world: World, asked: tuple[Hashable, ...], known: set[Hashable] | None) -> bool:
@@ -60,10 +69,13 @@ def _settles_in(world: World, asked: tuple[Hashable, ...], known: set[Hashable] 
 def _well(world: World) -> World:
     """The same world, where from now on everything answers, and somebody is there who is neither stopping nor stuck."""
     world = world.clone()
-    world.redis, world.database, world.sweeping = True, None, None
+    world.redis, world.takes_answers, world.database, world.sweeping = True, True, None, None
+    world.full = False
     for worker in world.running:
         if worker.core.paused is not None:
             world.fire(worker, Paused(None))
+        if worker.core.set_aside:
+            world.fire(worker, SetAside(False))
     if not any(_able(worker) for worker in world.running):
         world.workers.append(Worker("fresh", world.make()))
     return world
@@ -97,7 +109,7 @@ def _finished(world: World) -> bool:
     if world.unread or world.pending or world.due or any(worker.stops_since is not None for worker in world.running):
         return False
     able = [worker for worker in world.running if _able(worker)]
-    if any(worker.core.in_hand or worker.core.away is not None for worker in able):
+    if any(worker.core.in_hand or worker.core.away is not None or worker.core.refused for worker in able):
         return False
     reading = [worker for worker in able if _reads(worker) and world.leads(worker)]
     return len(reading) == (1 if world.strict else len(able))
@@ -117,8 +129,8 @@ def _left(world: World) -> str:
     return f"{world.unread} unread, pending {world.pending}, lease of {world.lease}, {hands}"
 
 
-def _near_questions(world: World) -> set[int]:
-    """The questions that are near enough to be seen while nothing can be stored."""
+def _near(world: World, *, question: bool) -> set[int]:
+    """The questions, or the commands, that are near enough to be seen while the others wait."""
     core = world.make()
     near, size = set(), 0
     open_places = [*sorted(world.pending), *range(world.delivered + 1, len(world.stream) + 1)]
@@ -126,7 +138,7 @@ def _near_questions(world: World) -> set[int]:
         size += SIZES[world.stream[place - 1]]
         if size > LOOK_AHEAD_BYTES:
             break
-        if world.is_question(place) and place not in world.deleted:
+        if world.is_question(place) is question and place not in world.deleted:
             near.add(place)
     # What a hung job has to itself waits for the job.
     for worker in world.running:

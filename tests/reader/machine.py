@@ -4,9 +4,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from dbstorage.reader.core import Core
-from dbstorage.reader.messages import Paused
+from dbstorage.reader.messages import Paused, PoolSized, SetAside
 from dbstorage.storage.outcome import Outage
-from tests.reader.liveness import assert_answers, assert_lives
+from tests.reader.liveness import assert_answers, assert_lives, assert_stores
 from tests.reader.moves import make, moves
 from tests.reader.world import Content, PoolJob, Worker, World, full_pause, make_core, no_pause
 
@@ -132,12 +132,16 @@ class ReaderMachine(RuleBasedStateMachine):
         else:
             self.world.bring_redis_back()
 
+    @rule()
+    def redis_is_full(self):
+        self.world.full = not self.world.full
+
     @precondition(lambda self: self.alive)
     @rule(which=which, ghosts=st.booleans())
     def cut(self, which, ghosts):
         self.world.cut(self.worker(which), ghosts=ghosts)
 
-    @precondition(lambda self: self.alive and self.world.redis)
+    @precondition(lambda self: self.alive and self.world.redis and not self.world.full)
     @rule(which=which, ghosts=st.booleans(), rounds=st.integers(0, 3), work=st.booleans())
     def link_flickers(self, which, ghosts, rounds, work):
         worker = self.worker(which)
@@ -182,6 +186,14 @@ class ReaderMachine(RuleBasedStateMachine):
 
     # The database, operators
 
+    @rule()
+    def answers_are_refused(self):
+        self.world.takes_answers = not self.world.takes_answers
+
+    @rule()
+    def stores_without_answering(self):
+        assert_stores(self.world)
+
     @rule(outage=st.sampled_from([Outage.DATABASE, Outage.FAULT, None]))
     def database(self, outage):
         self.world.database = outage
@@ -194,6 +206,16 @@ class ReaderMachine(RuleBasedStateMachine):
     @rule(which=which, reason=st.sampled_from(["a reason", None]))
     def pause(self, which, reason):
         self.world.fire(self.worker(which), Paused(reason))
+
+    @precondition(lambda self: self.alive)
+    @rule(which=which, aside=st.booleans())
+    def set_aside(self, which, aside):
+        self.world.fire(self.worker(which), SetAside(aside))
+
+    @precondition(lambda self: self.alive)
+    @rule(which=which, processes=st.integers(1, 3))
+    def pool_sized(self, which, processes):
+        self.world.fire(self.worker(which), PoolSized(processes))
 
     # Workers
 

@@ -5,7 +5,7 @@ from math import inf
 from typing import NamedTuple
 
 from dbstorage.reader.core import Core
-from dbstorage.reader.messages import Accepted
+from dbstorage.reader.messages import Accepted, SetAside
 from dbstorage.storage.outcome import Outage
 from tests.reader.liveness import assert_answers, assert_lives
 from tests.reader.moves import Move, make, moves
@@ -35,6 +35,7 @@ SCENARIOS = (
     Scenario("leases", [], ("frozen", "cut", "time"), workers=2),
     Scenario("lost links", [W, W], ("cut", "lost", "time"), workers=2),
     Scenario("stops", [W, Q, W], ("stop", "cut"), workers=2),
+    Scenario("set aside", [W, Q, W], ("aside", "aside", "cut"), workers=2),
     Scenario("parallel", [W, Q], ("cut", "lost", "time"), workers=2, strict=False),
     Scenario("lost processes", [W, Q, W], ("lost", "lost", "undone", "cut")),
     Scenario("not acknowledged", [W, W], ("unacknowledged", "unacknowledged", "cut"), retries=True),
@@ -113,7 +114,7 @@ def _happen(world: World, what: str) -> Iterator[Move]:
     match what:
         case "time" | "half a minute" | "database":
             yield what, 0, 0
-        case "frozen" | "cut" | "stop":
+        case "frozen" | "cut" | "stop" | "aside":
             for index, worker in enumerate(world.workers):
                 if not worker.stopped and (what != "cut" or worker.connected) and worker.stops_since is None:
                     yield what, index, 0
@@ -146,6 +147,8 @@ def _make(world: World, move: Move) -> None:
             world.cut(worker, ghosts=True)
         case "stop":
             world.stop(worker)
+        case "aside":
+            world.fire(worker, SetAside(not worker.core.set_aside))
         case "hang" | "unkillable":
             worker.pool[which].hung, worker.pool[which].unkillable = True, what == "unkillable"
         case "lost" | "undone" | "unacknowledged":

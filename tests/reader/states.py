@@ -16,7 +16,8 @@ def key(world: World) -> Hashable:
     """The state as a value."""
     return (
         *(_worker(worker, world.now) for worker in world.workers),
-        (world.delivered, len(world.stream), world.redis, world.database, world.sweeping, world.due),
+        (world.delivered, len(world.stream), world.redis, world.full, world.takes_answers),
+        (world.database, world.sweeping, world.due),
         (world.lease, _deadline(world.lease_until, world.now)),
         tuple(
             (place, pending.owner, pending.deliveries, 0 if world.strict else round(pending.since - world.now, 2))
@@ -35,7 +36,16 @@ def _worker(worker: Worker, now: float) -> Hashable:
         return names.setdefault(number, len(names))
 
     return (
-        (core.link, core.stopping, core.stopped, worker.connected, worker.stopped, worker.stops_since),
+        (
+            core.link,
+            core.stopping,
+            core.stopped,
+            core.set_aside,
+            core.processes,
+            worker.connected,
+            worker.stopped,
+            worker.stops_since,
+        ),
         (_entries(core.waiting), tuple(_job(job, name, now) for job in core.jobs.values()), tuple(core.decided)),
         tuple(_asked(asked, name, now) for asked in (core.read, core.claim, core.lease)),
         tuple(
@@ -46,7 +56,7 @@ def _worker(worker: Worker, now: float) -> Hashable:
             )
         ),
         (core.stage, core.listed_to, core.listed_all, tuple(core.to_fetch), frozenset(core.oversized)),
-        (core.read_count, core.fetch_count, _hold(core.paused), _hold(core.away), core.pause),
+        (core.read_count, core.fetch_count, _hold(core.paused), _hold(core.away), _hold(core.refused), core.pause),
         None if core.progress_at is None else round(core.progress_at - now, 2),
         tuple(_request(request, name, now) for request in worker.reading),
         tuple(_request(request, name, now) for request in worker.commands),

@@ -178,12 +178,15 @@ class Story:
         outage: Outage | None = None,
         crash: str = "",
         more: bool = False,
+        refusal: str = "",
     ) -> list[tuple[Any, ...]]:
         """A job comes back; without outcomes nothing is decided."""
         job = self.job(kind)
         decided = list(outcomes) or [None] * len(job.entries)
         flags = [outcome is not None and acknowledged for outcome in decided]
-        report = Report(decided, flags, outage, f"{outage} is away" if outage else "", crash, more=more)
+        report = Report(
+            decided, flags, outage, f"{outage} is away" if outage else "", crash, more=more, refusal=refusal
+        )
         return self.tell(Reported(job.number, report))
 
     def fails(self, outage: Outage = Outage.DATABASE, kind: Kind = Kind.RUN) -> list[tuple[Any, ...]]:
@@ -310,6 +313,12 @@ def test_a_batch_has_so_many_entries_and_bytes_at_most():
     half = rules.READ_BYTES // 2
     assert story.come(*(write(place, size=half) for place in (1, 2, 3)))[1:3] == [("run", "1", "2"), ("ahead", "3")]
     assert story.report(STORED, STORED)[0] == ("Begin",)
+
+
+def test_a_batch_of_small_entries_is_a_whole_one():
+    story = Story(batch_size=500)
+    story.begin()
+    assert len(story.come(*(write(place, size=32_000) for place in range(1, 501)))[1]) == 501
 
 
 def test_an_entry_larger_than_a_batch_runs_by_itself(story: Story):
@@ -511,6 +520,46 @@ def test_nobody_is_answered_before_one_who_asked_earlier(story: Story):
     assert story.report(ANSWERED, kind=Kind.ANSWER)[0] == ("run", "2")
     assert story.come(question(3)) == [("Took", "3"), ("Read", 4)]
     assert story.fails() == [("answer", "2", "3")]
+
+
+def test_commands_do_not_wait_with_a_question_whose_answer_is_refused(story: Story):
+    story.come(write(1), question(2))
+    story.come(write(3), question(4), write(5))
+    assert ("run", "3", "5") in story.report(STORED, None, refusal="Redis refuses answers")
+    assert story.core.refused == Hold(Outage.REFUSED, "Redis refuses answers", story.now)
+    assert story.core.holding is None
+    assert story.core.read is not None
+    story.report(STORED, STORED)
+    assert story.come(write(6)) == [("Took", "6"), ("run", "6"), ("Read", 4)]
+    story.report(STORED)
+    # In the order in which they were asked, and as one job with what stands between them.
+    assert story.wait(rules.REFUSED_SECONDS)[0] == ("run", "2", "4")
+    story.report(None, None, refusal="Redis refuses answers")
+    assert story.wait(rules.REFUSED_SECONDS)[0] == ("run", "2", "4")
+    assert story.core.read is not None
+    story.report(ANSWERED, ANSWERED)
+    assert story.core.refused is None
+    assert not story.core.in_hand
+
+
+def test_a_refused_answer_is_no_outage_and_ends_one(story: Story):
+    story.come(question(1))
+    story.fails()
+    story.report(None, kind=Kind.ANSWER, refusal="Redis refuses answers")
+    assert story.core.away is not None
+    story.wait(rules.REFUSED_SECONDS)
+    story.report(None, refusal="Redis refuses answers")
+    assert story.core.away is None
+    assert story.core.refused is not None
+    assert all(entry.company is None and not entry.alone for entry in story.core.waiting)
+
+
+def test_reading_on_beside_refused_questions_has_a_bound(story: Story):
+    story.core.look_ahead = 2
+    story.come(question(1))
+    story.report(None, refusal="Redis refuses answers")
+    assert story.come(question(2))[:1] == [("Took", "2")]
+    assert story.core.read is None
 
 
 def test_a_suspected_question_is_answered_by_itself(story: Story):
@@ -797,7 +846,9 @@ def test_reads_shrink_with_the_size_of_entries():
     story.begin()
     megabyte = 2**20
     acts = story.come(*(write(place, size=megabyte) for place in range(1, 17)))
-    assert acts[-1] == ("Read", rules.READ_BYTES // megabyte)
+    assert acts[-1] == ("Read", 16)
+    story.report(*[STORED] * 16)
+    assert story.come(write(17, size=8 * megabyte))[-1] == ("Read", 2)
 
 
 def test_a_read_that_is_too_large_is_done_again_one_by_one(story: Story):
@@ -842,6 +893,23 @@ def test_a_job_that_hangs_is_killed_again_and_again_and_that_is_no_delivery(stor
 def test_a_job_that_no_process_has_begun_is_not_killed(story: Story):
     story.come(write(1))
     assert ("Kill",) not in story.wait(rules.JOB_SECONDS + 1)
+
+
+def test_a_job_that_is_begun_or_ends_late_is_said_to(story: Story):
+    story.come(write(1))
+    story.wait(15)
+    assert story.core.delay is None
+    story.wait(1)
+    assert (
+        story.core.delay == "no process of the pool has begun a batch for 16 s: are they stopped, or busy with calls?"
+    )
+    story.tell(Accepted(story.job().number))
+    assert story.core.delay is None
+    story.come(write(2))
+    story.wait(20)
+    assert story.core.delay == "a batch has not come back for 20 s"
+    story.report(STORED)
+    assert story.core.delay is None
 
 
 # Retries

@@ -165,6 +165,8 @@ class Worker:
     #: What is in hand as the core told it, and of that what was told of.
     hand: set[str] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
+    #: How many processes its pool ever had: what they run goes on when an operator takes some away.
+    most_processes: int = 0
     stops_since: float | None = None
     stopped: bool = False
 
@@ -190,6 +192,10 @@ class World:
         self.lease = ""
         self.lease_until = -inf
         self.redis = True
+        #: Whether Redis is full: it refuses SET, with which a lease is taken and a link made, and serves the rest.
+        self.full = False
+        #: Whether Redis takes answers: the response stream may be another kind of key.
+        self.takes_answers = True
         #: What keeps the database from taking writes, and what keeps failed tasks from being swept.
         self.database: Outage | None = None
         self.sweeping: Outage | None = None
@@ -383,7 +389,8 @@ class World:
         assert len(held) <= 2 * core.look_ahead + 3 * core.batch_size, "too much in hand"
 
         kinds = [(job.kind, job.ahead) for job in jobs]
-        lanes = 1 if core.strict else max(1, core.processes - 1)
+        worker.most_processes = max(worker.most_processes, core.processes)
+        lanes = 1 if core.strict else max(1, worker.most_processes - 1)
         assert kinds.count((Kind.RUN, False)) <= lanes, "too many jobs run entries"
         assert all(kinds.count(kind) == 1 for kind in kinds if kind != (Kind.RUN, False)), "two jobs of one kind"
         assert (Kind.ANSWER, True) not in kinds
@@ -392,15 +399,16 @@ class World:
         assert sum(job.begun and job.job.kind is Kind.RUN for job in live) <= lanes, "two writing jobs at a time"
         assert {job.job.number for job in live} <= core.jobs.keys(), "a job that the core does not know"
 
-        if core.link and (core.stopping or not core.leads):
+        if core.link and (core.stopping or core.set_aside or not core.leads):
             assert not core.waiting, "keeps what another should have"
             assert not core.ahead
-        if core.link and core.leads and not core.stopping:
+        if core.link and core.leads and not core.stopping and not core.set_aside:
             assert self.leads(worker), "takes itself for the leader"
             assert core.stage is not Stage.CLAIM or core.claim, "a leader that waits for nothing"
-            waits = core.read or core.jobs or core.held or core.claim
+            refused = core.refused is not None and core.now < core.answer_at
+            waits = core.read or core.jobs or core.held or core.claim or refused
             assert waits, "a reader that waits for nothing"
-        if self.strict and core.link and not core.stopping and not core.stalled:
+        if self.strict and core.link and not core.stopping and not core.stalled and not core.set_aside:
             assert core.lease or core.lease_at > self.now, "does not ask for the lease"
         last = [isinstance(action, Tell | Left | Stopped) for action in actions]
         assert last == sorted(last), "tells before it acts"
@@ -446,7 +454,7 @@ class World:
         worker.commands.clear()
 
     def may_connect(self, worker: Worker) -> bool:
-        return self.redis and not worker.connected and not worker.core.link and not worker.stopped
+        return self.redis and not self.full and not worker.connected and not worker.core.link and not worker.stopped
 
     def connect(self, worker: Worker) -> None:
         worker.connected = True
@@ -485,7 +493,10 @@ class World:
             case FetchPending(number, listed, brief):
                 return (self._fetch(name, number, listed, brief=brief),)
             case AskLease(number):
-                if self.lease in ("", name) or self.now >= self.lease_until:
+                free = self.lease == "" or self.now >= self.lease_until
+                if self.full and free:
+                    self._refuse(name, expected)
+                elif free or self.lease == name:
                     self.lease, self.lease_until = name, self.now + rules.LEASE_SECONDS
                 return (LeaseAnswered(number, self.lease == name),)
             case GiveLease():
@@ -506,6 +517,12 @@ class World:
                         pending.deliveries -= 1
                         pending.since = -inf
         return (None,)
+
+    def _refuse(self, name: str, expected: bool) -> None:
+        """A refused question costs the link, where anybody waits for its answer."""
+        for worker in self.workers:
+            if worker.name == name and expected:
+                self.cut(worker)
 
     def _unblock(self, name: str) -> None:
         for worker in self.workers:
@@ -603,12 +620,16 @@ class World:
     def _work(self, job: Job, done: int, *, redis: bool) -> Report:
         outcomes: list[Outcome | None] = [None] * len(job.entries)
         acknowledged = [False] * len(job.entries)
+        refused = False
         if job.kind is Kind.RUN and self.database is not None:
             return Report(outcomes, acknowledged, self.database, "away")
         for index, entry in enumerate(job.entries[:done]):
             place = place_of(entry.id)
             if entry.question and not redis:
                 break
+            if entry.question and not self.takes_answers:
+                refused = True
+                continue
             if entry.question:
                 self._answer(place, job.kind)
             else:
@@ -617,7 +638,8 @@ class World:
             if redis:
                 acknowledged[index] = True
                 self.acknowledge(place)
-        return Report(outcomes, acknowledged, None if redis else Outage.REDIS, "" if redis else "away")
+        outage, reason = (None, "") if redis else (Outage.REDIS, "away")
+        return Report(outcomes, acknowledged, outage, reason, refusal="refused" if refused else "")
 
     def _write(self, place: int) -> None:
         if place in self.written:

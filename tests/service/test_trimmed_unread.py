@@ -37,6 +37,14 @@ def test_the_log_status_and_audit_say_how_many_are_gone(
     wait_until(lambda: "450 entries were trimmed from the stream before the service read them" in worker.log, "the log")
     assert json.loads(run(platform, monkeypatch, "status", "--json").stdout)["redis"]["trimmed_unread"] == 450
     assert "450 entries were trimmed" in run(platform, monkeypatch, "status").output
+    verdict = json.loads(run(platform, monkeypatch, "status", "--json").stdout)["verdict"]
+    assert (verdict["standing"], verdict["exit_code"]) == ("lost", 1)
+    assert verdict["sentence"].startswith("450 entries were trimmed from the stream before anybody read them")
+    # Who knows it and says so sees the next gap all the better; figures and audit go on telling.
+    assert run(platform, monkeypatch, "status", "--acknowledge").exit_code == 0
+    assert [what for (what,) in platform.query("SELECT what FROM dbstorage.operations")] == ["acknowledge"]
+    found = json.loads(run(platform, monkeypatch, "status", "--json").stdout)
+    assert (found["verdict"]["standing"], found["redis"]["trimmed_unread"]) == ("fine", 450)
     audited = run(platform, monkeypatch, "audit", "--json")
     assert (audited.exit_code, json.loads(audited.stdout)["trimmed_unread"]) == (1, 450)
 
@@ -50,3 +58,4 @@ def test_the_log_status_and_audit_say_how_many_are_gone(
     platform.send(order("last", "u"))
     platform.wait_until_finished()
     assert json.loads(run(platform, monkeypatch, "status", "--json").stdout)["redis"]["trimmed_unread"] == 520
+    assert "70 entries were trimmed" in run(platform, monkeypatch, "status").output.splitlines()[0]

@@ -11,7 +11,8 @@ from redis import Redis
 from dbstorage.errors import RedisUnavailableError
 from dbstorage.redis_access.client import connect_redis
 from dbstorage.settings import Settings, load_settings
-from dbstorage.storage.answers import Answered, Told, acknowledge_and_answer, answer_call
+from dbstorage.storage.answers import Answered, Told, acknowledge_and_answer, answer_call, outage_of
+from dbstorage.storage.outcome import Outage
 from tests.service.platform import GROUP, RESPONSES, STREAM
 
 FIELDS = [b"message", b"the answer"]
@@ -42,7 +43,10 @@ def delivered(redis: Any, count: int = 1, entry_id: str = "*") -> list[str]:
 
 
 def answer(redis: Redis, settings: Settings, *entry_ids: str, first: tuple[str, ...] = ()) -> list[Told]:
-    return acknowledge_and_answer(redis, settings, first, [Answered(entry_id, FIELDS) for entry_id in entry_ids])
+    answers = [Answered(entry_id, FIELDS) for entry_id in entry_ids]
+    told, refusal = acknowledge_and_answer(redis, settings, first, answers)
+    assert refusal == ""
+    return told
 
 
 def pending(redis: Any) -> int:
@@ -95,7 +99,7 @@ def test_large_answers_are_kept_within_their_bytes(redis: Any, settings: Setting
             answer_call(redis, bounded, fields)
         else:
             [question] = delivered(redis)
-            assert acknowledge_and_answer(redis, bounded, (), [Answered(question, fields)]) == [Told.ANSWERED]
+            assert acknowledge_and_answer(redis, bounded, (), [Answered(question, fields)]) == ([Told.ANSWERED], "")
         if not number % 20:
             assert redis.memory_usage(RESPONSES, samples=0) <= 1_250_000
     assert redis.memory_usage(RESPONSES, samples=0) <= 1_250_000
@@ -124,11 +128,45 @@ def test_without_the_right_to_measure_the_stream_answers_go_out(redis: Any, sett
     assert redis.xlen(RESPONSES) == 2
 
 
-def test_a_question_stays_pending_where_the_answer_cannot_be_written(redis: Redis, settings: Settings) -> None:
-    questions = delivered(redis)
+def test_a_question_stays_pending_where_the_answer_is_refused_and_writes_are_acknowledged(
+    redis: Redis, settings: Settings
+) -> None:
+    [write, *questions] = delivered(redis, 3)
     redis.set(RESPONSES, "not a stream")
-    with pytest.raises(RedisUnavailableError, match=f"^Redis refused an answer on the stream {RESPONSES}: WRONGTYPE"):
-        answer(redis, settings, *questions)
-    assert pending(redis) == 1
+    answers = [Answered(entry_id, FIELDS) for entry_id in questions]
+    told, refusal = acknowledge_and_answer(redis, settings, (write,), answers)
+    assert told == [Told.REFUSED, Told.REFUSED]
+    complaint = "WRONGTYPE Operation against a key holding the wrong kind of value"
+    assert refusal == f"Redis refuses answers on the stream {RESPONSES}: {complaint}"
+    assert pending(redis) == 2
     redis.delete(RESPONSES)
-    assert answer(redis, settings, *questions) == [Told.ANSWERED]
+    assert answer(redis, settings, *questions) == [Told.ANSWERED, Told.ANSWERED]
+
+
+def test_a_question_that_is_too_old_is_acknowledged_whatever_is_in_the_place_of_the_responses(
+    redis: Redis, settings: Settings
+) -> None:
+    questions = delivered(redis, entry_id="1-0")
+    redis.set(RESPONSES, "not a stream")
+    assert answer(redis, settings, *questions) == [Told.TOO_LATE]
+    assert pending(redis) == 0
+
+
+def test_an_answer_that_fails_behind_its_acknowledgement_is_told_to_be_lost(redis: Any, settings: Settings) -> None:
+    redis.xadd(RESPONSES, {"message": "the last"}, id=f"{2**64 - 1}-{2**64 - 1}")
+    [question] = delivered(redis)
+    told, refusal = acknowledge_and_answer(redis, settings, (), [Answered(question, FIELDS)])
+    assert told == [Told.LOST]
+    assert "exhausted the last possible ID" in refusal
+    assert "script" not in refusal
+
+
+def test_a_redis_that_refuses_an_acknowledgement_is_not_taken_to_be_away(redis: Any, settings: Settings) -> None:
+    [write] = delivered(redis)
+    redis.config_set("min-replicas-to-write", 1)
+    try:
+        with pytest.raises(RedisUnavailableError, match="an acknowledgement: NOREPLICAS") as raised:
+            answer(redis, settings, first=(write,))
+    finally:
+        redis.config_set("min-replicas-to-write", 0)
+    assert outage_of(raised.value) is Outage.REFUSED
