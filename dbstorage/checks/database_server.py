@@ -7,10 +7,10 @@ from sqlalchemy.exc import DBAPIError
 
 from dbstorage.checks.finding import Finding, Grade, away, fine, problem, warning
 from dbstorage.checks.trial import run_trial
-from dbstorage.database.catalog import failed_tasks_bytes, quoted, read_tables
+from dbstorage.database.catalog import failed_tasks_bytes, quoted, quoted_name, read_tables
 from dbstorage.database.engine import create_engine
 from dbstorage.database.migrate import describe
-from dbstorage.database.rights import PLATFORM, missing_rights
+from dbstorage.database.rights import PLATFORM, Right, missing_rights
 from dbstorage.database.sequences import NumberedColumn, highest_number, numbered_columns
 from dbstorage.database.shape import (
     TableShape,
@@ -61,6 +61,9 @@ def check_database(settings: Settings, *, trial: bool = True) -> Iterator[Findin
     engine = create_engine(address, statement_timeout=30, session_settings={"lock_timeout": str(LOCK_TIMEOUT)})
     try:
         with engine.connect() as connection:
+            if (lacking := _closed_schema(connection)) is not None:
+                yield lacking
+                return
             migration = list(_migration(address))
             findings = [_version(connection, address), *_encoding(connection), *_writes(connection)]
             # What was asked before is read anew.
@@ -73,6 +76,24 @@ def check_database(settings: Settings, *, trial: bool = True) -> Iterator[Findin
     finally:
         engine.dispose()
     yield from findings
+
+
+def _closed_schema(connection: Connection) -> Finding | None:
+    """What is wrong where our own schema is closed to the role: then nothing in it can be looked at."""
+    if (
+        connection.scalar(
+            text("SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = :name"),
+            {"name": OWN_SCHEMA},
+        )
+        is not False
+    ):
+        return None
+    return _lacks(Right(("USAGE",), "SCHEMA", quoted_name(OWN_SCHEMA)), connection)
+
+
+def _lacks(right: Right, connection: Connection) -> Finding:
+    role = str(connection.scalar(text("SELECT current_user")))
+    return problem(RIGHTS, f"The role {role} lacks {right}: {right.grant(role)}")
 
 
 def _encoding(connection: Connection) -> Iterator[Finding]:
@@ -88,11 +109,10 @@ def _use(connection: Connection, scope: Scope, *, trial: bool) -> Iterator[Findi
     except DatabaseNotReadyError:
         return  # a finding already
     lacking = missing_rights(connection, shape.schema)
-    role = connection.scalar(text("SELECT current_user"))
-    for right in lacking:
-        yield problem(RIGHTS, f"The role {role} lacks {right}: {right.grant(str(role))}")
+    yield from (_lacks(right, connection) for right in lacking)
     if lacking:
         return
+    role = connection.scalar(text("SELECT current_user"))
     yield fine(RIGHTS, f"The role {role} has what it needs.")
     tables = {shape.schema: tuple(PLATFORM), OWN_SCHEMA: ("failed_tasks", "operations")}
     numbered = numbered_columns(connection, tables)
@@ -143,6 +163,12 @@ def _number(numbered: NumberedColumn, highest: int) -> Finding | None:
             NUMBERS,
             f"The sequence of {title} is behind its rows, {upcoming} comes next and {highest} is there: "
             f"SELECT setval(pg_get_serial_sequence('{table}', '{numbered.column}'), {highest});",
+        )
+    if numbered.cycles:
+        return warning(
+            NUMBERS,
+            f"The sequence of {title} begins again behind its last number (CYCLE), where rows have it already: "
+            "ALTER SEQUENCE … NO CYCLE.",
         )
     left = max(0, numbered.last_number - max(highest, (upcoming or 1) - 1))
     if left < FEW_NUMBERS:

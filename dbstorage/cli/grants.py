@@ -1,6 +1,7 @@
 import os
 
 import click
+from psycopg2.extensions import encrypt_password
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -71,8 +72,11 @@ def _give(settings: Settings, variables: dict[str, str]) -> None:
             for role, rights in by_role.items():
                 there = connection.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role})
                 verb = "ALTER" if there else "CREATE"
-                # The driver puts the password in as a literal.
-                connection.exec_driver_sql(f"{verb} ROLE {quoted_name(role)} LOGIN PASSWORD %s", (passwords[role],))
+                # The server sees no password, so neither its log nor pg_stat_statements keeps one.
+                verifier = encrypt_password(
+                    passwords[role], role, connection.connection.driver_connection, "scram-sha-256"
+                )
+                connection.exec_driver_sql(f"{verb} ROLE {quoted_name(role)} LOGIN PASSWORD %s", (verifier,))
                 for right in rights:
                     connection.exec_driver_sql(right.grant(role))
                 say(f"The role {role} has the rights that it needs.")

@@ -33,6 +33,7 @@ class FoundTable(NamedTuple):
     schema: str
     name: str
     is_table: bool
+    is_partitioned: bool
     columns: dict[str, Column]
     #: Row security is on for this role, and no policy lets it see and write every row.
     hides_rows: bool = False
@@ -48,6 +49,7 @@ class FoundTable(NamedTuple):
 _COLUMNS = text(
     """
     SELECT namespace.nspname AS schema, class.relname AS table_name, class.relkind = 'r' AS is_table,
+           class.relkind = 'p' AS is_partitioned,
            attribute.attname AS name, type.typtype = 'e' AS is_enum,
            CASE WHEN type.typtype = 'e'
                 THEN quote_ident(type_namespace.nspname) || '.' || quote_ident(type.typname)
@@ -118,7 +120,15 @@ def read_tables(connection: Connection) -> dict[str, FoundTable]:
     for row in connection.execute(_COLUMNS):
         table = tables.setdefault(
             row.table_name,
-            FoundTable(row.schema, row.table_name, row.is_table, {}, row.hides_rows, row.may_keep_rows_away),
+            FoundTable(
+                row.schema,
+                row.table_name,
+                row.is_table,
+                row.is_partitioned,
+                {},
+                row.hides_rows,
+                row.may_keep_rows_away,
+            ),
         )
         table.columns[row.name] = Column(
             row.name,

@@ -18,6 +18,8 @@ class NumberedColumn(NamedTuple):
     next_number: int | None
     #: The last number that the sequence gives, and that the column takes.
     last_number: int
+    #: Begins again behind the last one, instead of failing.
+    cycles: bool = False
 
     @property
     def title(self) -> str:
@@ -30,7 +32,7 @@ def numbered_columns(connection: Connection, tables: dict[str, tuple[str, ...]])
     found = []
     for schema, names in tables.items():
         rows = connection.execute(_NUMBERED, {"schema": schema, "tables": list(names)})
-        found += [NumberedColumn(schema, row.table, row.column, row.next_number, row.last_number) for row in rows]
+        found += [NumberedColumn(schema, *row) for row in rows]
     return found
 
 
@@ -49,7 +51,8 @@ _NUMBERED = text(
                 THEN coalesce(pg_sequence_last_value(numbers.seqrelid) + numbers.seqincrement, numbers.seqstart)
                 END AS next_number,
            least(numbers.seqmax, CASE attribute.atttypid WHEN 'smallint'::regtype THEN 32767
-                                 WHEN 'integer'::regtype THEN 2147483647 ELSE numbers.seqmax END) AS last_number
+                                 WHEN 'integer'::regtype THEN 2147483647 ELSE numbers.seqmax END) AS last_number,
+           numbers.seqcycle AS cycles
     FROM pg_class AS class
     JOIN pg_namespace AS home ON home.oid = class.relnamespace AND home.nspname = :schema
     JOIN pg_attribute AS attribute ON attribute.attrelid = class.oid AND attnum > 0 AND NOT attisdropped

@@ -192,6 +192,12 @@ def refuse_columns(tables: dict[str, FoundTable]) -> str | None:
         table = tables.get(name)
         if table is None:
             continue
+        if table.is_partitioned:
+            key = "orderId" if name == "Orders" else "userID"
+            return (
+                f'{table.title} is partitioned, so PostgreSQL cannot keep each "{key}" to one row: DBStorage needs an '
+                "ordinary table."
+            )
         if not table.is_table:
             return f"{table.title} is not an ordinary table, so DBStorage cannot write to it."
         if table.hides_rows:

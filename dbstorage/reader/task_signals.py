@@ -119,7 +119,7 @@ def _entries(job: BatchJob, report: Report) -> Iterator[Finished]:
 def _retries(report: Report) -> Iterator[Finished]:
     for each in report.retried:
         yield Finished(
-            each.name, each.task_id, each.summary, each.entry_id, each.attempts - 1, each.outcome, {}
+            each.name, each.task_id, each.summary, each.entry_id, each.attempts - 1, each.outcome, each.trace
         )  # fmt: skip
 
 

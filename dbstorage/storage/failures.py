@@ -14,6 +14,7 @@ from dbstorage.storage.work import Work
 from dbstorage.wire.entry import Layout, Truncated
 from dbstorage.wire.payload import pack
 from dbstorage.wire.size import fitting
+from dbstorage.wire.trace_context import carried
 
 USER_NOT_FOUND = "user_not_found"
 DATABASE_ERROR = "database_error"
@@ -269,7 +270,13 @@ def retried(work: Work, outcome: Outcome) -> Retried:
     identity = work.identity
     entry_id = work.entry.id if work.entry else None
     return Retried(
-        identity.name, task_id_of(work, outcome), identity.summary, entry_id, work.record.attempts + 1, outcome
+        identity.name,
+        task_id_of(work, outcome),
+        identity.summary,
+        entry_id,
+        work.record.attempts + 1,
+        outcome,
+        carried(work.request.body) if work.request is not None else {},
     )
 
 

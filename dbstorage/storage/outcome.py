@@ -37,6 +37,8 @@ class Retried(NamedTuple):
     #: Made by now, this one included.
     attempts: int
     outcome: Outcome
+    #: The sender's trace context.
+    trace: dict[str, str] = {}  # noqa: RUF012  # never changed
 
 
 class Outage(StrEnum):

@@ -160,6 +160,40 @@ def test_every_right_that_is_missing_is_named_with_its_grant(checked: Platform, 
     assert 'GRANT INSERT, UPDATE ON TABLE "dbstorage"."failed_tasks" TO "app";' in found
 
 
+def test_a_schema_of_ours_that_is_closed_to_the_role_is_named_with_its_grant(
+    checked: Platform, monkeypatch: pytest.MonkeyPatch
+):
+    as_role(
+        checked,
+        monkeypatch,
+        "GRANT USAGE ON SCHEMA public TO app",
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public, dbstorage TO app",
+        "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public, dbstorage TO app",
+    )
+    grant = 'GRANT USAGE ON SCHEMA "dbstorage" TO "app";'
+    assert problems() == f'The role app lacks USAGE on schema "dbstorage": {grant}'
+    checked.query(grant)
+    assert problems() == ""
+
+
+def test_a_sequence_that_begins_again_is_a_risk(checked: Platform):
+    checked.query('ALTER SEQUENCE "Orders_id_seq" CYCLE')
+    code, found = check()
+    assert code == 0
+    [(grade, sentence)] = found["Sequences"]
+    assert grade == "warning"
+    assert sentence.startswith('The sequence of "public"."Orders"."id" begins again behind its last number (CYCLE)')
+
+
+def test_partitioned_orders_are_refused_with_a_reason(checked: Platform):
+    checked.query('DROP TABLE "Orders"; CREATE TABLE "Orders" ("orderId" text, "closeTime" timestamp(3)) '
+                  'PARTITION BY RANGE ("closeTime")')  # fmt: skip
+    assert (
+        '"Orders" in schema "public" is partitioned, so PostgreSQL cannot keep each "orderId" to one row: '
+        "DBStorage needs an ordinary table."
+    ) in problems()
+
+
 def test_row_security_that_hides_rows_is_a_problem_and_one_that_does_not_is_none(
     checked: Platform, monkeypatch: pytest.MonkeyPatch
 ):

@@ -747,9 +747,11 @@ class World:
                 # Only what is at the head of the line: a read that waits for entries holds up what is behind it.
                 if not request.served and (not self.redis or not self.serve(worker, request)):
                     break
+                if request not in line:
+                    break
                 if worker.stopped:
                     line.remove(request)
-                elif awake and request in line:
+                elif awake:
                     self.deliver(worker, line)
                     moved = True
         if worker.stopped:

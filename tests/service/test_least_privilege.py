@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from dbstorage.cli import main
 from dbstorage.embedded.redis import EmbeddedRedis
+from tests.dashboard.flower_process import Flower
 from tests.service.platform import Platform, order, question, user
 from tests.service.worker import Worker
 from tests.waiting import wait_until
@@ -105,6 +106,46 @@ def test_the_whole_service_runs_with_exactly_these_rights(
         engine.get("dbstorage:anything")
     with pytest.raises(redis.ResponseError):
         engine.delete("exness:dbstorage-stream")
+
+
+def test_flower_runs_with_exactly_its_rights(
+    own_redis: EmbeddedRedis, database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    owner = {"REDIS_URL": own_redis.url, "DATABASE_URL": database_url}
+    platform = Platform(own_redis.url, database_url)
+    set_up_roles(platform, run(owner, monkeypatch, "grants", "--sql").stdout)
+    set_up_users(platform.redis, run(owner, monkeypatch, "grants", "--acl").stdout.splitlines())
+    flowers = {
+        "REDIS_URL": with_login(own_redis.url, f"dbstorage-flower:{PASSWORD}"),
+        "DATABASE_URL": with_login(database_url, f"dbstorage_flower:{PASSWORD}"),
+    }
+    with Worker({**os.environ, **owner}, tmp_path) as worker:
+        worker.start()
+        platform.send(user("u"), order("o", "u"), order("o", "u", quantity=9.0), order("p", "u", symbol="doge"))
+        platform.wait_until_finished()
+        with Flower({**os.environ, **flowers, "FLOWER_UNAUTHENTICATED_API": "true"}, tmp_path) as flower:
+            state = flower.get("/service/state").json
+            assert state["verdict"]["standing"] == "fine", state["verdict"]
+            assert (state["redis"]["problem"], state["redis"]["refusal"], state["database"]["problem"]) == (None,) * 3
+            assert state["database"]["last_order"]["order_id"] == "o"
+            assert flower.post("/service/pause", {"reason": "a try"}).json == {"sentence": "The service is paused."}
+            assert flower.post("/service/resume").json == {"sentence": "The service goes on."}
+            assert "order_conflict" in flower.get("/failed").text
+            newest = platform.query("SELECT max(id) FROM dbstorage.failed_tasks")[0][0]
+            changed = [
+                flower.post(f"/failed/{what}", {"up_to": newest, "code": code}).json["changed"]
+                for what, code in (("retry", "order_conflict"), ("discard", "invalid_symbol"))
+            ]
+            assert changed == [1, 1]
+            wait_until(lambda: (2,) in platform.failed("attempts"), "the retry")
+            assert "o" in flower.get("/service/find?what=o").text
+            assert [each["what"] for each in flower.get("/service/state").json["operations"]][-2:] == [
+                "resume",
+                "pause",
+            ]
+            for sign in ("NOPERM", "No permissions", "permission denied", "Traceback"):
+                assert sign not in flower.log
+    platform.close()
 
 
 def test_a_redis_user_without_the_channels_is_told_which(

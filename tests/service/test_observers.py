@@ -186,6 +186,21 @@ def test_the_batch_is_a_span_with_its_sql_and_entries_below_it(
     assert {span["name"] for span in roots} == {"streamBatch"}
 
 
+def test_a_task_that_is_retried_stays_in_the_senders_trace(
+    observed: Observed, platform: Platform, start_worker: StartWorker
+) -> None:
+    worker = plugged(start_worker, "opentelemetry")
+    [waiting] = platform.send({**order("o-1", "late"), "traceparent": PARENT})
+    wait_until(lambda: platform.query("SELECT 1 FROM dbstorage.failed_tasks WHERE attempts > 1"), "another attempt")
+    platform.send(user("late"))
+    platform.wait_for_state(waiting, "resolved")
+    worker.stop()
+    spans = [span for span in observed("span") if span["name"] == "run/createCloseOrder"]
+    assert {(span["trace"], span["parent"]) for span in spans} == {tuple(PARENT.split("-")[1:3])}
+    assert {"retrying", "stored"} <= {span["attributes"]["dbstorage.outcome"] for span in spans}
+    assert len(spans) > 2
+
+
 def test_an_idle_worker_makes_no_spans(observed: Observed, platform: Platform, start_worker: StartWorker) -> None:
     worker = plugged(start_worker, "opentelemetry", METRICS_PORT="off")
     platform.send(user("ann"))
