@@ -21,6 +21,9 @@ SIZE_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
 MOST_ANSWERS = 10_000
 SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
+#: Waits tell of a backlog, which may be minutes long.
+WAIT_BUCKETS = (0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
+
 
 def outcomes_by_function() -> dict[str, tuple[str, ...]]:
     """Every series is there from the start, at 0: Prometheus sees no increase in a series that appears."""
@@ -81,6 +84,12 @@ class ServiceMetrics:
             registry=self.registry,
             buckets=SECONDS_BUCKETS,
         )
+        self._wait_seconds = Histogram(
+            "dbstorage_batch_wait_seconds",
+            "Seconds for which the first entry of a batch stood in the command stream before the batch began.",
+            registry=self.registry,
+            buckets=WAIT_BUCKETS,
+        )
         self._answer_seconds = Histogram(
             "dbstorage_answer_seconds",
             "Seconds from a question's entry in the command stream to its answer in the response stream.",
@@ -111,6 +120,10 @@ class ServiceMetrics:
     def batch_read(self, seconds: float) -> None:
         """A batch was read from the stream and made into task requests."""
         self._stage_seconds.labels("read").observe(seconds)
+
+    def batch_waited(self, seconds: float) -> None:
+        """A batch came to its end whose first entry had stood in the stream for so long when it began."""
+        self._wait_seconds.observe(max(0.0, seconds))
 
     def batch_finished(self, outcomes: Iterable[tuple[str, Outcome]], report: Report) -> None:
         """A pool job ended: the outcomes that are new, each with its function, and the job's report."""

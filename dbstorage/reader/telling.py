@@ -12,6 +12,7 @@ from dbstorage.reader.stream_request import StreamRequest
 from dbstorage.settings import Settings
 from dbstorage.storage.failures import told_id
 from dbstorage.storage.outcome import Outage, Outcome, Report, Status
+from dbstorage.wire.entry_id import milliseconds_of
 from dbstorage.worker.internals.inspection import count_tasks
 
 logger = logging.getLogger(__name__)
@@ -63,6 +64,7 @@ class Telling:
         if not len(functions) == len(tell.job.entries) == len(tell.entries):
             functions = [self.request_of(entry, tell.job).name for entry in tell.entries]
         count_tasks(functions)
+        self._metrics.batch_waited(tell.job.began - milliseconds_of(tell.job.entries[0].id) / 1000)
         self._metrics.batch_finished(zip(functions, tell.outcomes, strict=True), tell.report)
 
     @staticmethod

@@ -11,10 +11,13 @@ WELL = "well"
 #: Conditions of servers, links and workers other than well.
 POSTGRES = ("away", "frozen", "read-only")
 FULL_DISK = "full"
-#: `paused`: it takes no writes, as in the planned failover of a managed one.
-REDIS = ("away", "frozen", "full", "paused")
+NO_ANSWERS = "without-answers"
+#: `paused`: it takes no writes, as in the planned failover of a managed one. `without-answers`: another kind of key
+#: stands in the place of the response stream.
+REDIS = ("away", "frozen", "full", "paused", NO_ANSWERS)
 BROKER = ("away", "frozen")
-WORKER = ("frozen", "killed", "stopped")
+#: `stunned`: the processes of its pool do not stir.
+WORKER = ("frozen", "killed", "stopped", "stunned")
 #: `silent`: what is sent is lost and the connections stay open. `closed`: connections are reset and refused.
 LINK = ("slow", "silent", "closed")
 #: From a frozen worker on, what may come beside its going on.

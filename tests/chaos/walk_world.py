@@ -21,7 +21,7 @@ from dbstorage.settings import load_settings
 from tests.chaos.conftest import Servers
 from tests.chaos.liveness import TAKEN_UP, wait_until_drained, wait_until_served
 from tests.chaos.proxy import Proxy
-from tests.chaos.walk import CUT, LOCKED, LOSES_A_PROCESS, SENDINGS, WELL, Setting, Step
+from tests.chaos.walk import CUT, LOCKED, LOSES_A_PROCESS, NO_ANSWERS, SENDINGS, WELL, Setting, Step
 from tests.metrics.scraping import get
 from tests.service.platform import RESPONSES, Platform, order, question, user
 from tests.service.worker import Worker
@@ -37,6 +37,8 @@ SILENCE = 8
 #: Seconds until failed tasks that are tried again have had all their attempts.
 RETRIED = 30
 LARGE = "x" * 1_200_000
+#: Where the response stream is kept while another kind of key stands in its place.
+SET_ASIDE = "the-answers"
 
 
 class Ledger:
@@ -170,12 +172,9 @@ class World:
             self._change(what, before, how)
             self._send()
 
-    def _is_well(self, what: str) -> bool:
-        return self._conditions.get(what, WELL) == WELL
-
     def _send(self) -> None:
         """As the engine does: what Redis does not take now is sent when it is back."""
-        if self._unsent and self._is_well("redis"):
+        if self._unsent and self._conditions.get("redis", WELL) in (WELL, NO_ANSWERS):
             self.platform.send(*self._unsent)
             self._unsent.clear()
 
@@ -229,12 +228,20 @@ class World:
             self.platform.redis.config_set("maxmemory", 1)
         elif how == "paused":
             self.platform.redis.client_pause(600_000, all=False)
+        elif how == NO_ANSWERS:
+            if self.platform.redis.exists(RESPONSES):
+                self.platform.redis.rename(RESPONSES, SET_ASIDE)
+            self.platform.redis.set(RESPONSES, "another program's")
         else:
             self.servers.thaw(server)
             server.start()
             if server is self.servers.redis:
                 self.platform.redis.config_set("maxmemory", 0)
                 self.platform.redis.client_unpause()
+                if self.platform.redis.type(RESPONSES) == b"string":
+                    self.platform.redis.delete(RESPONSES)
+                if self.platform.redis.exists(SET_ASIDE):
+                    self.platform.redis.rename(SET_ASIDE, RESPONSES)
 
     def _change_link(self, link: Proxy, before: str, how: str) -> None:
         if how == "slow":
@@ -253,6 +260,8 @@ class World:
         worker = self.workers[name]
         if how == "frozen":
             worker.freeze()
+        elif how == "stunned":
+            worker.freeze_pool()
         elif how == "killed":
             worker.kill()
             worker.thaw()

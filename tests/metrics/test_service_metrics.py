@@ -64,6 +64,15 @@ def test_answers_are_timed_and_never_below_zero_when_clocks_differ(metrics: Serv
     assert samples["dbstorage_answer_seconds_sum"] == 0.02
 
 
+def test_how_long_batches_waited_is_measured_up_to_half_an_hour(metrics: ServiceMetrics) -> None:
+    for seconds in (-0.5, 0.2, 1_700):
+        metrics.batch_waited(seconds)
+    samples = samples_of(metrics.registry)
+    assert samples["dbstorage_batch_wait_seconds_sum"] == 1_700.2
+    assert samples['dbstorage_batch_wait_seconds_bucket{le="0.25"}'] == 2
+    assert samples['dbstorage_batch_wait_seconds_bucket{le="1800.0"}'] == 3
+
+
 def test_retries_and_calls_are_counted_apart(metrics: ServiceMetrics) -> None:
     metrics.tasks_retried([Retried("createCloseOrder", "t", "", None, 2, Outcome(Status.STORED))])
     metrics.call_finished("createCloseOrder", Status.STORED)

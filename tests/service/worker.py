@@ -90,7 +90,14 @@ class Worker:
     def freeze(self) -> None:
         """Stop all its processes in their tracks, as a suspended container's."""
         assert self.process is not None
-        self._frozen = [self.process.pid, *(child.pid for child in self.pool_processes)]
+        self._stop([self.process.pid, *(child.pid for child in self.pool_processes)])
+
+    def freeze_pool(self) -> None:
+        """Stop the pool's processes; the main one goes on."""
+        self._stop([child.pid for child in self.pool_processes])
+
+    def _stop(self, processes: list[int]) -> None:
+        self._frozen = processes
         for pid in self._frozen:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGSTOP)

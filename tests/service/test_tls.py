@@ -1,0 +1,155 @@
+"""TLS with real handshakes: the service verifies the server's certificate, and goes through nothing else."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from click.testing import CliRunner
+
+from dbstorage.cli import main
+from dbstorage.embedded.postgres import EmbeddedPostgres
+from dbstorage.redis_access.client import connect_redis
+from tests.chaos.sentinels import PASSWORD, SENTINEL_PASSWORD, SERVICE, Server
+from tests.service.platform import Platform, order, question, user
+from tests.service.rabbitmq import running_rabbitmq
+from tests.service.tls import Certificate, TlsFront, make_certificate
+from tests.service.worker import StartWorker
+from tests.waiting import wait_until
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Certificate:
+    return make_certificate(tmp_path)
+
+
+def port_of(url: str) -> int:
+    port = urlsplit(url).port
+    assert port is not None
+    return port
+
+
+def secured(url: str, scheme: str, port: int, options: str) -> str:
+    """The same server behind its TLS."""
+    parts = urlsplit(url)
+    login = parts.netloc.rpartition("@")[0]
+    return f"{scheme}://{login}@127.0.0.1:{port}{parts.path}?{options}"
+
+
+def serves(platform: Platform, name: str) -> None:
+    """A write and a question, through a worker that runs."""
+    platform.send(user(name), order(f"o-{name}", name), question(name, f"r-{name}"))
+    assert [each["orderId"] for each in platform.answer_to(f"r-{name}")["orders"]] == [f"o-{name}"]
+
+
+def test_redis_and_the_broker_through_tls(
+    platform: Platform, redis_url: str, certificate: Certificate, start_worker: StartWorker, monkeypatch: Any
+) -> None:
+    with TlsFront(certificate, port_of(redis_url)) as front:
+        url = secured(redis_url, "rediss", front.port, f"ssl_ca_certs={certificate.certificate}")
+        start_worker("tls", REDIS_URL=url, QUERY_TTL="3600")
+        serves(platform, "ann")
+        # Two connections of the reader, those of the pool and of the broker.
+        assert front.handshakes > 3
+        monkeypatch.setenv("REDIS_URL", url)
+        monkeypatch.setenv("DATABASE_URL", platform.database_url)
+        assert CliRunner().invoke(main, ["status"]).exit_code == 0
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused_with_a_sentence(
+    platform: Platform, redis_url: str, certificate: Certificate, monkeypatch: Any
+) -> None:
+    with TlsFront(certificate, port_of(redis_url)) as front:
+        monkeypatch.setenv("REDIS_URL", secured(redis_url, "rediss", front.port, ""))
+        monkeypatch.setenv("DATABASE_URL", platform.database_url)
+        result = CliRunner().invoke(main, ["status"])
+        assert result.exit_code == 3
+        assert "certificate verify failed" in result.output
+        assert front.handshakes == 0
+
+
+@pytest.fixture
+def sentinel_url(tmp_path: Path, certificate: Certificate) -> Iterator[str]:
+    """A master and one sentinel, both behind TLS; the sentinel itself reaches the master without."""
+    data = Server(tmp_path, "data", [f"requirepass {PASSWORD}", f"masterauth {PASSWORD}"])
+    data.start()
+    with TlsFront(certificate, data.port) as front:
+        watch = [
+            f"requirepass {SENTINEL_PASSWORD}",
+            f"sentinel monitor {SERVICE} 127.0.0.1 {front.port} 1",
+            f"sentinel auth-pass {SERVICE} {PASSWORD}",
+        ]
+        sentinel = Server(tmp_path, "sentinel", watch, sentinel=True)
+        sentinel.start()
+        try:
+            with TlsFront(certificate, sentinel.port) as asked:
+                login = f":p%40ss@127.0.0.1:{asked.port}/{SERVICE}/0"
+                options = f"sentinel_password=s%26cret&ssl_ca_certs={certificate.certificate}"
+                yield f"rediss+sentinel://{login}?{options}"
+                assert front.handshakes
+                assert asked.handshakes
+        finally:
+            sentinel.kill()
+            data.kill()
+
+
+def test_a_sentinel_and_its_master_through_tls(sentinel_url: str, database_url: str, start_worker: StartWorker) -> None:
+    platform = Platform("redis://unused", database_url)
+    platform.redis = wait_until(lambda: connected(sentinel_url), "the sentinel to know its master")
+    try:
+        start_worker("tls", REDIS_URL=sentinel_url, QUERY_TTL="3600")
+        serves(platform, "ann")
+    finally:
+        platform.close()
+
+
+def connected(url: str) -> Any:
+    client = connect_redis(url)
+    try:
+        client.ping()
+    except Exception:  # noqa: BLE001  # it is not up yet, in whatever way
+        return None
+    return client
+
+
+def test_rabbitmq_through_tls(
+    platform: Platform, certificate: Certificate, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    (tmp_path / "rabbitmq").mkdir()
+    with running_rabbitmq(tmp_path / "rabbitmq") as url, TlsFront(certificate, port_of(url)) as front:
+        broker = f"amqps://guest:guest@127.0.0.1:{front.port}//?ssl_ca_certs={certificate.certificate}"
+        start_worker("tls", CELERY_BROKER_URL=broker, QUERY_TTL="3600")
+        serves(platform, "ann")
+        assert front.handshakes
+
+
+def test_postgresql_with_sslmode_verify_full(
+    postgres_server: EmbeddedPostgres, platform: Platform, certificate: Certificate, start_worker: StartWorker
+) -> None:
+    """The shared server is given the certificate; what is connected without stays so."""
+    for source, name in ((certificate.certificate, "server.crt"), (certificate.key, "server.key")):
+        target = postgres_server.data / name
+        shutil.copyfile(source, target)
+        target.chmod(0o600)
+        owner = postgres_server.data.stat()
+        os.chown(target, owner.st_uid, owner.st_gid)
+    platform.query("ALTER SYSTEM SET ssl = on")
+    platform.query("SELECT pg_reload_conf()")
+    try:
+        options = f"sslmode=verify-full&sslrootcert={certificate.certificate}"
+        parts = urlsplit(platform.database_url)
+        start_worker("tls", DATABASE_URL=f"{parts.geturl()}?{options}", QUERY_TTL="3600")
+        serves(platform, "ann")
+        of_worker = (
+            "SELECT bool_and(ssl), count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) "
+            "WHERE application_name LIKE 'dbstorage%' AND datname = current_database()"
+        )
+        [(all_of_them, number)] = platform.query(of_worker)
+        assert number
+        assert all_of_them
+    finally:
+        platform.query("ALTER SYSTEM RESET ssl")
+        platform.query("SELECT pg_reload_conf()")
