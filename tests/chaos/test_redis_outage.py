@@ -63,6 +63,28 @@ def test_the_stream_deleted_under_the_worker(platform: Platform, start_worker: S
     wait_until(lambda: "after" in platform.orders(), "the stream to be read again", READING_AGAIN)
 
 
+@pytest.mark.parametrize("ordering", ["strict", "parallel"])
+def test_everything_is_wiped_while_postgresql_is_away(
+    ordering: str, servers: Servers, platform: Platform, start_worker: StartWorker
+) -> None:
+    """Keys, leases and signs of life too: what comes afterwards is stored when PostgreSQL is back."""
+    workers = [start_worker(name, ORDERING=ordering, **SETTINGS) for name in ("first", "second")]
+    platform.send(user("u"))
+    platform.wait_until_finished()
+    servers.postgres.stop("immediate")
+    platform.send(*(order(f"wiped-{number}", "u") for number in range(50)), question("u", "r-1"))
+    assert platform.answer_to("r-1")["error"] == "unavailable"
+    platform.redis.flushall()
+    platform.send(*(order(f"o-{number}", "u") for number in range(50)), question("u", "r-2"))
+    assert platform.answer_to("r-2")["error"] == "unavailable"
+    servers.postgres.start()
+    wait_until(lambda: {f"o-{number}" for number in range(50)} <= platform.orders().keys(), "the orders", READING_AGAIN)
+    platform.wait_until_finished()
+    platform.send(question("u", "r-3"))
+    assert "error" not in platform.answer_to("r-3")
+    assert all(worker.alive for worker in workers)
+
+
 def test_another_type_under_the_streams_name_is_waited_out(platform: Platform, start_worker: StartWorker) -> None:
     worker = start_worker(**SETTINGS)
     # At once: a worker that reads while there is no stream at all would tell of that, and only of that.

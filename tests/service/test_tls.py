@@ -1,7 +1,5 @@
 """TLS with real handshakes: the service verifies the server's certificate, and goes through nothing else."""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,6 @@ import pytest
 from click.testing import CliRunner
 
 from dbstorage.cli import main
-from dbstorage.embedded.postgres import EmbeddedPostgres
 from dbstorage.redis_access.client import connect_redis
 from tests.chaos.sentinels import PASSWORD, SENTINEL_PASSWORD, SERVICE, Server
 from tests.service.platform import Platform, order, question, user
@@ -127,29 +124,23 @@ def test_rabbitmq_through_tls(
 
 
 def test_postgresql_with_sslmode_verify_full(
-    postgres_server: EmbeddedPostgres, platform: Platform, certificate: Certificate, start_worker: StartWorker
+    platform: Platform, certificate: Certificate, start_worker: StartWorker
 ) -> None:
-    """The shared server is given the certificate; what is connected without stays so."""
-    for source, name in ((certificate.certificate, "server.crt"), (certificate.key, "server.key")):
-        target = postgres_server.data / name
-        shutil.copyfile(source, target)
-        target.chmod(0o600)
-        owner = postgres_server.data.stat()
-        os.chown(target, owner.st_uid, owner.st_gid)
-    platform.query("ALTER SYSTEM SET ssl = on")
-    platform.query("SELECT pg_reload_conf()")
-    try:
+    with TlsFront(certificate, port_of(platform.database_url)) as front:
         options = f"sslmode=verify-full&sslrootcert={certificate.certificate}"
-        parts = urlsplit(platform.database_url)
-        start_worker("tls", DATABASE_URL=f"{parts.geturl()}?{options}", QUERY_TTL="3600")
-        serves(platform, "ann")
-        of_worker = (
-            "SELECT bool_and(ssl), count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) "
-            "WHERE application_name LIKE 'dbstorage%' AND datname = current_database()"
+        start_worker(
+            "tls", DATABASE_URL=secured(platform.database_url, "postgresql", front.port, options), QUERY_TTL="3600"
         )
-        [(all_of_them, number)] = platform.query(of_worker)
-        assert number
-        assert all_of_them
-    finally:
-        platform.query("ALTER SYSTEM RESET ssl")
-        platform.query("SELECT pg_reload_conf()")
+        serves(platform, "ann")
+        assert front.handshakes
+
+
+def test_a_postgresql_of_another_name_is_refused(platform: Platform, tmp_path: Path, monkeypatch: Any) -> None:
+    certificate = make_certificate(tmp_path, "DNS:somewhere.else")
+    with TlsFront(certificate, port_of(platform.database_url)) as front:
+        options = f"sslmode=verify-full&sslrootcert={certificate.certificate}"
+        monkeypatch.setenv("DATABASE_URL", secured(platform.database_url, "postgresql", front.port, options))
+        monkeypatch.setenv("REDIS_URL", platform.environment["REDIS_URL"])
+        result = CliRunner().invoke(main, ["status"])
+        assert result.exit_code == 3
+        assert "does not match host name" in result.output

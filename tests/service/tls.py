@@ -17,8 +17,8 @@ import pytest
 
 from dbstorage.embedded.ports import LOOPBACK
 
-#: How a handshake begins.
-HANDSHAKE = 0x16
+#: How a handshake begins, and how a client of PostgreSQL asks for one.
+HANDSHAKE, SSL_REQUEST = b"\x16", bytes.fromhex("0000000804d2162f")
 
 
 class Certificate(NamedTuple):
@@ -69,7 +69,11 @@ class TlsFront:
 
     def _serve(self, client: socket.socket) -> None:
         try:
-            if client.recv(1, socket.MSG_PEEK)[:1] == bytes([HANDSHAKE]):
+            first = client.recv(len(SSL_REQUEST), socket.MSG_PEEK)
+            if first == SSL_REQUEST:
+                client.recv(len(SSL_REQUEST))
+                client.sendall(b"S")
+            if first[:1] == HANDSHAKE or first == SSL_REQUEST:
                 client = self._context.wrap_socket(client, server_side=True)
                 self.handshakes += 1
             server = socket.create_connection((LOOPBACK, self._server_port))
