@@ -10,10 +10,11 @@ def install_failed_page_if_flower(settings: Settings) -> None:
     context = click.get_current_context(silent=True)
     if context is None or context.find_root().invoked_subcommand != "flower":
         return
+    from dbstorage.dashboard.changes import change_routes
     from dbstorage.dashboard.database import Database
     from dbstorage.dashboard.handlers import failed_routes
     from dbstorage.dashboard.internals import install
     from dbstorage.dashboard.service_page import service_routes
 
     database = Database(settings)
-    install([*service_routes(settings, database), *failed_routes(database)])
+    install([*service_routes(settings, database), *change_routes(database), *failed_routes(database)])

@@ -2,6 +2,7 @@
 
 import hmac
 import math
+import sys
 from base64 import b64decode
 from contextlib import suppress
 from typing import Any
@@ -28,6 +29,8 @@ PROTECTION = {
     "X-Content-Type-Options": "nosniff",
 }
 BASIC = 'Basic realm="flower"'
+
+LOOKS_ONLY = "You may look, and change nothing: FLOWER_OPERATORS says who may."
 
 throttle = Throttle()
 
@@ -85,6 +88,13 @@ def protect(settings: dict[str, Any]) -> None:
         multiple=True,
         help="names under which Flower without a login answers beside localhost and numeric addresses; * for all",
     )
+    define(
+        "operators",
+        default=[],
+        type=str,
+        multiple=True,
+        help="logins that may change something (retry, discard, pause, shut down); without it every login may",
+    )
     settings["transforms"] = [Protection]
     # As methods of Flower's classes: they get the instance first.
     Flower.find_handler = find_handler
@@ -115,6 +125,9 @@ def find_handler(application: Any, request: HTTPServerRequest, **arguments: Any)
 
 def start_http_server(application: Any) -> int | None:
     """Listen; without a login on loopback, unless an address was given."""
+    if problem := wrong_operators():
+        print(problem, file=sys.stderr)
+        raise SystemExit(2)
     if not options.address and not options.unix_socket and not has_login():
         options.address = LOOPBACK
     port: int | None = _start_http_server(application)
@@ -147,6 +160,29 @@ def person(handler: Any) -> str:
     if isinstance(handler.current_user, str):
         return handler.current_user
     return f"somebody at {handler.request.remote_ip}"
+
+
+def operators() -> set[str]:
+    """The logins that may change something; none where everybody may who may use Flower."""
+    return {name.strip() for name in options.operators} - {""}
+
+
+def looks_only(handler: Any) -> bool:
+    """Whether whoever asks is known, and may change nothing."""
+    return bool(operators()) and person(handler) not in operators()
+
+
+def wrong_operators() -> str | None:
+    """What is wrong with the list of operators, in a sentence."""
+    if not operators():
+        return None
+    if not has_login():
+        return "FLOWER_OPERATORS names logins, and this Flower has none: set FLOWER_BASIC_AUTH or FLOWER_AUTH too."
+    logins = {login.partition(":")[0] for login in options.basic_auth}
+    unknown = sorted(operators() - logins) if logins else []
+    if unknown:
+        return f"FLOWER_OPERATORS names {', '.join(unknown)}, for whom FLOWER_BASIC_AUTH has no login."
+    return None
 
 
 def _matches(given: str, login: str) -> bool:

@@ -13,19 +13,28 @@ Result = TypeVar("Result")
 
 #: Pages that are looked up at the same time; threads of our own, so that a slow database holds up nothing else.
 THREADS = 3
+#: Changes to many tasks at the same time.
+LONG_THREADS = 2
 
 
 class Database:
     """Runs functions on a connection in a thread, so that Flower goes on meanwhile."""
 
     def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self.scope = settings.scope
-        self._engine = create_engine(settings.database, application_name="dbstorage flower", pool_size=THREADS)
+        size = THREADS + LONG_THREADS
+        self._engine = create_engine(settings.database, application_name="dbstorage flower", pool_size=size)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="failed-tasks")
+        self._long_threads = ThreadPoolExecutor(LONG_THREADS, thread_name_prefix="failed-tasks-long")
 
     async def run(self, function: Callable[[Connection], Result]) -> Result:
         """The function's result; raises DatabaseUnavailableError or DatabaseNotReadyError with a sentence."""
         return await IOLoop.current().run_in_executor(self._threads, self._run, function)
+
+    async def run_long(self, function: Callable[[Connection], Result]) -> Result:
+        """The same for what may take minutes, so that pages need not wait for it."""
+        return await IOLoop.current().run_in_executor(self._long_threads, self._run, function)
 
     def _run(self, function: Callable[[Connection], Result]) -> Result:
         with connected(self._engine) as connection:

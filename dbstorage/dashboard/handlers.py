@@ -1,37 +1,38 @@
 """The Failed page's requests. Whoever may use Flower may use them; what Flower's API refuses, they refuse."""
 
-from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from flower.api import BaseApiHandler
 from sqlalchemy import Connection
 from tornado.web import HTTPError, authenticated, url
 
 from dbstorage.commands.registry import kept_functions
-from dbstorage.dashboard.access import person, shows_payloads
+from dbstorage.dashboard.access import shows_payloads
+from dbstorage.dashboard.changes import filter_of
 from dbstorage.dashboard.database import Database
-from dbstorage.dashboard.pages import HIDDEN, FlowerPage, json_safe, moment
-from dbstorage.dashboard.view import SIZES, STATES, View, read_filter, read_view
+from dbstorage.dashboard.pages import HIDDEN, FlowerPage, ScriptAnswer, iso
+from dbstorage.dashboard.view import SIZES, STATES, View, read_view
 from dbstorage.errors import DBStorageError
 from dbstorage.failed_tasks.advice import advice
-from dbstorage.failed_tasks.filters import LARGEST_ID, OPEN_STATES, Filter, State
+from dbstorage.failed_tasks.conflict import compare_with_stored
+from dbstorage.failed_tasks.edit import FIELDS, values_of
+from dbstorage.failed_tasks.filters import LARGEST_ID, OPEN_STATES, State
+from dbstorage.failed_tasks.groups import MOST_GROUPS, Group, find_groups
 from dbstorage.failed_tasks.readable import MOST_SHOWN, Readable, printable, readable_payload
 from dbstorage.failed_tasks.store import (
-    Change,
+    Attempt,
     FailedTask,
-    Matched,
     Payload,
     SortColumn,
-    apply,
     attempts_of,
     count,
     count_by_code,
-    count_codes,
-    count_for,
     find,
     load,
+    newest_id,
 )
+from dbstorage.settings import Scope
+from dbstorage.storage.orders import Field
 
 #: Tasks whose state the page asks for at once: those on the largest page.
 MOST_POLLED = max(SIZES)
@@ -44,9 +45,8 @@ def failed_routes(database: Database) -> list[Any]:
         url(r"/failed", FailedTasksPage, shared, name="failed"),
         url(r"/failed/total", Total, shared, name="failed_total"),
         url(r"/failed/states", States, shared, name="failed_states"),
-        url(r"/failed/count/(retry|discard|restore)", CountForChange, shared, name="failed_count"),
-        url(r"/failed/(retry|discard|restore)", ApplyChange, shared, name="failed_change"),
         url(r"/failed/([0-9]+)", FailedTaskPage, shared, name="failed_task"),
+        url(r"/failed/([0-9]+)/fields", FieldValues, shared, name="failed_fields"),
         url(r"/failed/([0-9]+)/payload", PayloadBytes, shared, name="failed_payload"),
     ]
 
@@ -71,8 +71,21 @@ class _FailedTaskHandler(FlowerPage):
         return found
 
 
-class FailedTasksPage(_FailedTaskHandler):
-    """The table."""
+@dataclass(kw_only=True)
+class ShownTasks:
+    """What the page of failed tasks shows."""
+
+    total: int = 0
+    #: The largest id of all failed tasks: what failed since has a larger one.
+    newest: int = 0
+    tasks: list[FailedTask] = field(default_factory=list)
+    groups: list[Group] = field(default_factory=list)
+    #: Code -> tasks in the state that is shown.
+    codes: dict[str, int] = field(default_factory=dict)
+
+
+class FailedTasksPage(FlowerPage):
+    """The table of tasks, or of groups."""
 
     @authenticated
     async def get(self) -> None:
@@ -81,35 +94,42 @@ class FailedTasksPage(_FailedTaskHandler):
             view = read_view(self.request.query_arguments)
         except ValueError as error:
             raise HTTPError(400, "%s", error) from None
-
-        def look_up(connection: Connection) -> tuple[View, int, list[FailedTask], dict[str, int]]:
-            total = count(connection, self.database.scope, view.which)
-            last_page = max(1, -(-total // view.size))
-            shown = replace(view, page=min(view.page, last_page))
-            tasks = find(connection, self.database.scope, shown.which, shown.sorting, shown.size, shown.offset)
-            wanted = view.which.states or tuple(State)
-            by_code = count_by_code(connection, self.database.scope).items()
-            codes = {code: sum(states.get(state, 0) for state in wanted) for code, states in by_code}
-            return shown, total, tasks, codes
-
         problem = None
         try:
-            view, total, tasks, codes = await self.database.run(look_up)
+            view, listed = await self.database.run(lambda connection: look_up(connection, self.database.scope, view))
         except DBStorageError as error:
             self.set_status(503)
-            problem, total, tasks, codes = str(error), 0, [], {}
+            problem, listed = str(error), ShownTasks()
         self.render_page(
-            "failed.html",
+            "failed.html" if view.by is None else "failed_groups.html",
             view=view,
-            total=total,
-            tasks=tasks,
-            codes=codes,
+            listed=listed,
             problem=problem,
             states=STATES,
             sizes=SIZES,
             functions=kept_functions(),
             columns=SortColumn,
+            most_groups=MOST_GROUPS,
+            fields=FIELDS,
         )
+
+
+def look_up(connection: Connection, scope: Scope, view: View) -> tuple[View, ShownTasks]:
+    """What the view shows, and the view with the last page in the place of those behind."""
+    newest = newest_id(connection, scope)
+    total = count(connection, scope, view.which)
+    last_page = max(1, -(-total // view.size))
+    shown = replace(view, page=min(view.page, last_page))
+    tasks: list[FailedTask] = []
+    groups: list[Group] = []
+    if view.by is None:
+        tasks = find(connection, scope, shown.which, shown.sorting, shown.size, shown.offset)
+    else:
+        groups = find_groups(connection, scope, shown.which, view.by)
+    wanted = view.which.states or tuple(State)
+    by_code = count_by_code(connection, scope).items()
+    codes = {code: sum(states.get(state, 0) for state in wanted) for code, states in by_code}
+    return shown, ShownTasks(total=total, newest=newest, tasks=tasks, groups=groups, codes=codes)
 
 
 class FailedTaskPage(_FailedTaskHandler):
@@ -118,31 +138,54 @@ class FailedTaskPage(_FailedTaskHandler):
     @authenticated
     async def get(self, failed_task_id: str) -> None:
         """Show it; 404 where there is no such task."""
+
+        def beside(connection: Connection) -> tuple[list[Attempt], list[Field] | None]:
+            compared = None
+            if shows_payloads():
+                limit = self.database.settings.history_limit
+                compared = compare_with_stored(connection, task, payload, limit)
+            return attempts_of(connection, task.id), compared
+
         try:
             task, payload, shown = await self.loaded(failed_task_id)
-            attempts = await self.database.run(lambda connection: attempts_of(connection, task.id))
-        except HTTPError as error:
-            self.set_status(error.status_code)
-            self.render_page("failed_task.html", problem=error.log_message, task=None)
-            return
+            attempts, conflict = await self.database.run(beside)
         except DBStorageError as error:
-            self.set_status(503)
-            self.render_page("failed_task.html", problem=str(error), task=None)
-            return
+            raise HTTPError(503, "%s", error) from None
+        original = None if payload.original is None else readable_payload(payload.as_it_came, MOST_SHOWN)
         self.render_page(
             "failed_task.html",
             problem=None,
             task=task,
             attempts=attempts,
+            conflict=conflict,
+            original=original.text if original and shows_payloads() else None,
             advice=advice(task.code) if task.state in OPEN_STATES else None,
             layout=payload.layout,
             payload=shown.text if shows_payloads() else None,
             length=len(payload.content),
             cut=shown.cut,
+            fields=FIELDS,
         )
 
 
-class PayloadBytes(_FailedTaskHandler):
+class FieldValues(_FailedTaskHandler, ScriptAnswer):
+    """What stands in the fields of a command that can be mended."""
+
+    @authenticated
+    async def get(self, failed_task_id: str) -> None:
+        """Answer with name -> value, as it came; without those that it lacks."""
+        if not shows_payloads():
+            raise HTTPError(403, "%s", HIDDEN)
+        try:
+            _, payload, _ = await self.loaded(failed_task_id)
+        except DBStorageError as error:
+            self.fail(error)
+            return
+        values = values_of(payload, FIELDS)
+        self.finish({"fields": {name: value for name, value in values.items() if value is not None}})
+
+
+class PayloadBytes(_FailedTaskHandler, ScriptAnswer):
     """A task's payload as a file."""
 
     @authenticated
@@ -160,13 +203,13 @@ class PayloadBytes(_FailedTaskHandler):
         self.finish(payload.content)
 
 
-class States(_FailedTaskHandler):
+class States(ScriptAnswer):
     """What became of the tasks on the page."""
 
     @authenticated
     async def get(self) -> None:
         """Answer with what may have changed of the tasks with these ids."""
-        which = _filter(self.request.query_arguments)
+        which = filter_of(self.request.query_arguments)
         if not 0 < len(which.ids) <= MOST_POLLED:
             raise HTTPError(400, f"expected 1 to {MOST_POLLED} ids")
         try:
@@ -185,8 +228,8 @@ class States(_FailedTaskHandler):
                         "code": printable(task.code),
                         "message": printable(task.message),
                         "attempts": task.attempts,
-                        "last_failed_at": moment(task.last_failed_at),
-                        "retry_at": moment(task.retry_at),
+                        "last_failed_at": iso(task.last_failed_at),
+                        "retry_at": iso(task.retry_at),
                     }
                     for task in tasks
                 ]
@@ -194,67 +237,22 @@ class States(_FailedTaskHandler):
         )
 
 
-class Total(_FailedTaskHandler):
+class Total(ScriptAnswer):
     """How many tasks match by now, for a page that was loaded earlier."""
 
     @authenticated
     async def get(self) -> None:
-        """Answer with their number."""
-        which = _filter(self.request.query_arguments)
+        """Answer with their number, and how many of them are newer than what the page has seen."""
+        which = filter_of(self.request.query_arguments)
+        newer = replace(which, newer_than=which.newer_than or 0)
+
+        def look(connection: Connection) -> tuple[int, int]:
+            scope = self.database.scope
+            return count(connection, scope, replace(which, newer_than=None)), count(connection, scope, newer)
+
         try:
-            total = await self.database.run(lambda connection: count(connection, self.database.scope, which))
+            total, new = await self.database.run(look)
         except DBStorageError as error:
             self.fail(error)
             return
-        self.finish({"total": total})
-
-
-class CountForChange(_FailedTaskHandler):
-    """How many tasks a change would meet; what a person is asked about."""
-
-    @authenticated
-    async def get(self, change: str) -> None:
-        """Answer with their number, and the largest id, which the change hands back."""
-        which = _filter(self.request.query_arguments)
-
-        def look_up(connection: Connection) -> tuple[Matched, dict[str, int]]:
-            matched = count_for(connection, self.database.scope, which, Change(change))
-            return matched, count_codes(connection, self.database.scope, which, Change(change))
-
-        try:
-            matched, codes = await self.database.run(look_up)
-        except DBStorageError as error:
-            self.fail(error)
-            return
-        self.finish({"count": matched.number, "up_to": matched.up_to, "codes": json_safe(codes)})
-
-
-class ApplyChange(_FailedTaskHandler, BaseApiHandler):  # type: ignore[misc]
-    """Retrying and discarding; open to whom Flower's API is open."""
-
-    @authenticated
-    async def post(self, change: str) -> None:
-        """Change the tasks that match, none that failed after `up_to`; answer with their number."""
-        if self.application.options.read_only:
-            raise HTTPError(403, "Read only mode is enabled")
-        which = _filter(self.request.body_arguments)
-        if which.up_to is None:
-            raise HTTPError(400, "up_to is missing: ask for the number of tasks first")
-        who, reason = person(self), self.get_body_argument("reason", "")
-        try:
-            changed = await self.database.run(
-                lambda connection: apply(
-                    connection, self.database.scope, which, Change(change), who=who, reason=reason or None
-                )
-            )
-        except DBStorageError as error:
-            self.fail(error)
-            return
-        self.finish({"changed": changed})
-
-
-def _filter(arguments: Mapping[str, list[bytes]]) -> Filter:
-    try:
-        return read_filter(arguments)
-    except ValueError as error:
-        raise HTTPError(400, "%s", error) from None
+        self.finish({"total": total, "new": new})

@@ -22,7 +22,7 @@ from flower.views.monitor import Metrics
 from tornado.httputil import HTTPServerRequest
 from tornado.template import Loader, Template
 
-from dbstorage.dashboard.access import protect
+from dbstorage.dashboard.access import LOOKS_ONLY, looks_only, protect
 
 OWN_TEMPLATES = Path(__file__).parent / "templates"
 #: Tasks that Flower remembers unless told otherwise, at 7 KB each; its own default would be 700 MB.
@@ -137,9 +137,10 @@ _flower_check = BaseHandler.check_xsrf_cookie
 
 
 def check_origin(handler: Any) -> None:
-    """Refuse what a page of another origin sends; Flower does so with authentication only.
+    """Refuse what a page of another origin sends, which Flower does with authentication only, and who may look only.
 
-    Raises HTTPError 403. A program that is no browser names no origin.
+    Called before every request that may change something. Raises HTTPError 403. A program that is no browser names no
+    origin.
     """
     request: HTTPServerRequest = handler.request
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
@@ -148,6 +149,8 @@ def check_origin(handler: Any) -> None:
     if not site and origin and urlsplit(origin).netloc != request.host:
         raise tornado.web.HTTPError(403, "Cross-origin request forbidden")
     _flower_check(handler)
+    if handler.current_user and looks_only(handler):
+        raise tornado.web.HTTPError(403, "%s", LOOKS_ONLY)
 
 
 def install(routes: Sequence[Any]) -> None:

@@ -5,7 +5,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from flower.views import BaseHandler
+from tornado.web import HTTPError
 
+from dbstorage.dashboard.access import LOOKS_ONLY, looks_only
 from dbstorage.dashboard.database import Database
 from dbstorage.errors import DBStorageError
 from dbstorage.failed_tasks.readable import printable
@@ -33,6 +35,8 @@ class FlowerPage(BaseHandler):  # type: ignore[misc]  # Flower has no types
         options = self.application.options
         if options.read_only:
             return "Flower is in read-only mode."
+        if looks_only(self):
+            return LOOKS_ONLY
         if not (options.basic_auth or options.auth or self.unauthenticated_api):
             return (
                 "Without authentication tasks cannot be retried or discarded here: start Flower with "
@@ -42,17 +46,62 @@ class FlowerPage(BaseHandler):  # type: ignore[misc]  # Flower has no types
 
     def render_page(self, template: str, **values: Any) -> None:
         """Render with what every template of ours uses."""
-        self.render(template, refusal=self.refusal, hidden=HIDDEN, moment=moment, printable=printable, **values)
+        self.render(template, refusal=self.refusal, hidden=HIDDEN, when=when, printable=printable, **values)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Say it within Flower's frame, so that a person finds the way on."""
+        if status_code == 401:
+            super().write_error(status_code, **kwargs)
+            return
+        # Not to ask once more who somebody is.
+        if not hasattr(self, "_current_user"):
+            self.current_user = None
+        sentence = sentence_of(kwargs) or _SENTENCES.get(status_code, "Flower cannot do that.")
+        self.render("problem.html", status=status_code, sentence=sentence, printable=printable)
+
+
+class ScriptAnswer(FlowerPage):
+    """A request of a script, which gets JSON, or a sentence."""
 
     def fail(self, error: DBStorageError) -> None:
-        """Answer a script: 503 and the sentence."""
+        """Answer with 503 and the sentence."""
         self.set_status(503)
         self.finish({"error": str(error)})
 
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Answer with the sentence alone."""
+        sentence = sentence_of(kwargs)
+        if status_code == 401 and not sentence:
+            super().write_error(status_code, **kwargs)
+            return
+        self.set_header("Content-Type", "text/plain; charset=UTF-8")
+        self.finish(sentence or _SENTENCES.get(status_code, ""))
 
-def moment(value: datetime | None) -> str:
-    """A moment as a page shows it, in UTC; empty where there is none."""
-    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}" if value is not None else ""
+
+_SENTENCES = {
+    403: "You may not do that.",
+    404: "There is no such page.",
+    405: "This address is not for that.",
+    500: "Something went wrong in Flower: its log says what.",
+}
+
+
+def sentence_of(error: dict[str, Any]) -> str:
+    """What an HTTPError says; nothing where it is something else."""
+    raised = (error.get("exc_info") or (None, None))[1]
+    return str(raised.get_message() or "") if isinstance(raised, HTTPError) else ""
+
+
+def when(value: datetime | None) -> str:
+    """A moment as markup: in UTC, which a script turns into the reader's own time; empty where there is none."""
+    if value is None:
+        return "<time></time>"
+    return f'<time datetime="{iso(value)}">{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z</time>'
+
+
+def iso(value: datetime | None) -> str:
+    """A moment for a script; empty where there is none."""
+    return "" if value is None else f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def json_safe(value: Any) -> Any:

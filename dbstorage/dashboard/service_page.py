@@ -18,7 +18,7 @@ from tornado.web import HTTPError, authenticated, url
 
 from dbstorage.dashboard.access import person, shows_payloads
 from dbstorage.dashboard.database import Database
-from dbstorage.dashboard.pages import FlowerPage, json_safe
+from dbstorage.dashboard.pages import FlowerPage, ScriptAnswer, json_safe
 from dbstorage.errors import DBStorageError
 from dbstorage.failed_tasks.trail import PAUSE, RESUME, Operation, read_operations, record_alone
 from dbstorage.find import find
@@ -114,7 +114,7 @@ class _ServiceHandler(FlowerPage):
         self.service = service
 
 
-class VerdictAnswer(_ServiceHandler):
+class VerdictAnswer(_ServiceHandler, ScriptAnswer):
     """The verdict alone, for the banner."""
 
     @authenticated
@@ -124,7 +124,7 @@ class VerdictAnswer(_ServiceHandler):
         self.finish({"standing": verdict.standing.value, "sentence": printable(verdict.sentence)})
 
 
-class StateAnswer(_ServiceHandler):
+class StateAnswer(_ServiceHandler, ScriptAnswer):
     """Everything that the page shows."""
 
     @authenticated
@@ -160,7 +160,7 @@ class FindPage(_ServiceHandler):
         self.render_page("find.html", found=found, shows_payloads=shows_payloads())
 
 
-class PauseOrResume(_ServiceHandler, BaseApiHandler):  # type: ignore[misc]
+class PauseOrResume(_ServiceHandler, ScriptAnswer, BaseApiHandler):  # type: ignore[misc]
     """Pausing and resuming; open to whom Flower's API is open."""
 
     @authenticated
@@ -193,7 +193,7 @@ class PauseOrResume(_ServiceHandler, BaseApiHandler):  # type: ignore[misc]
         self.finish({"sentence": sentence})
 
 
-class Asset(FlowerPage):
+class Asset(ScriptAnswer):
     """Scripts and styles."""
 
     @authenticated

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from dbstorage.failed_tasks.filters import OPEN_STATES, Filter, State, parse_ids, parse_moment
+from dbstorage.failed_tasks.groups import By, Group
 from dbstorage.failed_tasks.store import NEWEST_FIRST, SortColumn, Sorting
 
 #: Which tasks a word in the address means; the first is meant where there is none.
@@ -23,6 +24,7 @@ FIELDS = {
     "order": "order_id",
     "task_id": "task_id",
     "text": "text",
+    "sentence": "sentence",
 }
 #: Names in the address that hold a moment: `24h` (ago), `2026-05-05`.
 MOMENTS = ("since", "until")
@@ -42,6 +44,8 @@ class View:
     sorting: Sorting
     page: int
     size: int
+    #: What tasks are grouped by; None for a table of tasks.
+    by: By | None = None
 
     @property
     def offset(self) -> int:
@@ -56,8 +60,24 @@ class View:
     def query(self, **changes: str | int) -> str:
         """The query string of this view with these changes; an empty value leaves its name out."""
         sort = f"{'-' if self.sorting.descending else ''}{self.sorting.column}"
-        parameters = {**self.values, "state": self.state, "sort": sort, "size": self.size, "page": 1, **changes}
+        by = self.by.value if self.by else ""
+        parameters = {**self.values, "by": by, "state": self.state, "sort": sort, "size": self.size, "page": 1}
+        parameters |= changes
         return urlencode({name: value for name, value in parameters.items() if value != ""})
+
+    def can_name(self, group: Group) -> bool:
+        """Whether the filter can mean this group alone: not where it has no user, or one with blanks around it."""
+        return bool(group.what) and group.what == (group.what or "").strip() and group.code == group.code.strip()
+
+    def group_query(self, group: Group) -> str:
+        """The filter that means one of the groups, as a query string."""
+        return urlencode({**self.values, "state": self.state, **self.of_group(group)})
+
+    def of_group(self, group: Group) -> dict[str, str]:
+        """What the filter says of one of the groups alone."""
+        assert self.by is not None
+        assert group.what is not None
+        return {"code": group.code, self.by.value: group.what}
 
     def sorted_by(self, column: SortColumn) -> str:
         """The query string that sorts by this column, the other way round where it is sorted by it now."""
@@ -81,10 +101,13 @@ def read_view(arguments: Arguments) -> View:
     if size not in SIZES:
         raise ValueError(f"size is {size}: expected one of {', '.join(map(str, SIZES))}.")
     page = _number("page", values.pop("page", ""), 1)
+    by = values.pop("by", "")
+    if by and by not in set(By):
+        raise ValueError(f"by is {by!r}: expected one of {', '.join(By)}.")
     which = read_filter(arguments)
     state = values.get("state") or _default_state(values)
     kept = {name: value for name, value in values.items() if name in (*FIELDS, *MOMENTS, "ids")}
-    return View(which, state, kept, sorting, page, size)
+    return View(which, state, kept, sorting, page, size, By(by) if by else None)
 
 
 def read_filter(arguments: Arguments) -> Filter:
@@ -93,14 +116,14 @@ def read_filter(arguments: Arguments) -> Filter:
     state = values.get("state") or _default_state(values)
     if state not in STATES:
         raise ValueError(f"state is {state!r}: expected one of {', '.join(STATES)}.")
-    up_to = values.get("up_to")
+    bounds: dict[str, Any] = {name: parse_ids([values[name]])[0] for name in ("up_to", "newer_than") if name in values}
     now = datetime.now(UTC)
     moments: dict[str, Any] = {name: parse_moment(values[name], now) for name in MOMENTS if name in values}
     texts: dict[str, Any] = {field: values[name] for name, field in FIELDS.items() if name in values}
     return Filter(
         ids=parse_ids(values["ids"].split(",")) if "ids" in values else (),
         states=STATES[state],
-        up_to=None if up_to is None else parse_ids([up_to])[0],
+        **bounds,
         **moments,
         **texts,
     )

@@ -23,13 +23,18 @@ class Followed:
     def __init__(self) -> None:
         self._open: set[int] = set()
         self._ended: Counter[State] = Counter()
-        #: How many there are.
-        self.number = 0
+        #: How many there are, and how many of them were cancelled.
+        self.number = self.cancelled = 0
 
     def add(self, ids: Sequence[int]) -> None:
         """Follow these too."""
         self._open.update(ids)
         self.number += len(ids)
+
+    def cancel(self, ids: Sequence[int]) -> None:
+        """Note that these were cancelled before they were tried."""
+        self.cancelled += len(self._open.intersection(ids))
+        self._open.difference_update(ids)
 
     @property
     def open_ids(self) -> tuple[int, ...]:
@@ -61,7 +66,9 @@ class Followed:
         self._open = {number for number, state in found.items() if state is State.RETRYING}
 
 
-def in_words(states: Mapping[State, int], number: int) -> str:
+def in_words(states: Mapping[State, int], number: int, cancelled: int = 0) -> str:
     """What became of so many retried tasks: `4,972 retried: 12 stored, 4,960 failed again.`"""
     parts = [f"{states[state]:,} {word}" for state, word in _WORDS.items() if states.get(state)]
+    if cancelled:
+        parts.append(f"{cancelled:,} cancelled")
     return f"{number:,} retried: {', '.join(parts) or 'their records are deleted'}."

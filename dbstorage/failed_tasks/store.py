@@ -198,6 +198,11 @@ def count(connection: Connection, scope: Scope, which: Filter) -> int:
     )
 
 
+def newest_id(connection: Connection, scope: Scope) -> int:
+    """The largest id of all tasks, 0 where there is none: what fails later has a larger one."""
+    return connection.scalar(select(func.max(failed_tasks.c.id)).where(*of_scope(scope))) or 0
+
+
 def count_for(connection: Connection, scope: Scope, which: Filter, change: Change) -> Matched:
     """How many of the tasks that match can be retried, or discarded; what an operator is asked about first."""
     statement = select(func.count(), func.coalesce(func.max(failed_tasks.c.id), 0))

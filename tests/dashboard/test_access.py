@@ -91,7 +91,7 @@ def test_a_page_of_another_origin_is_refused_even_where_the_api_is_open(
     [task] = add(connection, record())
     for path in ("/failed/discard", "/api/task/revoke/x", "/api/worker/shutdown/x"):
         assert open_flower.post(path, {"up_to": task}, **headers).status == 403
-    assert open_flower.post("/failed/discard", {"up_to": task}, Origin=open_flower.origin).json == {"changed": 1}
+    assert open_flower.post("/failed/discard", {"up_to": task}, Origin=open_flower.origin).json["changed"] == 1
 
 
 @pytest.mark.parametrize("path", [*every_path(), "/static/favicon.ico", "/static/no-such-file"])
@@ -206,14 +206,14 @@ def test_with_authentication_a_login_opens_everything(guarded: Flower, connectio
     for headers in ({"Origin": "http://evil.example"}, {"Sec_Fetch_Site": "cross-site"}):
         assert guarded.post("/failed/discard", {"up_to": task}, Authorization=LOGIN, **headers).status == 403
     changed = guarded.post("/failed/discard", {"up_to": task}, Authorization=LOGIN, Origin=guarded.origin)
-    assert changed.json == {"changed": 1}
+    assert changed.json["changed"] == 1
 
 
 def test_behind_a_prefix_every_link_has_it(guarded: Flower, connection: Connection):
     [task] = add(connection, record())
     for path in ("/failed", f"/failed/{task}", "/tasks"):
         page = guarded.get(path, Authorization=LOGIN).text
-        links = re.findall(r'(?:href|src|data-script-states|data-(?:count|apply)-\w+)="(/[^"]*)"', page)
+        links = re.findall(r'(?:href|src|data-states|data-(?:count|apply)-\w+)="(/[^"]*)"', page)
         assert len(links) > 10
         assert [link for link in links if not link.startswith("/tools/flower/")] == []
     assert (
@@ -238,10 +238,58 @@ def test_with_a_login_elsewhere_pages_lead_there_and_writes_need_the_token(socia
     cookies = f'user="{user}"; _xsrf="{token}"'
     assert social.post("/failed/discard", {"up_to": task}, Cookie=cookies).status == 403
     changed = social.post("/failed/discard", {"up_to": task}, Cookie=cookies, X_XSRFToken=token)
-    assert changed.json == {"changed": 1}
+    assert changed.json["changed"] == 1
 
     stranger = tornado.web.create_signed_value(SECRET, "user", "joe@evil.example").decode()
     assert social.get("/failed", Cookie=f'user="{stranger}"').status == 302
+
+
+def test_with_operators_named_other_logins_may_look_and_change_nothing(
+    start_flower: StartFlower, connection: Connection
+):
+    flower = start_flower(FLOWER_BASIC_AUTH="joe:secret,ann:other", FLOWER_OPERATORS="joe")
+    [task] = add(connection, record())
+    look, act = {"Authorization": basic("ann:other")}, {"Authorization": LOGIN}
+    for path in ("/failed", f"/failed/{task}", "/failed?by=sentence", "/service"):
+        seen, used = flower.get(path, **look), flower.get(path, **act)
+        assert (seen.status, used.status) == (200, 200)
+        assert "You may look, and change nothing" in seen.text
+        assert "data-change=" not in seen.text
+        assert "You may look, and change nothing" not in used.text
+    everything: list[tuple[str, dict[str, object]]] = [
+        ("/failed/discard", {"up_to": task}),
+        ("/failed/mend", {"up_to": task, "set": "symbol=btc"}),
+        ("/failed/mend/check", {"set": "symbol=btc"}),
+        ("/failed/jobs/1/cancel", {}),
+        ("/service/pause", {"reason": "a test"}),
+        # Flower's own.
+        ("/api/worker/shutdown/x", {}),
+        ("/api/task/revoke/x", {}),
+    ]
+    for path, fields in everything:
+        refused = flower.post(path, fields, **look)
+        assert refused.status == 403, path
+        assert "You may look, and change nothing: FLOWER_OPERATORS says who may." in refused.text
+        assert flower.post(path, fields).status == 401
+    assert flower.get("/failed/jobs", **look).json == {"jobs": []}
+    assert flower.post("/failed/discard", {"up_to": task}, **act).json["changed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({}, "FLOWER_OPERATORS names logins, and this Flower has none: set FLOWER_BASIC_AUTH or FLOWER_AUTH too."),
+        ({"FLOWER_BASIC_AUTH": "ann:secret"}, "FLOWER_OPERATORS names joe, for whom FLOWER_BASIC_AUTH has no login."),
+    ],
+)
+def test_operators_who_cannot_log_in_are_a_sentence_and_exit_code_2(
+    module_environment: dict[str, str], settings: dict[str, str], sentence: str
+):
+    command = [sys.executable, "-m", "celery", "-A", "dbstorage", "flower", "--port=0"]
+    environment = {**module_environment, "FLOWER_OPERATORS": "joe", **settings}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.rstrip().endswith(sentence)
 
 
 def test_in_read_only_mode_nothing_can_be_changed(start_flower: StartFlower, connection: Connection):

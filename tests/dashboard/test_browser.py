@@ -8,13 +8,13 @@ import pytest
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
-from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 from sqlalchemy import Connection, text
 
 from tests.dashboard.browser import chromium
 from tests.dashboard.conftest import StartFlower
 from tests.dashboard.flower_process import Flower
+from tests.dashboard.page_in_browser import Page
 from tests.failed_tasks.records import add, record
 from tests.service.platform import order
 from tests.service.worker import Worker
@@ -35,49 +35,6 @@ def worker(
 ) -> Iterator[Worker]:
     with Worker({**module_environment, "USER_WAIT": "0"}, tmp_path_factory.mktemp("worker")) as worker:
         yield worker.start()
-
-
-class Page:
-    """The page as a person sees it."""
-
-    def __init__(self, browser: Chrome, flower: Flower) -> None:
-        self.browser = browser
-        self.flower = flower
-
-    def open(self, path: str) -> None:
-        self.browser.get(self.flower.url + path)
-
-    def one(self, selector: str) -> WebElement:
-        return self.browser.find_element(By.CSS_SELECTOR, selector)
-
-    def row(self, task: int, selector: str) -> WebElement:
-        return self.one(f'[data-id="{task}"] {selector}')
-
-    def state(self, task: int) -> str:
-        return self.row(task, "[data-field=state]").text
-
-    def click(self, change: str, of: object) -> None:
-        self.one(f'button[data-change="{change}"][data-of="{of}"]').click()
-
-    @property
-    def question(self) -> str:
-        """What the dialog asks, once it is open."""
-        return wait_until(lambda: self.one("#failed-question").text, "the question")
-
-    def confirm(self) -> str:
-        """Press the dialog's button; what the page says then."""
-        said = self.one("#failed-alert").text
-        self.one("#failed-confirm").click()
-        wait_until(lambda: not self.one("#failed-dialog").is_displayed(), "the dialog to close")
-        wait_until(lambda: self.one("#failed-alert").text != said, "what it says")
-        return self.one("#failed-alert").text
-
-    def cancel(self) -> None:
-        self.one("#failed-dialog .modal-footer [data-bs-dismiss]").click()
-        wait_until(lambda: not self.one("#failed-dialog").is_displayed(), "the dialog to close")
-
-    def wait_for(self, task: int, state: str) -> None:
-        wait_until(lambda: self.state(task) == state, f"task {task} to be {state} on the page")
 
 
 @pytest.fixture

@@ -120,12 +120,23 @@ def test_the_banner_says_on_flowers_own_pages_what_is_wrong(browser: Chrome, ope
     assert banner.text.startswith("DBStorage: nobody reads: no worker runs")
 
 
-@pytest.mark.parametrize("path", ["/service", "/failed", "/service/find?what=order-1"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/service",
+        "/failed",
+        "/failed?by=sentence",
+        "/failed?by=user",
+        "/failed/{id}",
+        "/failed/999999",
+        "/service/find?what=order-1",
+    ],
+)
 def test_no_page_of_ours_scrolls_sideways_on_a_telephone(
     browser: Chrome, open_flower: Flower, connection: Connection, path: str
 ):
-    add(connection, record(user_id="u" * 60, order_id="o" * 200, message="a long sentence " * 20))
-    open_page(browser, open_flower, path, width=390)
+    [task] = add(connection, record(user_id="u" * 60, order_id="o" * 200, message="a long sentence " * 20))
+    open_page(browser, open_flower, path.replace("{id}", str(task)), width=390)
     if path == "/service":
         wait_until(lambda: is_shown(browser), "the verdict")
     page, window = width_of_page(browser)
@@ -133,7 +144,17 @@ def test_no_page_of_ours_scrolls_sideways_on_a_telephone(
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("path", ["/service", "/failed", "/service/find?what=order-a11y", "/failed/{id}"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/service",
+        "/failed?state=all",
+        "/failed?by=sentence",
+        "/service/find?what=order-a11y",
+        "/failed/{id}",
+        "/failed/999999",
+    ],
+)
 def test_axe_finds_nothing_to_complain_of(
     browser: Chrome, open_flower: Flower, connection: Connection, axe: str, path: str, dark: bool
 ):
@@ -145,6 +166,26 @@ def test_axe_finds_nothing_to_complain_of(
         wait_until(lambda: is_shown(browser), "the verdict")
     wait_until(one(browser, "#dbstorage-banner").is_displayed, "the banner")
     assert violations(browser, axe) == []
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("change", ["discard", "mend"])
+def test_axe_finds_nothing_in_the_dialogs_and_a_telephone_shows_them_whole(
+    browser: Chrome, open_flower: Flower, connection: Connection, axe: str, change: str, dark: bool
+):
+    payload = b'{"function":"createCloseOrder","message":{"orderId":"o","symbol":"doge"}}'
+    add(connection, *(record(payload=payload) for _ in range(101)))
+    open_page(browser, open_flower, "/failed?size=25", dark=dark, width=390)
+    wait_until(one(browser, "#dbstorage-banner").is_displayed, "the banner")
+    one(browser, f"button[data-change={change}][data-of=matching]").send_keys(Keys.ENTER)
+    dialog = one(browser, "#mend-dialog" if change == "mend" else "#failed-dialog")
+    wait_until(dialog.is_displayed, "the dialog")
+    if change == "mend":
+        one(browser, "#mend-rows input").send_keys("btc", Keys.ENTER)
+        wait_until(lambda: "still fail" in one(browser, "#mend-result").text, "the result")
+    assert violations(browser, axe) == []
+    page, window = width_of_page(browser)
+    assert page <= window
 
 
 def test_without_any_server_the_page_says_what_is_wrong(browser: Chrome, start_flower: StartFlower):

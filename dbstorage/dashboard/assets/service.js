@@ -1,271 +1,238 @@
 // The Service page: asks how the service stands, again and again, and shows it. Texts go in as text, never as markup.
-(function () {
-    "use strict";
 
-    const LOOK = 5000;
-    const page = document.getElementById("service");
-    const number = new Intl.NumberFormat("en");
-    let plots = [];
-    let paused = false;
+import {ask, element, post} from "./common.js";
+import {timeOf} from "./times.js";
 
-    function one(id) {
-        return document.getElementById("service-" + id);
+const LOOK = 5000;
+const page = document.getElementById("service");
+const number = new Intl.NumberFormat("en");
+let plots = [];
+let paused = false;
+
+function one(id) {
+    return document.getElementById("service-" + id);
+}
+
+function count(value) {
+    return value === null || value === undefined ? "unknown" : number.format(value);
+}
+
+function money(value) {
+    return value === null ? "unknown" : Number(value).toLocaleString("en", {maximumFractionDigits: 2});
+}
+
+function seconds(value) {
+    if (value === null || value === undefined) {
+        return "unknown";
     }
-
-    function element(name, text, attributes) {
-        const made = document.createElement(name);
-        made.textContent = text === null || text === undefined ? "" : String(text);
-        Object.entries(attributes || {}).forEach(([key, value]) => made.setAttribute(key, value));
-        return made;
+    if (value < 90) {
+        return (value < 10 ? value.toFixed(1) : value.toFixed(0)) + " s";
     }
+    return value < 5400 ? Math.round(value / 60) + " min" : (value / 3600).toFixed(1) + " h";
+}
 
-    function count(value) {
-        return value === null || value === undefined ? "unknown" : number.format(value);
+function set(place, children) {
+    place.replaceChildren(...children);
+}
+
+function table(place, columns, rows, none) {
+    if (!rows || !rows.length) {
+        set(place, [element("p", rows ? none : "unknown", {class: "service-muted mb-0"})]);
+        return;
     }
+    const made = element("table", "", {class: "table align-middle"});
+    const head = made.createTHead().insertRow();
+    columns.forEach((column) => head.append(element("th", column, {scope: "col"})));
+    const body = made.createTBody();
+    rows.forEach((cells) => {
+        const row = body.insertRow();
+        cells.forEach((cell) => row.insertCell().append(cell instanceof Node ? cell : String(cell ?? "")));
+    });
+    set(place, [made]);
+}
 
-    function seconds(value) {
-        if (value === null || value === undefined) {
-            return "unknown";
+// Pictures
+
+const CHARTS = [
+    {
+        title: "Throughput", unit: "entries a second",
+        series: [["stored orders", (p) => p.stored / p.seconds], ["all entries", (p) => p.entries / p.seconds]],
+    },
+    {title: "Waiting", unit: "entries", series: [["not read", (p) => p.unread], ["in hand", (p) => p.pending]]},
+    {title: "Age of the oldest entry", unit: "seconds", series: [["oldest", (p) => p.oldest]]},
+    {
+        title: "Answers", unit: "milliseconds",
+        series: [["half of them within", (p) => p.answer_median], ["the slowest", (p) => p.answer_slowest]],
+    },
+    {title: "Failures", unit: "tasks in 10 s", series: [["failed", (p) => p.failed]]},
+];
+
+function colour(name) {
+    return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function shown(value) {
+    return value === null || value === undefined ? "nothing" : number.format(Math.round(value * 10) / 10);
+}
+
+function summary(chart, history) {
+    const words = chart.series.map(([label, of]) => {
+        const values = history.map(of).filter((value) => value !== null && value !== undefined);
+        if (!values.length) {
+            return label + ": nothing yet";
         }
-        if (value < 90) {
-            return (value < 10 ? value.toFixed(1) : value.toFixed(0)) + " s";
+        return label + " " + shown(values[values.length - 1]) + ", at most " + shown(Math.max(...values));
+    });
+    return words.join("; ") + " (" + chart.unit + ").";
+}
+
+// Where nobody told of ten seconds, the line has a gap.
+function columns(chart, history) {
+    const times = [];
+    const values = chart.series.map(() => []);
+    history.forEach((point, index) => {
+        if (index && point.at - history[index - 1].at > 25) {
+            times.push(history[index - 1].at + 10);
+            values.forEach((column) => column.push(null));
         }
-        return value < 5400 ? Math.round(value / 60) + " min" : (value / 3600).toFixed(1) + " h";
-    }
+        times.push(point.at);
+        chart.series.forEach(([, of], which) => values[which].push(of(point) ?? null));
+    });
+    return [times, ...values];
+}
 
-    // A moment as the reader's own clock shows it, with the time in UTC beside it.
-    function moment(iso) {
-        const at = new Date(iso);
-        const made = element("time", at.toLocaleString(), {datetime: iso, title: at.toISOString()});
-        return made;
-    }
-
-    function set(place, children) {
-        place.replaceChildren(...children);
-    }
-
-    function table(place, columns, rows, none) {
-        if (!rows || !rows.length) {
-            set(place, [element("p", rows ? none : "unknown", {class: "service-muted mb-0"})]);
-            return;
-        }
-        const made = element("table", "", {class: "table align-middle"});
-        const head = made.createTHead().insertRow();
-        columns.forEach((column) => head.append(element("th", column, {scope: "col"})));
-        const body = made.createTBody();
-        rows.forEach((cells) => {
-            const row = body.insertRow();
-            cells.forEach((cell) => row.insertCell().append(cell instanceof Node ? cell : String(cell ?? "")));
-        });
-        set(place, [made]);
-    }
-
-    // Pictures
-
-    const CHARTS = [
-        {
-            title: "Throughput", unit: "entries a second",
-            series: [["stored orders", (p) => p.stored / p.seconds], ["all entries", (p) => p.entries / p.seconds]],
-        },
-        {title: "Waiting", unit: "entries", series: [["not read", (p) => p.unread], ["in hand", (p) => p.pending]]},
-        {title: "Age of the oldest entry", unit: "seconds", series: [["oldest", (p) => p.oldest]]},
-        {
-            title: "Answers", unit: "milliseconds",
-            series: [["half of them within", (p) => p.answer_median], ["the slowest", (p) => p.answer_slowest]],
-        },
-        {title: "Failures", unit: "tasks in 10 s", series: [["failed", (p) => p.failed]]},
-    ];
-
-    function colour(name) {
-        return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-    }
-
-    function shown(value) {
-        return value === null || value === undefined ? "nothing" : number.format(Math.round(value * 10) / 10);
-    }
-
-    function summary(chart, history) {
-        const words = chart.series.map(([label, of]) => {
-            const values = history.map(of).filter((value) => value !== null && value !== undefined);
-            if (!values.length) {
-                return label + ": nothing yet";
-            }
-            return label + " " + shown(values[values.length - 1]) + ", at most " + shown(Math.max(...values));
-        });
-        return words.join("; ") + " (" + chart.unit + ").";
-    }
-
-    // Where nobody told of ten seconds, the line has a gap.
-    function columns(chart, history) {
-        const times = [];
-        const values = chart.series.map(() => []);
-        history.forEach((point, index) => {
-            if (index && point.at - history[index - 1].at > 25) {
-                times.push(history[index - 1].at + 10);
-                values.forEach((column) => column.push(null));
-            }
-            times.push(point.at);
-            chart.series.forEach(([, of], which) => values[which].push(of(point) ?? null));
-        });
-        return [times, ...values];
-    }
-
-    function draw(history) {
-        const place = one("charts");
-        if (!place.childElementCount) {
-            CHARTS.forEach((chart) => {
-                const figure = element("figure", "", {class: "service-card service-chart"});
-                figure.append(element("figcaption", chart.title), element("p", "", {"data-summary": ""}));
-                figure.append(element("div", "", {"data-plot": "", "aria-hidden": "true"}));
-                place.append(figure);
-            });
-        }
-        plots.forEach((plot) => plot.destroy());
-        plots = [];
-        const muted = colour("--flower-text-muted");
-        const strokes = [colour("--flower-active"), colour("--flower-warning")];
-        const now = history.length ? history[history.length - 1].at : Date.now() / 1000;
-        Array.from(place.children).forEach((figure, index) => {
-            const chart = CHARTS[index];
-            figure.querySelector("[data-summary]").textContent = summary(chart, history);
-            const at = figure.querySelector("[data-plot]");
-            const axis = {stroke: muted, grid: {stroke: colour("--bs-border-color"), width: 1}, ticks: {show: false}};
-            plots.push(new uPlot({
-                width: Math.max(200, at.clientWidth || figure.clientWidth - 32),
-                height: 150,
-                legend: {show: false},
-                cursor: {show: false},
-                scales: {x: {range: [now - 3600, now]}, y: {range: (u, low, high) => [0, Math.max(1, (high || 0) * 1.1)]}},
-                axes: [axis, {...axis, size: 56, values: (u, ticks) => ticks.map((tick) => number.format(tick))}],
-                series: [{}, ...chart.series.map(([label], which) => ({
-                    label: label, stroke: strokes[which], width: 2, dash: which ? [6, 3] : undefined,
-                }))],
-            }, columns(chart, history), at));
+function draw(history) {
+    const place = one("charts");
+    if (!place.childElementCount) {
+        CHARTS.forEach((chart) => {
+            const figure = element("figure", "", {class: "service-card service-chart"});
+            figure.append(element("figcaption", chart.title), element("p", "", {"data-summary": ""}));
+            figure.append(element("div", "", {"data-plot": "", "aria-hidden": "true"}));
+            place.append(figure);
         });
     }
+    plots.forEach((plot) => plot.destroy());
+    plots = [];
+    const muted = colour("--flower-text-muted");
+    const strokes = [colour("--flower-active"), colour("--flower-warning")];
+    const now = history.length ? history[history.length - 1].at : Date.now() / 1000;
+    Array.from(place.children).forEach((figure, index) => {
+        const chart = CHARTS[index];
+        figure.querySelector("[data-summary]").textContent = summary(chart, history);
+        const at = figure.querySelector("[data-plot]");
+        const axis = {stroke: muted, grid: {stroke: colour("--bs-border-color"), width: 1}, ticks: {show: false}};
+        plots.push(new uPlot({
+            width: Math.max(200, at.clientWidth || figure.clientWidth - 32),
+            height: 150,
+            legend: {show: false},
+            cursor: {show: false},
+            scales: {x: {range: [now - 3600, now]}, y: {range: (u, low, high) => [0, Math.max(1, (high || 0) * 1.1)]}},
+            axes: [axis, {...axis, size: 56, values: (u, ticks) => ticks.map((tick) => number.format(tick))}],
+            series: [{}, ...chart.series.map(([label], which) => ({
+                label: label, stroke: strokes[which], width: 2, dash: which ? [6, 3] : undefined,
+            }))],
+        }, columns(chart, history), at));
+    });
+}
 
-    // Everything
+// Everything
 
-    function show(state) {
-        const redis = state.redis;
-        const database = state.database;
-        const verdict = one("verdict");
-        verdict.dataset.standing = state.verdict.standing;
-        if (verdict.textContent !== state.verdict.sentence) {
-            verdict.textContent = state.verdict.sentence;
-        }
-        paused = redis.paused !== null;
-        const button = one("pause-button");
-        if (button) {
-            button.disabled = redis.problem !== null;
-            button.textContent = paused ? "Resume the service" : "Pause the service";
-        }
-        const failed = database.failed_tasks === null ? null : Object.values(database.failed_tasks)
-            .reduce((sum, states) => sum + (states.failed || 0) + (states.retrying || 0), 0);
-        const last = redis.history && redis.history.length ? redis.history[redis.history.length - 1] : null;
-        set(one("figures"), [
-            ["not read", redis.lag === null && redis.lag_at_least ? count(redis.lag_at_least) + " or more" : count(redis.lag)],
-            ["in hand", count(redis.pending)],
-            ["the oldest not read", redis.lag === 0 ? "none" : seconds(redis.oldest_unread_seconds)],
-            ["the oldest in hand", redis.pending === 0 ? "none" : seconds(redis.oldest_pending_seconds)],
-            ["orders stored a second", last ? shown(last.stored / last.seconds) : "unknown"],
-            ["failed or retrying", count(failed)],
-        ].map(([name, value]) => {
-            const group = element("div");
-            group.append(element("dt", name), element("dd", value));
-            return group;
-        }));
-        draw(redis.history || []);
-        table(one("workers"), ["worker", "does", "since it said so", "host", "why it waits"], redis.workers && redis.workers.map(
-            (worker) => [worker.name, worker.state, worker.silent_seconds === null ? "" : seconds(worker.silent_seconds) + " ago",
-                worker.host, worker.holding]
-        ), "No worker is known.");
-        table(one("servers"), ["server", "is", "where, and what is wrong"], [
-            ["Redis " + (redis.version || ""), redis.up ? "up" : "down", redis.problem || redis.refusal || redis.url],
-            ["PostgreSQL " + (database.version || ""), database.up ? "up" : "down", database.problem || database.address],
-        ], "");
-        table(one("today"), ["symbol", "orders", "profit"], database.today && database.today.map(
-            (each) => [each.symbol, count(each.orders), each.profit]
-        ), "No order was closed today.");
-        const order = database.last_order;
-        one("last").textContent = order
-            ? "Stored last: order " + order.order_id + " of " + order.user_id + ", " + order.symbol + ", closed " + order.closed + "."
-            : "";
-        table(one("operations"), ["when", "who", "what", "tasks", "which", "reason"], state.operations && state.operations.map(
-            (each) => [moment(each.at), each.who, each.what, each.affected === null ? "" : count(each.affected),
-                each.filter ? JSON.stringify(each.filter) : "", each.reason]
-        ), "Nothing yet.");
+function show(state) {
+    const redis = state.redis;
+    const database = state.database;
+    const verdict = one("verdict");
+    verdict.dataset.standing = state.verdict.standing;
+    if (verdict.textContent !== state.verdict.sentence) {
+        verdict.textContent = state.verdict.sentence;
     }
-
-    function live(text, style) {
-        one("live").className = "status-dot " + style;
-        one("live-text").textContent = text;
+    paused = redis.paused !== null;
+    const button = one("pause-button");
+    if (button) {
+        button.disabled = redis.problem !== null;
+        button.textContent = paused ? "Resume the service" : "Pause the service";
     }
+    const failed = database.failed_tasks === null ? null : Object.values(database.failed_tasks)
+        .reduce((sum, states) => sum + (states.failed || 0) + (states.retrying || 0), 0);
+    const last = redis.history && redis.history.length ? redis.history[redis.history.length - 1] : null;
+    set(one("figures"), [
+        ["not read", redis.lag === null && redis.lag_at_least ? count(redis.lag_at_least) + " or more" : count(redis.lag)],
+        ["in hand", count(redis.pending)],
+        ["the oldest not read", redis.lag === 0 ? "none" : seconds(redis.oldest_unread_seconds)],
+        ["the oldest in hand", redis.pending === 0 ? "none" : seconds(redis.oldest_pending_seconds)],
+        ["orders stored a second", last ? shown(last.stored / last.seconds) : "unknown"],
+        ["failed or retrying", count(failed)],
+    ].map(([name, value]) => {
+        const group = element("div");
+        group.append(element("dt", name), element("dd", value));
+        return group;
+    }));
+    draw(redis.history || []);
+    table(one("workers"), ["worker", "does", "since it said so", "host", "why it waits"], redis.workers && redis.workers.map(
+        (worker) => [worker.name, worker.state, worker.silent_seconds === null ? "" : seconds(worker.silent_seconds) + " ago",
+            worker.host, worker.holding]
+    ), "No worker is known.");
+    table(one("servers"), ["server", "is", "where, and what is wrong"], [
+        ["Redis " + (redis.version || ""), redis.up ? "up" : "down", redis.problem || redis.refusal || redis.url],
+        ["PostgreSQL " + (database.version || ""), database.up ? "up" : "down", database.problem || database.address],
+    ], "");
+    table(one("today"), ["symbol", "orders", "profit"], database.today && database.today.map(
+        (each) => [each.symbol, count(each.orders), money(each.profit)]
+    ), "No order was closed today.");
+    const order = database.last_order;
+    one("last").replaceChildren(...(order
+        ? ["Stored last: order " + order.order_id + " of " + order.user_id + ", " + order.symbol + ", closed ", timeOf(order.closed), "."]
+        : []));
+    table(one("operations"), ["when", "who", "what", "tasks", "which", "reason"], state.operations && state.operations.map(
+        (each) => [timeOf(each.at), each.who, each.what, each.affected === null ? "" : count(each.affected),
+            each.filter ? JSON.stringify(each.filter) : "", each.reason]
+    ), "Nothing yet.");
+}
 
-    let timer = null;
+function live(text, style) {
+    one("live").className = "status-dot " + style;
+    one("live-text").textContent = text;
+}
 
-    async function look() {
-        window.clearTimeout(timer);
-        if (!document.hidden) {
-            try {
-                const answer = await fetch(new URL(page.dataset.state, window.location.origin));
-                if (!answer.ok) {
-                    throw new Error();
-                }
-                show(await answer.json());
-                live("Live", "status-dot-live");
-            } catch {
-                live("Flower does not answer.", "status-dot-error");
-            }
-        }
-        window.clearTimeout(timer);
-        timer = window.setTimeout(look, LOOK);
-    }
+let timer = null;
 
-    function cookie(name) {
-        const match = document.cookie.match("(?:^|;)\\s*" + name + "\\s*=\\s*([^;]+)");
-        return match ? decodeURIComponent(match[1]) : "";
-    }
-
-    async function change(event) {
-        event.preventDefault();
-        const button = one("pause-button");
-        const said = one("said");
-        button.disabled = true;
+async function look() {
+    window.clearTimeout(timer);
+    if (!document.hidden) {
         try {
-            const answer = await fetch(new URL(paused ? page.dataset.resume : page.dataset.pause, window.location.origin), {
-                method: "POST",
-                headers: {"X-XSRFToken": cookie("_xsrf")},
-                body: new URLSearchParams({reason: one("reason").value}),
-            });
-            const text = await answer.text();
-            let sentence = text;
-            try {
-                const parsed = JSON.parse(text);
-                sentence = parsed.sentence || parsed.error;
-            } catch {
-                // It was a sentence already.
-            }
-            said.textContent = sentence;
-            said.className = "alert alert-" + (answer.ok ? "info" : "danger");
-            if (answer.ok) {
-                one("reason").value = "";
-            }
-        } catch {
-            said.textContent = "Flower does not answer.";
-            said.className = "alert alert-danger";
+            show(await ask(page.dataset.state));
+            live("Live", "status-dot-live");
+        } catch (error) {
+            live(error.message, "status-dot-error");
         }
-        said.hidden = false;
-        await look();
-        button.focus();
     }
+    window.clearTimeout(timer);
+    timer = window.setTimeout(look, LOOK);
+}
 
-    const form = one("pause");
-    if (form) {
-        form.addEventListener("submit", change);
+async function change(event) {
+    event.preventDefault();
+    const button = one("pause-button");
+    const said = one("said");
+    button.disabled = true;
+    try {
+        const answer = await post(paused ? page.dataset.resume : page.dataset.pause, {reason: one("reason").value});
+        said.textContent = answer.sentence;
+        said.className = "alert alert-info";
+        one("reason").value = "";
+    } catch (error) {
+        said.textContent = error.message;
+        said.className = "alert alert-danger";
     }
-    document.addEventListener("visibilitychange", () => document.hidden || look());
-    window.addEventListener("resize", look);
-    new MutationObserver(look).observe(document.documentElement, {attributes: true, attributeFilter: ["data-bs-theme"]});
-    look();
-}());
+    said.hidden = false;
+    await look();
+    button.focus();
+}
+
+const form = one("pause");
+if (form) {
+    form.addEventListener("submit", change);
+}
+document.addEventListener("visibilitychange", () => document.hidden || look());
+window.addEventListener("resize", look);
+new MutationObserver(look).observe(document.documentElement, {attributes: true, attributeFilter: ["data-bs-theme"]});
+look();

@@ -1,0 +1,237 @@
+"""What the Failed page changes: retry, discard, restore, mend; open to whom Flower's API is open."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from flower.api import BaseApiHandler
+from sqlalchemy import Connection
+from tornado.web import HTTPError, authenticated, url
+
+from dbstorage.dashboard.access import person, shows_payloads
+from dbstorage.dashboard.bulk_actions import BulkAction, BulkActions, Run
+from dbstorage.dashboard.database import Database
+from dbstorage.dashboard.pages import ScriptAnswer, json_safe
+from dbstorage.dashboard.view import read_filter
+from dbstorage.errors import DBStorageError
+from dbstorage.failed_tasks.edit import EDIT, Edited, edit, parse_changes
+from dbstorage.failed_tasks.filters import Filter
+from dbstorage.failed_tasks.store import Change, Matched, apply, count_codes, count_for
+
+#: Seconds until a change is answered, whether it is through or not.
+PATIENCE = 2.0
+#: Sentences that say why tasks cannot be mended.
+MOST_SENTENCES = 10
+
+
+def change_routes(database: Database) -> list[Any]:
+    """The addresses of what changes something."""
+    shared = {"database": database, "jobs": BulkActions(database)}
+    changes = "|".join(Change)
+    return [
+        url(rf"/failed/count/({changes})", CountForChange, {"database": database}, name="failed_count"),
+        url(rf"/failed/({changes})", ApplyChange, shared, name="failed_change"),
+        url(r"/failed/mend/check", CheckMending, shared, name="failed_mend_check"),
+        url(r"/failed/mend", ApplyMending, shared, name="failed_mend"),
+        url(r"/failed/jobs", JobsNow, shared, name="failed_jobs"),
+        url(r"/failed/jobs/([0-9]{1,9})/cancel", CancelJob, shared, name="failed_job_cancel"),
+    ]
+
+
+class CountForChange(ScriptAnswer):
+    """How many tasks a change would meet; what a person is asked about."""
+
+    @authenticated
+    async def get(self, change: str) -> None:
+        """Answer with their number, and the largest id, which the change hands back."""
+        which = filter_of(self.request.query_arguments)
+
+        def look_up(connection: Connection) -> tuple[Matched, dict[str, int]]:
+            matched = count_for(connection, self.database.scope, which, Change(change))
+            return matched, count_codes(connection, self.database.scope, which, Change(change))
+
+        try:
+            matched, codes = await self.database.run(look_up)
+        except DBStorageError as error:
+            self.fail(error)
+            return
+        self.finish({"count": matched.number, "up_to": matched.up_to, "codes": json_safe(codes)})
+
+
+class _Changing(ScriptAnswer, BaseApiHandler):  # type: ignore[misc]
+    jobs: BulkActions
+
+    def initialize(self, database: Database, jobs: BulkActions) -> None:  # type: ignore[override]
+        """Take what the route gives."""
+        super().initialize(database)
+        self.jobs = jobs
+
+    def prepare(self) -> None:
+        """Refuse what nobody may do here."""
+        super().prepare()
+        if self.application.options.read_only:
+            raise HTTPError(403, "Read only mode is enabled")
+
+    def asked_for(self) -> Filter:
+        """Which tasks the form means, as a person was asked about them."""
+        which = filter_of(self.request.body_arguments)
+        if which.up_to is None:
+            raise HTTPError(400, "up_to is missing: ask for the number of tasks first")
+        return which
+
+    async def start(self, what: str, which: Filter, run: Run) -> None:
+        """Begin a job, and answer with the number of tasks that are changed by now."""
+        counted = Change.RETRY if what == EDIT else Change(what)
+        matched = await self.database.run(lambda connection: count_for(connection, self.database.scope, which, counted))
+        job = self.jobs.start(what, person(self), matched.number, run)
+        assert job.applied is not None
+        await asyncio.wait([job.applied], timeout=PATIENCE)
+        if job.problem is not None and not job.followed.number:
+            self.set_status(503)
+            self.finish({"error": job.problem})
+            return
+        job.note_end()
+        self.finish({"changed": job.followed.number, "job": job.number, "applying": job.is_applying})
+
+
+class ApplyChange(_Changing):
+    """Retrying, discarding, restoring and cancelling."""
+
+    @authenticated
+    async def post(self, change: str) -> None:
+        """Change the tasks that match, none that failed after `up_to`; answer with their number."""
+        which = self.asked_for()
+        who, reason = person(self), self.get_body_argument("reason", "") or None
+
+        def run(connection: Connection, progress: Any) -> int:
+            scope = self.database.scope
+            return apply(connection, scope, which, Change(change), who=who, reason=reason, progress=progress)
+
+        try:
+            await self.start(change, which, run)
+        except DBStorageError as error:
+            self.fail(error)
+
+
+class _Mending(_Changing):
+    def changes(self) -> dict[str, str]:
+        """The fields that the form changes."""
+        # As they stand: a space at the end may be what is wrong, or what is meant.
+        words = self.get_body_arguments("set", strip=False)
+        try:
+            changes = parse_changes(tuple(words))
+        except ValueError as error:
+            raise HTTPError(400, "%s", error) from None
+        if not changes:
+            raise HTTPError(400, "Say which field gets which value.")
+        return changes
+
+
+class CheckMending(_Mending):
+    """What mending would do."""
+
+    @authenticated
+    async def post(self) -> None:
+        """Answer with how many tasks would keep to the rules then, a few of them, and why others would not."""
+        which, changes = filter_of(self.request.body_arguments), self.changes()
+        settings = self.database.settings
+
+        def look(connection: Connection) -> tuple[Matched, Edited]:
+            matched = count_for(connection, settings.scope, which, Change.RETRY)
+            meant = replace(which, up_to=matched.up_to)
+            return matched, edit(connection, settings, meant, changes, who=person(self), dry_run=True)
+
+        try:
+            matched, found = await self.database.run_long(look)
+        except DBStorageError as error:
+            self.fail(error)
+            return
+        self.finish(json_safe({"up_to": matched.up_to, **_told(found)}))
+
+
+class ApplyMending(_Mending):
+    """Mending and retrying."""
+
+    @authenticated
+    async def post(self) -> None:
+        """Do it; answer as to a retry."""
+        which, changes = self.asked_for(), self.changes()
+        who, reason = person(self), self.get_body_argument("reason", "") or None
+        run = partial(_mend, self.database, which, changes, who, reason)
+        try:
+            await self.start(EDIT, which, run)
+        except DBStorageError as error:
+            self.fail(error)
+
+
+class JobsNow(_Changing):
+    """How far everything is."""
+
+    def prepare(self) -> None:
+        """Whoever may look may look here."""
+
+    @authenticated
+    async def get(self) -> None:
+        """Answer with the jobs that go on, and those that ended a moment ago."""
+        try:
+            told = await self.jobs.told()
+        except DBStorageError as error:
+            self.fail(error)
+            return
+        self.finish(json_safe({"jobs": [job.as_json() for job in told]}))
+
+
+class CancelJob(_Changing):
+    """Stopping one."""
+
+    @authenticated
+    async def post(self, number: str) -> None:
+        """Stop it; answer with how it stands then."""
+        job: BulkAction | None = self.jobs.get(int(number))
+        if job is None:
+            raise HTTPError(404, "There is no such job any more.")
+        try:
+            await self.jobs.cancel(job, person(self))
+        except DBStorageError as error:
+            self.fail(error)
+            return
+        self.finish(json_safe(job.as_json()))
+
+
+def filter_of(arguments: Mapping[str, list[bytes]]) -> Filter:
+    """The filter of a request; raises HTTPError 400 with a sentence."""
+    try:
+        return read_filter(arguments)
+    except ValueError as error:
+        raise HTTPError(400, "%s", error) from None
+
+
+def _mend(
+    database: Database,
+    which: Filter,
+    changes: Mapping[str, str],
+    who: str,
+    reason: str | None,
+    connection: Connection,
+    progress: Any,
+) -> Edited:
+    return edit(connection, database.settings, which, changes, who=who, reason=reason, progress=progress)
+
+
+def _told(found: Edited) -> dict[str, Any]:
+    """The result of a dry run, without what only those may see who may see payloads."""
+    return {
+        "mended": found.mended,
+        "samples": [
+            {
+                "id": each.id,
+                "values": [
+                    [name, before if shows_payloads() else None, after] for name, (before, after) in each.values.items()
+                ],
+            }
+            for each in found.samples
+        ],
+        "refused": [list(each) for each in found.refused.most_common(MOST_SENTENCES)],
+    }
