@@ -1,6 +1,5 @@
 """Which failed tasks a command means, and the database that it finds them in."""
 
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from sqlalchemy import Connection
 from dbstorage.cli.output import say, say_error
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.commands.registry import kept_functions
+from dbstorage.commands.rejections import CODES_OF_FIELDS
 from dbstorage.database.engine import create_engine
 from dbstorage.errors import DBStorageError, SettingsError
 from dbstorage.failed_tasks.advice import CODES
@@ -43,9 +43,13 @@ Exit codes:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
+#: Every code that the service itself gives; a command of somebody's own may have others.
+KNOWN_CODES = sorted({*CODES, *CODES_OF_FIELDS.values(), "invalid_entry"})
+
+
 def _complete_code(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Codes for the shell, asked of nobody: completion has to work without a database."""
-    return [code for code in sorted(CODES) if code.startswith(incomplete)]
+    return [code for code in KNOWN_CODES if code.startswith(incomplete)]
 
 
 def filter_options(command: Command) -> Command:
@@ -101,8 +105,8 @@ def check_code(connection: Connection, scope: Scope, which: Filter, number: int)
     """Where nothing matches, a code that no task has is more likely a slip than good news."""
     if which.code is None or number:
         return
-    known = sorted({*CODES, *codes(connection, scope)})
-    if which.code not in known and not re.fullmatch(r"invalid_[a-z_]+", which.code):
+    known = sorted({*KNOWN_CODES, *codes(connection, scope)})
+    if which.code not in known:
         close = get_close_matches(which.code, known, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
         raise click.UsageError(f"No task ever failed with the code {printable(which.code)}.{hint}")

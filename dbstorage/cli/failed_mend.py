@@ -111,6 +111,9 @@ def edit(
     "states",
     default="resolved,discarded",
     show_default=True,
+    shell_complete=lambda context, parameter, incomplete: [
+        states for states in ("resolved", "discarded", "resolved,discarded") if states.startswith(incomplete)
+    ],
     help="Resolved, discarded, or both; what is failed or retrying is never deleted.",
 )
 @click.option("--older-than", required=True, metavar="AGE", help="Last failed longer ago than this, such as 90d.")

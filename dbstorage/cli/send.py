@@ -60,7 +60,7 @@ def send(file: str, layout: str, rate: float | None, wait: bool, timeout: float,
       1  not acknowledged in time
       2  wrong usage, settings or file
       3  Redis cannot be used
-    130  stopped by Ctrl-C while sending
+    130  stopped by Ctrl-C; it says what is in the stream already
     """
     wanted_layout = Layout(layout)
     if raw and wanted_layout is Layout.FLAT:
@@ -87,18 +87,14 @@ def send(file: str, layout: str, rate: float | None, wait: bool, timeout: float,
         try:
             with progress_bar("Sending") as advance:
                 sent = send_commands(redis, settings.command_stream, read_lines(opened), wanted_layout, rate, heard)
+            seconds = time.monotonic() - started
+            report: dict[str, Any] = {"sent": lines, "seconds": round(seconds, 3)}
+            if wait:
+                with progress_bar("Waiting") as advance:
+                    report |= _outcome(redis, settings, sent, answered, timeout, advance)
         except KeyboardInterrupt:
-            say(
-                f"Stopped: {written:,} of {lines:,} entries are in the stream, and perhaps some of the next ones; "
-                "sending all again does no harm.",
-                err=True,
-            )
+            say(_stopped(written, lines), err=True)
             sys.exit(INTERRUPTED)
-        seconds = time.monotonic() - started
-        report: dict[str, Any] = {"sent": lines, "seconds": round(seconds, 3)}
-        if wait:
-            with progress_bar("Waiting") as advance:
-                report |= _outcome(redis, settings, sent, answered, timeout, advance)
     if as_json:
         print_json(report)
     else:
@@ -120,6 +116,15 @@ def _check(file: BinaryIO, name: str, layout: Layout, raw: bool) -> int:
             *([f"{more:,} more lines are wrong."] if more else []),
         )
     return checked.lines
+
+
+def _stopped(written: int, lines: int) -> str:
+    if written == lines:
+        return f"The waiting ends here: all {lines:,} entries are in the stream, and workers go on with them."
+    return (
+        f"Stopped: {written:,} of {lines:,} entries are in the stream, and perhaps some of the next ones; "
+        "sending all again does no harm."
+    )
 
 
 def _refuse(*sentences: str) -> None:

@@ -8,7 +8,7 @@ from dbstorage.errors import RejectedEntry
 from dbstorage.order_columns import ORDER_COLUMNS
 
 #: Key on the wire -> the code of a value that breaks its rule.
-_CODES = {
+CODES_OF_FIELDS = {
     "userEmail": "invalid_user_email",
     **{
         name: f"invalid_{column.field}"
@@ -23,7 +23,7 @@ _LOCAL_PART_OF_EMAIL = re.compile(r"[^\s@]+@")
 
 def rejected(field: str, value: Any, expected: str) -> RejectedEntry:
     """The error for a field whose value breaks its rule; `expected` completes the sentence "… expected …"."""
-    return RejectedEntry(_CODES[field], f"{field} is {shown(value)}; expected {expected}.")
+    return RejectedEntry(CODES_OF_FIELDS[field], f"{field} is {shown(value)}; expected {expected}.")
 
 
 def shown(value: Any) -> str:

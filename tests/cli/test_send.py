@@ -1,4 +1,9 @@
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +14,7 @@ from dbstorage.cli import main
 from dbstorage.embedded.redis import EmbeddedRedis
 from tests.cli.terminal import on_terminal
 from tests.service.platform import STREAM, Platform, order, question, user
+from tests.waiting import wait_until
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample.jsonl"
 
@@ -183,3 +189,39 @@ def test_on_a_terminal_a_bar_shows_how_far_it_is():
     assert "Sending" in shown
     assert "2167/2167" in shown
     assert "Answered: 83 of 83 questions." in shown
+
+
+#: So slowly that it takes longer than any test.
+SLOWLY = ("--rate", "5")
+STOPPED = r"Stopped: (\d+) of 200 entries are in the stream, and perhaps some of the next ones; .+ does no harm\."
+WAITED = r"The waiting ends here: all 200 entries are in the stream, and workers go on with them\."
+
+
+@pytest.mark.parametrize("options", [SLOWLY, ()], ids=["while it sends", "while it waits"])
+def test_ctrl_c_says_what_is_in_the_stream_already(service: Platform, options: tuple[str, ...]):
+    # A stream that nobody reads, so that the waiting does not end by itself.
+    stream = f"unread-{len(options)}"
+    file = write(*(user(f"stopped-{number}") for number in range(200)))
+    command = [sys.executable, "-c", "from dbstorage.cli import main; main()", "send", file, *options]
+    environment = {**os.environ, "DBSTORAGE_STREAM": stream, "PYTHONPATH": str(SAMPLE.parents[1])}
+
+    def written() -> int:
+        length: Any = service.redis.xlen(stream)
+        return int(length)
+
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_until(lambda: written() >= (3 if options else 200), "entries in the stream")
+        process.send_signal(signal.SIGINT)
+        printed, said = process.communicate(timeout=30)
+    assert (process.returncode, printed) == (130, "")
+    told = re.fullmatch(STOPPED, said.rstrip())
+    if options:
+        assert told, said
+        assert 2 <= int(told[1]) <= written() < 200
+    else:
+        # The signal may come between the last write and its reply.
+        assert re.fullmatch(WAITED, said.rstrip()) or told, said
+        assert written() == 200
+    service.redis.delete(stream)
