@@ -5,6 +5,7 @@ A job lives in Flower's memory. When Flower ends, what was changed stays changed
 
 import asyncio
 import itertools
+import logging
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from dbstorage.failed_tasks.edit import EDIT
 from dbstorage.failed_tasks.filters import Filter, State
 from dbstorage.failed_tasks.retry_progress import Followed, in_words
 from dbstorage.failed_tasks.store import Change, Progress, apply
+
+logger = logging.getLogger(__name__)
 
 #: BulkActions that are remembered.
 MOST_JOBS = 100
@@ -165,6 +168,9 @@ class BulkActions:
             pass
         except DBStorageError as error:
             job.problem = str(error)
+        except Exception:
+            logger.exception("A change of failed tasks met a bug")
+            job.problem = "It met a bug: Flower's log says what."
 
     async def _look(self, job: BulkAction) -> None:
         if job.is_applying or not job.is_retry:

@@ -39,6 +39,8 @@ FIELDS = {
 }
 #: Tasks that a result shows with their values.
 MOST_SAMPLES = 5
+#: Characters of a value that are shown in it.
+LONGEST_SHOWN = 200
 
 
 class Sample(NamedTuple):
@@ -227,7 +229,8 @@ def _edit_part(
         ids.append(row.id)
         if len(result.samples) < MOST_SAMPLES:
             before = values_of(payload, changes)
-            result.samples.append(Sample(row.id, {name: (before[name], reads[name]) for name in changes}))
+            values = {name: (_short(before[name]), _short(reads[name]) or "") for name in changes}
+            result.samples.append(Sample(row.id, values))
     return ids
 
 
@@ -257,6 +260,10 @@ def _reads(payload: Payload, entry_id: str, changes: Iterable[str], settings: Se
         value = getattr(command, FIELDS[name])
         read[name] = "nothing" if value is None else str(value)
     return read
+
+
+def _short(value: str | None) -> str | None:
+    return value if value is None or len(value) <= LONGEST_SHOWN else value[:LONGEST_SHOWN] + "…"
 
 
 def _general(sentence: str) -> str:

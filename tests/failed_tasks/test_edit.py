@@ -80,6 +80,12 @@ def test_a_result_shows_what_the_rules_read(connection: Connection, settings: Se
     assert sample.values["openTime"][1] == "2025-01-31T11:00:00.000"
 
 
+def test_a_result_shows_the_beginning_of_a_long_value(connection: Connection, settings: Settings):
+    add(connection, record(payload=payload(symbol="d" * 100_000)))
+    [sample] = edit(connection, settings, Filter(), {"symbol": "btc"}, who="joe", dry_run=True).samples
+    assert sample.values["symbol"] == ("d" * 200 + "…", "btc")
+
+
 def test_an_edit_that_is_stopped_has_on_record_what_it_did(
     connection: Connection, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
