@@ -1,8 +1,9 @@
-"""Small files in a directory that another account may write to: never through a link of that account's.
+"""Files in a directory that another account may write to: never through a link of that account's.
 
 Started by root, they belong to the owner of the directory, who may start the next time.
 """
 
+import errno
 import os
 import secrets
 import stat
@@ -34,21 +35,36 @@ def read_private(path: Path) -> str | None:
 
 
 def open_log(path: Path) -> IO[bytes]:
-    """The file, to be written to behind what is there; a new one where the name is that of something else."""
-    flags = os.O_WRONLY | os.O_APPEND
+    """The file, to be written to behind what is there."""
+    return os.fdopen(open_own(path, os.O_WRONLY | os.O_APPEND), "ab")
+
+
+def open_own(path: Path, flags: int) -> int:
+    """A descriptor of the file; of a new one where there is none, or where the name is that of something else."""
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, IsADirectoryError):
+        return _create(path, flags)
     except OSError:
         path.unlink(missing_ok=True)
-        descriptor = _create(path, flags)
-    else:
-        status = os.fstat(descriptor)
-        if not _is_plain(status) or status.st_uid not in {os.geteuid(), path.parent.stat().st_uid}:
-            os.close(descriptor)
-            path.unlink()
-            descriptor = _create(path, flags)
-    os.set_blocking(descriptor, True)
-    return os.fdopen(descriptor, "ab")
+        return _create(path, flags)
+    status = os.fstat(descriptor)
+    if _is_plain(status) and status.st_uid in {os.geteuid(), path.parent.stat().st_uid}:
+        os.set_blocking(descriptor, True)
+        return descriptor
+    os.close(descriptor)
+    path.unlink()
+    return _create(path, flags)
+
+
+def refuse_strange_link(path: Path) -> None:
+    """Raise OSError where the path is a link that neither we made nor root: it may lead anywhere."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return
+    if stat.S_ISLNK(status.st_mode) and status.st_uid not in {os.geteuid(), 0}:
+        raise OSError(errno.ELOOP, "a link that another user made", str(path))
 
 
 def _create(path: Path, flags: int) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dbstorage.embedded.files import open_own, refuse_strange_link
 from dbstorage.errors import EmbeddedServerError
 
 
@@ -14,8 +15,9 @@ def directory_lock(directory: Path) -> Iterator[None]:
     Raises EmbeddedServerError where another process has it, or where the directory cannot be written.
     """
     try:
+        refuse_strange_link(directory)
         directory.mkdir(parents=True, exist_ok=True)
-        file = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        file = open_own(directory / "lock", os.O_RDWR)
     except OSError as error:
         raise EmbeddedServerError(f"Nothing can be kept in {directory}: {error.strerror}.") from error
     try:

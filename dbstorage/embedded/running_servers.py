@@ -2,6 +2,8 @@ import json
 import os
 from pathlib import Path
 
+from dbstorage.embedded.files import write_private
+
 #: Where `dbstorage up` keeps everything, relative to the directory it is started in.
 DEFAULT_DIRECTORY = Path(".dbstorage")
 FILE_NAME = "servers.json"
@@ -20,11 +22,8 @@ def running_servers(directory: Path = DEFAULT_DIRECTORY) -> dict[str, str] | Non
 
 def note_servers(directory: Path, redis_url: str, database_url: str) -> None:
     """Write the URLs, which hold passwords, where only our user can read them."""
-    new = directory / f"{FILE_NAME}.new"
-    new.unlink(missing_ok=True)
-    new.touch(mode=0o600)
-    new.write_text(json.dumps({"REDIS_URL": redis_url, "DATABASE_URL": database_url, "pid": os.getpid()}, indent=2))
-    new.replace(directory / FILE_NAME)
+    noted = {"REDIS_URL": redis_url, "DATABASE_URL": database_url, "pid": os.getpid()}
+    write_private(directory / FILE_NAME, json.dumps(noted, indent=2))
 
 
 def forget_servers(directory: Path) -> None:

@@ -10,7 +10,7 @@ from typing import IO, ClassVar
 
 import psutil
 
-from dbstorage.embedded.files import open_log, read_private, write_private
+from dbstorage.embedded.files import open_log, read_private, refuse_strange_link, write_private
 from dbstorage.embedded.ports import choose_port, is_free
 from dbstorage.embedded.process import Account, account_for, spawn
 from dbstorage.errors import EmbeddedServerError
@@ -160,7 +160,9 @@ class EmbeddedServer(ABC):
 
         A server that was broken into can then put no link in the place of what we write.
         """
+        refuse_strange_link(self.directory)
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        refuse_strange_link(self.data)
         account = account_for(self.directory)
         if account.user_id >= 0:
             if self.directory.parent.stat().st_uid == 0:

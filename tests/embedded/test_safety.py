@@ -1,6 +1,7 @@
 """What other users of the machine, and whoever gets into a server, can do with the servers of `dbstorage up`."""
 
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,10 +14,13 @@ import redis
 
 from dbstorage.embedded.files import open_log, read_private, write_private
 from dbstorage.embedded.launch import closed_directories
+from dbstorage.embedded.lock import directory_lock
 from dbstorage.embedded.ports import LOOPBACK
 from dbstorage.embedded.postgres import EmbeddedPostgres
 from dbstorage.embedded.redis import EmbeddedRedis
+from dbstorage.embedded.running_servers import note_servers
 from dbstorage.embedded.server import EmbeddedServer
+from dbstorage.errors import EmbeddedServerError
 from tests.processes import capabilities
 
 as_root = pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="only root has something to give up")
@@ -105,6 +109,61 @@ def test_a_link_that_the_server_left_leads_to_no_file_of_roots(
     server.stop()
     assert {treasure.read_text() for treasure in treasures.values()} == {"of root's"}
     assert server.directory.stat().st_uid == 0
+
+
+@as_root
+@pytest.mark.parametrize("kind", [EmbeddedPostgres, EmbeddedRedis])
+@pytest.mark.parametrize("name", ["server", "server/data"])
+def test_a_directory_of_roots_is_not_taken_through_somebodys_link(
+    tmp_path: Path, kind: type[EmbeddedPostgres] | type[EmbeddedRedis], name: str
+):
+    treasury = tmp_path / "treasury"
+    treasury.mkdir(mode=0o700)
+    theirs = tmp_path / "theirs"
+    (theirs / name).parent.mkdir(parents=True, exist_ok=True)
+    (theirs / name).symlink_to(treasury)
+    for path in (theirs, (theirs / name).parent, theirs / name):
+        os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+    with pytest.raises(EmbeddedServerError, match=f"{name}: a link that another user made"):
+        kind(theirs / "server", durable=False).start()
+    assert list(treasury.iterdir()) == []
+    assert stat.S_IMODE(treasury.stat().st_mode) == 0o700
+
+
+@as_root
+def test_what_up_notes_is_not_written_through_somebodys_link(tmp_path: Path):
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    os.chown(theirs, NOBODY, NOBODY)
+    treasure = tmp_path / "treasure"
+    treasure.write_text("of root's")
+    for name in ("lock", "servers.json", "servers.json.new"):
+        (theirs / name).symlink_to(treasure)
+    with directory_lock(theirs):
+        note_servers(theirs, "redis://127.0.0.1", "postgresql://127.0.0.1")
+        # Who starts it next may be the owner.
+        assert {(theirs / name).lstat().st_uid for name in ("lock", "servers.json")} == {NOBODY}
+    assert treasure.read_text() == "of root's"
+
+
+@as_root
+def test_a_directory_that_is_somebodys_link_is_not_locked(tmp_path: Path):
+    treasury = tmp_path / "treasury"
+    treasury.mkdir()
+    (tmp_path / "link").symlink_to(treasury)
+    os.chown(tmp_path / "link", NOBODY, NOBODY, follow_symlinks=False)
+    with pytest.raises(EmbeddedServerError, match="a link that another user made"):
+        directory_lock(tmp_path / "link").__enter__()
+    assert list(treasury.iterdir()) == []
+
+
+def test_a_link_of_ones_own_to_a_larger_disk_is_followed(tmp_path: Path):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "server").symlink_to(tmp_path / "disk")
+    server = EmbeddedRedis(tmp_path / "server", durable=False)
+    server.start()
+    server.stop()
+    assert (tmp_path / "disk" / "data").is_dir()
 
 
 def test_data_of_an_earlier_layout_is_found(tmp_path: Path):
