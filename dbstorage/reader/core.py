@@ -293,6 +293,7 @@ class Core:
     def _note(self, event: Event) -> None:
         if self._is_progress(event):
             self.progress_at = self.now
+        # A tick means no more than this; nor does what comes late, or twice.
         match event:
             case LinkUp():
                 self.link = True
@@ -307,7 +308,7 @@ class Core:
             case Claimed(number) if self.claim is not None and self.claim.number == number:
                 self._claimed(event)
             case Listed(number) if self.read is not None and self.read.number == number:
-                self._listed(event)
+                self._listed(self.read, event)
             case EntriesRead():
                 self._entries_read(event)
             case Receiving(number) if self.read is not None and self.read.number == number:
@@ -329,8 +330,7 @@ class Core:
                 self.processes = processes
             case SetAside(aside):
                 self.set_aside, self.lease_at = aside, self.now
-                if not aside:
-                    self._begin_with_pending()
+                self._begin_with_pending()
             case Paused(reason):
                 self.paused = None if reason is None else Hold(None, reason, self.now)
             case Stop():
@@ -340,11 +340,9 @@ class Core:
                 for job in self.jobs.values():
                     self._wait_again(job.entries)
                 self.jobs.clear()
-            case _:
-                pass  # A tick; or what comes late, or twice, and means nothing any more.
 
     def _begin_with_pending(self) -> None:
-        self.stage, self.claim, self.claim_at = Stage.CLAIM, None, -inf
+        self.stage, self.claim = Stage.CLAIM, None
         self.fetch_count = 1
 
     def _lease_answered(self, asked: Asked, mine: bool) -> None:
@@ -363,11 +361,11 @@ class Core:
         self.stage = Stage.CLAIM if event.more else Stage.PENDING
         self.listed_to, self.listed_all, self.to_fetch = "", False, []
 
-    def _listed(self, event: Listed) -> None:
-        asked, self.read = self.read, None
-        if self.stage is not Stage.PENDING or asked is None or asked.after != self.listed_to:
+    def _listed(self, asked: Asked, event: Listed) -> None:
+        self.read = None
+        if self.stage is not Stage.PENDING or asked.after != self.listed_to:
             return
-        self.to_fetch += [pending for pending in event.pending if pending.id not in self.in_hand]
+        self.to_fetch = [pending for pending in event.pending if pending.id not in self.in_hand]
         self.listed_all = not event.full
         if event.pending:
             self.listed_to = event.pending[-1].id
@@ -599,7 +597,7 @@ class Core:
             return (inf, inf)
         if self.to_fetch:
             return parse_entry_id(self.to_fetch[0].id)
-        return parse_entry_id(self.listed_to) if self.listed_to else (0, 0)
+        return parse_entry_id(self.listed_to or "0-0")
 
     def _ready(self) -> Iterator[Entry]:
         """The waiting entries with nothing older still to be fetched, in stream order."""

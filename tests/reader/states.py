@@ -3,7 +3,7 @@
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any
 
-from dbstorage.reader.core import Asked, Hold
+from dbstorage.reader.core import Asked, Hold, Stage
 from dbstorage.reader.messages import EntriesRead, Entry, Job, PendingEntry, Reported
 from dbstorage.storage.outcome import Report
 from tests.reader.world import Request, Worker, World
@@ -51,7 +51,8 @@ def _worker(worker: Worker, now: float) -> Hashable:
         tuple(
             _deadline(moment, now)
             for moment in (
-                *(core.lease_until, core.lease_at, core.claim_at),
+                # Where the next step is to claim, the moment of the next claim has no meaning yet.
+                *(core.lease_until, core.lease_at, now if core.stage is Stage.CLAIM else core.claim_at),
                 *(core.hold_until, core.retry_at, core.answer_at),
             )
         ),

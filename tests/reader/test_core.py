@@ -4,6 +4,7 @@ Each test is one rule. `Story` tells a core events and compares what it asks for
 `test_orders.py` look for what no rule here says.
 """
 
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
@@ -16,7 +17,9 @@ from dbstorage.reader.messages import (
     Acknowledge,
     Acknowledged,
     Action,
+    AskLease,
     Begin,
+    Claim,
     Claimed,
     EntriesRead,
     Entry,
@@ -50,7 +53,7 @@ from dbstorage.reader.messages import (
     Took,
     Withdraw,
 )
-from dbstorage.storage.outcome import ANSWERED, STORED, Outage, Outcome, Report
+from dbstorage.storage.outcome import ANSWERED, DUPLICATE, STORED, Outage, Outcome, Report, Retried
 
 WRITE = [b"message", b'{"function":"createUser"}']
 QUESTION = [b"message", b'{"function":"getCloseOrders"}']
@@ -106,7 +109,23 @@ class Story:
 
     def tell(self, event: Event) -> list[tuple[Any, ...]]:
         self.actions = self.core.on(event, self.now)
+        for action in self.actions:
+            self._is_awaited(action)
         return [said(action) for action in self.actions]
+
+    def _is_awaited(self, action: Action) -> None:
+        """What asks for an answer carries the number under which the core awaits it."""
+        match action:
+            case AskLease(number):
+                assert self.core.lease is not None
+                assert number == self.core.lease.number
+            case Claim(number):
+                assert self.core.claim is not None
+                assert number == self.core.claim.number
+            case Read(number) | ListPending(number) | FetchPending(number):
+                assert number == self.read
+            case Begin(number) | Kill(number):
+                assert number in self.core.jobs
 
     def wait(self, seconds: float) -> list[tuple[Any, ...]]:
         """Time passes, with a tick every quarter of a second."""
@@ -121,14 +140,14 @@ class Story:
             acts += said
         return acts
 
-    def look_again(self, *own: int) -> list[tuple[Any, ...]]:
+    def look_again(self, *own: int, full: bool = False) -> list[tuple[Any, ...]]:
         """A claim is due, and what is pending for us is listed again."""
         while self.core.claim is None:
             self.wait(0.25)
         self.claimed()
         if self.core.read is not None and self.core.read.after is None:
             self.come()
-        return self.listed(*own)
+        return self.listed(*own, full=full)
 
     def begin(self, *own: int, deliveries: int = 1) -> list[tuple[Any, ...]]:
         """The link comes up, the lease is ours, and these entries are pending for us."""
@@ -260,6 +279,13 @@ def test_pending_entries_are_listed_page_by_page():
     assert story.listed(2) == [("FetchPending", "2")]
 
 
+def test_a_page_that_ends_with_what_is_decoded_ahead_lets_it_begin(story: Story):
+    story.come(write(1))
+    story.come(write(2))
+    assert story.look_again(1, 2, full=True) == [("ListPending", "2-0")]
+    assert story.report(STORED)[0] == ("Begin",)
+
+
 def test_what_is_pending_is_fetched_in_growing_numbers_and_before_anything_new():
     story = Story(batch_size=100, processes=1)
     assert story.begin(*range(1, 31)) == [("FetchPending", "1")]
@@ -282,6 +308,21 @@ def test_what_comes_in_runs_and_the_next_is_decoded_meanwhile(story: Story):
     assert story.come(write(1), write(2)) == [("Took", "1", "2"), ("run", "1", "2"), ("Read", 4)]
     assert story.come(write(3)) == [("Took", "3"), ("ahead", "3")]
     assert story.report(STORED, STORED) == [("Begin",), ("Read", 4), ("Tell", "1", "2"), ("Left", "1", "2")]
+    assert story.report(STORED) == [("Tell", "3"), ("Left", "3")]
+
+
+def test_writes_and_questions_run_together_in_stream_order(story: Story):
+    assert story.come(write(1), question(2), write(3))[1] == ("run", "1", "2", "3")
+
+
+def test_what_became_of_entries_is_told_with_the_job_and_its_report(story: Story):
+    story.come(write(1), write(2), write(3))
+    job = story.job()
+    report = Report([STORED, None, DUPLICATE], [True, False, True])
+    story.tell(Reported(job.number, report))
+    [told] = [action for action in story.actions if isinstance(action, Tell)]
+    assert ([entry.id for entry in told.entries], told.outcomes) == (["1-0", "3-0"], [STORED, DUPLICATE])
+    assert (told.job, told.report) == (job, report)
 
 
 def test_with_one_process_nothing_is_decoded_ahead():
@@ -304,6 +345,7 @@ def test_a_withdrawn_job_says_nothing_any_more(story: Story):
     ahead = story.core.ahead
     assert ahead is not None
     story.report(STORED, None)
+    assert Withdraw(ahead.number) in story.actions
     assert story.tell(Reported(ahead.number, Report([STORED], [True]))) == []
 
 
@@ -357,6 +399,8 @@ def test_a_lone_question_does_not_end_the_reading(story: Story):
     story.come(question(1))
     assert story.fails() == [("answer", "1")]
     assert story.report(ANSWERED, kind=Kind.ANSWER)[-2:] == [("Tell", "1"), ("Left", "1")]
+    # That it was told so does not show that the database is back.
+    assert story.core.away is not None
     story.report(kind=Kind.RETRY)
     assert story.core.away is None
     assert story.come(write(2))[:2] == [("Took", "2"), ("run", "2")]
@@ -370,6 +414,17 @@ def test_with_nothing_in_hand_the_retries_are_what_is_tried():
     assert ("retry",) in story.wait(rules.LONGEST_PAUSE)
     story.report(kind=Kind.RETRY)
     assert story.core.away is None
+
+
+def test_retries_that_succeed_end_no_outage_that_entries_wait_for():
+    story = Story(retries=True)
+    story.begin()
+    story.come(write(1))
+    story.fails()
+    assert story.report(kind=Kind.RETRY) == []
+    assert story.core.away is not None
+    # Nor are others tried: entries are what is tried.
+    assert ("retry",) not in story.wait(10)
 
 
 def test_an_outage_does_not_outlive_the_lease(held_up: Story):
@@ -466,18 +521,49 @@ def test_while_one_pauses_questions_are_told_so_and_writes_wait(story: Story):
     assert story.tell(Paused(None)) == [("run", "1")]
 
 
+def test_while_one_pauses_nothing_is_retried():
+    story = Story(retries=True)
+    story.begin()
+    story.report(kind=Kind.RETRY)
+    story.tell(Paused("maintenance"))
+    assert ("retry",) not in story.wait(10)
+    assert ("retry",) in story.tell(Paused(None))
+
+
+def test_who_could_not_be_told_is_told_a_moment_later(story: Story):
+    story.tell(Paused("maintenance"))
+    story.come(question(1))
+    story.report(None, kind=Kind.ANSWER)
+    assert story.wait(rules.FIRST_PAUSE - 0.25) == []
+    assert story.wait(0.25) == [("answer", "1")]
+
+
+def test_while_all_is_well_nobody_is_told_otherwise():
+    story = Story(processes=1)
+    story.begin()
+    story.come(write(1))
+    assert story.come(question(2)) == [("Took", "2")]
+
+
 def test_a_worker_that_is_set_aside_gives_back_what_waits_and_then_the_lease(story: Story):
     story.come(write(1))
     story.come(write(2), write(3))
     acts = story.tell(SetAside(True))
     assert ("Release", "2", "3") in acts
     # What runs comes to its end first: another leader would commit before it.
-    assert ("GiveLease",) not in acts
+    assert ("GiveLease",) not in acts + story.wait(1)
     assert ("GiveLease",) in story.report(STORED)
     assert not story.core.in_hand
     # It asks for nothing, for however long, and that is no stand-still.
     assert {act[0] for act in story.wait(2 * rules.STALL_SECONDS)} <= {"GiveLease"}
     assert story.core.stalled_for < 1
+
+
+def test_a_worker_that_is_set_aside_gives_the_lease_at_once_while_only_retries_run():
+    story = Story(retries=True)
+    story.begin()
+    assert story.job(Kind.RETRY).entries == []
+    assert ("GiveLease",) in story.tell(SetAside(True))
 
 
 def test_what_still_comes_to_a_worker_that_is_set_aside_is_given_back(story: Story):
@@ -582,7 +668,12 @@ def test_reading_ahead_has_a_bound(story: Story):
 def test_reading_ahead_has_a_bound_in_bytes(story: Story):
     story.come(write(1))
     story.fails()
-    assert story.come(write(2, size=rules.LOOK_AHEAD_BYTES)) == [("Took", "2")]
+    half = rules.LOOK_AHEAD_BYTES // 2
+    assert story.come(Entry("2-0", QUESTION, half)) == [("Took", "2"), ("answer", "2"), ("Read", 2)]
+    assert story.come(write(3, size=half)) == [("Took", "3")]
+    # What leaves makes room.
+    assert story.report(ANSWERED, kind=Kind.ANSWER) == [("Read", 2), ("Tell", "2"), ("Left", "2")]
+    assert story.core.bytes_in_hand == half + 100
 
 
 def test_older_pending_entries_have_room_in_a_full_hand(story: Story):
@@ -661,6 +752,48 @@ def test_what_was_asked_for_in_an_earlier_time_of_leading_waits_for_what_is_pend
     assert held_up.claimed() == [("ListPending", "")]
     assert held_up.listed(5, 7) == [("FetchPending", "5")]
     assert held_up.come(write(5)) == [("Took", "5"), ("run", "5", "7"), ("Read", 4)]
+
+
+def lead_again(story: Story) -> list[tuple[Any, ...]]:
+    """The lease is lost and had again, before the answer to what was asked last."""
+    story.wait(rules.RENEW_SECONDS)
+    story.lease(False)
+    story.wait(rules.STANDBY_SECONDS)
+    return story.lease(True)
+
+
+def test_a_page_from_an_earlier_time_of_leading_is_no_page_of_this_one():
+    story = Story(renews=False)
+    story.begin()
+    story.wait(rules.CLAIM_SECONDS)
+    story.claimed()
+    story.come()
+    assert lead_again(story) == [("Claim",)]
+    # Before the claim has come back, others' entries are not among them.
+    assert story.listed(1) == []
+    assert story.claimed() == [("ListPending", "")]
+
+
+def test_a_further_page_from_an_earlier_time_of_leading_is_not_taken_for_the_first():
+    story = Story(renews=False)
+    story.tell(LinkUp())
+    story.lease(True)
+    story.claimed()
+    story.listed(5, full=True)
+    story.come(write(5))
+    lead_again(story)
+    story.claimed()
+    assert story.listed(7) == [("ListPending", "")]
+    assert story.listed(2, 5, 7) == [("FetchPending", "2")]
+
+
+def test_entries_fetched_in_an_earlier_time_of_leading_do_not_stand_for_a_list():
+    story = Story(renews=False)
+    story.begin(1)
+    lead_again(story)
+    assert story.claimed() == []
+    assert story.come(write(1)) == [("Took", "1"), ("ListPending", "")]
+    assert story.listed(1) == [("run", "1"), ("Read", 4)]
 
 
 def test_what_comes_late_from_an_earlier_link_is_given_back_and_looked_for(story: Story):
@@ -763,6 +896,46 @@ def test_what_comes_late_or_twice_means_nothing(story: Story, event: Event, conn
     assert story.core.leads
 
 
+PROGRESS: dict[str, tuple[Callable[[Story], Any], bool]] = {
+    "time passes": (lambda story: story.tell(Tick()), False),
+    "the link is lost": (lambda story: story.tell(LinkDown()), True),
+    "the link is back": (lambda story: story.tell(LinkUp()), True),
+    "bytes come in": (lambda story: story.tell(Receiving(story.read)), True),
+    "entries come in": (lambda story: story.come(), True),
+    "entries come in late": (lambda story: story.tell(EntriesRead(0, [], 0)), False),
+    "a process dies": (lambda story: story.tell(ProcessLost(story.job().number)), True),
+    "a job comes back": (lambda story: story.report(STORED), True),
+    "a job comes back undone": (lambda story: story.fails(), True),
+    "a job comes back twice": (lambda story: story.tell(Reported(0, FAILED)), False),
+    "the lease is renewed": (lambda story: story.tell(LeaseAnswered(0, True)), False),
+    "the lease is another's": (lambda story: story.tell(LeaseAnswered(0, False)), True),
+    "retries come back while entries are in hand": (lambda story: story.report(kind=Kind.RETRY), False),
+    "one pauses": (lambda story: story.tell(Paused("maintenance")), False),
+    "time passes in a pause": (lambda story: (story.tell(Paused("maintenance")), story.tell(Tick())), True),
+    "time passes while it is set aside": (lambda story: (story.tell(SetAside(True)), story.tell(Tick())), True),
+}
+
+
+@pytest.mark.parametrize("what", PROGRESS)
+def test_what_counts_as_progress(what: str):
+    """Whoever makes none for long gives the lease up."""
+    story = Story(retries=True)
+    story.begin()
+    story.come(write(1))
+    happens, counts = PROGRESS[what]
+    story.now += 10
+    happens(story)
+    assert story.core.progress_at == (story.now if counts else story.now - 10)
+
+
+def test_with_nothing_in_hand_retries_are_progress():
+    story = Story(retries=True)
+    story.begin()
+    story.now += 10
+    story.report(kind=Kind.RETRY)
+    assert story.core.progress_at == story.now
+
+
 def test_reading_is_progress():
     story = Story(strict=False)
     story.begin()
@@ -796,7 +969,7 @@ def test_the_third_death_makes_suspects(story: Story):
 
 def test_a_bug_makes_its_job_run_one_by_one(story: Story):
     story.come(write(1), write(2))
-    assert story.report(crash="Traceback")[0] == ("run", "1")
+    assert story.report(crash="Traceback") == [("run", "1"), ("Tell",)]
 
 
 def test_nothing_is_decoded_ahead_of_a_suspect_nor_is_a_suspect(story: Story):
@@ -815,11 +988,15 @@ def test_a_job_that_comes_to_nothing_runs_in_smaller_parts(story: Story):
     assert ("run", "1") in story.report()
 
 
+def test_smaller_parts_are_at_most_half(story: Story):
+    story.come(*map(write, (1, 2, 3)))
+    assert ("run", "1") in story.report()
+
+
 def test_a_single_entry_that_comes_to_nothing_waits_as_in_an_outage(story: Story):
     story.come(write(1))
     assert story.report() == []
-    assert story.core.holding is not None
-    assert story.core.holding.reason == "the entry 1-0 does not come to an end"
+    assert story.core.holding == Hold(Outage.DATABASE, "the entry 1-0 does not come to an end", story.now)
 
 
 def test_a_job_that_got_somewhere_is_not_halved(story: Story):
@@ -849,6 +1026,13 @@ def test_reads_shrink_with_the_size_of_entries():
     assert acts[-1] == ("Read", 16)
     story.report(*[STORED] * 16)
     assert story.come(write(17, size=8 * megabyte))[-1] == ("Read", 2)
+
+
+@pytest.mark.parametrize(("megabytes", "count"), [(3, 5), (6, 2), (9, 1), (17, 1)])
+def test_a_read_asks_for_as_many_of_that_size_as_fit_and_for_one_at_least(story: Story, megabytes: int, count: int):
+    story.core.batch_size = 500
+    story.come(write(1, size=megabytes * 2**20))
+    assert story.core.read_count == count
 
 
 def test_a_read_that_is_too_large_is_done_again_one_by_one(story: Story):
@@ -923,6 +1107,22 @@ def test_failed_tasks_are_run_every_second_and_at_once_while_more_are_due():
     assert ("retry",) in story.wait(rules.RETRY_SECONDS)
 
 
+def test_failed_tasks_are_run_beside_entries():
+    story = Story(retries=True)
+    story.begin()
+    story.come(write(1))
+    story.report(kind=Kind.RETRY)
+    assert ("retry",) in story.wait(rules.RETRY_SECONDS)
+
+
+def test_failed_tasks_that_were_run_are_told_of():
+    story = Story(retries=True)
+    story.begin()
+    retried = Retried("createUser", "a task", "a user", None, 2, STORED)
+    report = Report([], [], retried=[retried])
+    assert story.tell(Reported(story.job(Kind.RETRY).number, report)) == [("Tell",)]
+
+
 def test_who_stands_by_runs_failed_tasks_too():
     story = Story(retries=True)
     story.tell(LinkUp())
@@ -944,6 +1144,18 @@ def test_who_stops_finishes_what_runs_and_gives_back_what_waits(story: Story):
 
 def test_who_stops_with_nothing_in_hand_has_stopped(story: Story):
     assert story.tell(Stop()) == [("GiveLease",), ("Stopped",)]
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize("linked", [True, False])
+@pytest.mark.parametrize("leads", [True, False])
+def test_who_stops_gives_a_lease_that_it_has(strict: bool, linked: bool, leads: bool):
+    story = Story(strict=strict)
+    if leads:
+        story.begin()
+    story.tell(LinkUp() if linked else LinkDown())
+    gives = [("GiveLease",)] if strict and linked and leads else []
+    assert story.tell(Stop()) == [*gives, ("Stopped",)]
 
 
 def test_what_the_pool_takes_along_when_it_ends_is_given_back(story: Story):
