@@ -56,7 +56,7 @@ def blame(found: Diagnostics, written: WrittenColumns, constrained: Set[str] | N
         return Blame.ENTRY
     if found.sqlstate == SEQUENCE_USED_UP or found.sqlstate.startswith(_STATEMENTS):
         return Blame.DATABASE
-    ours = written.columns.get(found.table, frozenset()) if found.schema == written.schema else frozenset()
+    ours = written.columns.get(found.table) if found.schema == written.schema else None
     if not ours:
         return Blame.OPEN
     if found.sqlstate == NOT_NULL:
@@ -74,7 +74,7 @@ def remedy(found: Diagnostics, written: WrittenColumns, constrained: Set[str] | 
     """What mends a fault of the database, as a sentence without its full stop; empty where nobody can tell."""
     if found.raised:
         return ""
-    table = quoted(found.schema, found.table) if found.table else ""
+    table = quoted(found.schema, found.table)
     if found.sqlstate == UNIQUE and constrained and len(constrained) == 1:
         [column] = constrained
         return (

@@ -87,5 +87,5 @@ class Health:
         if self._away:
             return " ".join(self._away)
         if self._holding:
-            return f"Nothing is stored: {self._holding.rstrip('.')}."
-        return f"{self._refusal.rstrip('.')}." if self._refusal else None
+            return f"Nothing is stored: {self._holding.removesuffix('.')}."
+        return f"{self._refusal.removesuffix('.')}." if self._refusal else None

@@ -124,7 +124,7 @@ def judge(facts: Facts) -> Verdict:
     """How the service stands; the first of these that is true counts."""
     if facts.redis_problem is not None:
         problems = [facts.redis_problem, *([facts.database_problem] if facts.database_problem else [])]
-        return Verdict(Standing.AWAY, f"nothing is read: {' '.join(map(_inner, problems))}")
+        return Verdict(Standing.AWAY, f"nothing is read: {'; '.join(map(_inner, problems))}")
     if facts.database_problem is not None:
         return _held(facts, Standing.AWAY, facts.database_problem)
     if facts.broker_problem is not None:
@@ -163,7 +163,7 @@ def judge(facts: Facts) -> Verdict:
 
 def caught_up_in(trend: Sequence[Waiting]) -> float | None:
     """Seconds until nothing waits any more if it goes on like lately; None where nothing says that it ever will."""
-    recent = [point for point in trend if point.at >= trend[-1].at - TREND_SECONDS] if trend else []
+    recent = [point for point in trend if point.at >= trend[-1].at - TREND_SECONDS]
     if len(recent) < 2 or recent[-1].at <= recent[0].at:
         return None
     fewer = recent[0].entries - recent[-1].entries
@@ -254,4 +254,4 @@ def _clock(moment: float, now: float) -> str:
 
 def _inner(sentence: str) -> str:
     """A sentence as a part of another one."""
-    return sentence.rstrip(".")
+    return sentence.removesuffix(".")

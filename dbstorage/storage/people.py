@@ -81,7 +81,7 @@ class People:
     def _arrives(self, user_id: str, person: Person) -> None:
         # Nobody had it, so a person whom an order took for granted is the one who comes now.
         for waiting in (self._holder.get(user_id), self._expected.pop(user_id, None)):
-            if waiting is not None and waiting != person:
+            if waiting is not None:
                 self._is[waiting] = person
         self._holder[user_id] = person
         self._user_id[person] = user_id

@@ -103,6 +103,13 @@ def test_nothing_is_opened_to_other_origins_or_shown_in_their_frames(open_flower
     assert headers["Referrer-Policy"] == "same-origin"
 
 
+def test_what_our_pages_show_stays_in_no_cache(open_flower: Flower, connection: Connection):
+    [task] = add(connection, record())
+    answers = (f"/failed/{task}", f"/failed/{task}/payload", f"/failed/states?ids={task}", "/service", *OURS)
+    kept = {path: open_flower.get(path).headers["Cache-Control"] for path in answers}
+    assert set(kept.values()) == {"no-store"}, kept
+
+
 @pytest.mark.parametrize("path", every_path())
 def test_without_a_login_nothing_is_answered_under_the_name_of_a_stranger(open_flower: Flower, path: str):
     """Its owner may have pointed it at this machine: then a browser takes their page and Flower for one site."""

@@ -36,6 +36,7 @@ TABLE = [
     (orders("23503", constraint="f"), {"orderId"}, ENTRY),
     (users("23505", constraint="user_email_ci"), {"email"}, ENTRY),
     (users("23514", constraint="c"), {"email"}, ENTRY),
+    (users("23505", constraint="i"), set(USER_NEEDS), ENTRY),
     # A character that the database's encoding lacks.
     (Diagnostics("22P05"), None, ENTRY),
     (Diagnostics("22021"), None, ENTRY),
@@ -84,6 +85,52 @@ TABLE = [
 @pytest.mark.parametrize(("found", "constrained", "expected"), TABLE, ids=range(len(TABLE)))
 def test_whose_fault_a_refusal_is(found: Diagnostics, constrained: set[str] | None, expected: Blame):
     assert blame(found, WRITTEN, constrained) is expected
+
+
+REMEDIES = [
+    (
+        orders("23505", constraint="Orders_pkey"), {"id"},
+        "the numbers of the sequence are behind the rows: run SELECT setval(pg_get_serial_sequence("
+        """'"public"."Orders"', 'id'), (SELECT max("id") FROM "public"."Orders"))""",
+    ),
+    (
+        orders("23505", constraint="i"), {"accountId", "tenant", "orderId"},
+        'the constraint "i" of "public"."Orders" is over columns that DBStorage does not write (accountId, tenant)',
+    ),
+    (
+        orders("23514", constraint="c"), {"accountId"},
+        'the constraint "c" of "public"."Orders" is over columns that DBStorage does not write (accountId)',
+    ),
+    (
+        orders("23514", constraint="c"), set(),
+        'the constraint "c" of "public"."Orders" is over columns that DBStorage does not write',
+    ),
+    (
+        orders("23514", constraint="c"), {"symbol", "type"},
+        'the constraint "c" of "public"."Orders" has to let through what DBStorage writes',
+    ),
+    (orders("23514"), {"symbol"}, ""),
+    (
+        Diagnostics("2200H"), None,
+        "the sequence is used up: give it and its column a larger type (ALTER SEQUENCE … AS bigint)",
+    ),
+    (
+        orders("23502", column="accountId"), None,
+        'give the column "accountId" of "public"."Orders" a default, or let it take NULL',
+    ),
+    (orders("23502"), None, ""),
+    (orders("22003", column="quantity"), None, ""),
+    (Diagnostics("42501"), None, "the role in DATABASE_URL lacks a right, dbstorage grants prints what it needs"),
+    (Diagnostics("57014"), None, "a statement took too long, or a table is locked"),
+    (Diagnostics("XX000", constraint="c"), None, ""),
+    # Whoever raised it chose the SQLSTATE.
+    (Diagnostics("42501", raised=True), None, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("found", "constrained", "expected"), REMEDIES, ids=range(len(REMEDIES)))
+def test_what_mends_a_fault(found: Diagnostics, constrained: set[str] | None, expected: str):
+    assert remedy(found, WRITTEN, constrained) == expected
 
 
 names = st.sampled_from(["", "Orders", "User", "Audit", "id", "quantity", "symbol", "accountId"])

@@ -32,6 +32,7 @@ def test_a_worker_that_looks_for_its_broker_is_not_stuck_however_long_it_takes(h
 
 
 def test_the_reader_waits_until_it_says_what_it_does(health: Health) -> None:
+    assert health.stalled_for == 0
     states = [health.state]
     for state in ReaderState:
         health.beat(state, stalled_for=0.0, holding=None)

@@ -1,3 +1,4 @@
+import time
 from dataclasses import replace
 
 import pytest
@@ -99,6 +100,19 @@ FEWER = (Waiting(NOW - 20, 50_000), Waiting(NOW - 10, 45_000), Waiting(NOW, 40_0
             Facts(now=NOW, redis_problem="Redis cannot be used: timeout."), Standing.AWAY, 3,
             "nothing is read: Redis cannot be used: timeout",
         ),
+        (
+            Facts(now=NOW, redis_problem="Redis cannot be used: timeout.", database_problem=REFUSED), Standing.AWAY, 3,
+            f"nothing is read: Redis cannot be used: timeout; {REFUSED[:-1]}",
+        ),
+        (replace(GOOD, oldest_unread_seconds=10.0, unread=1), Standing.FINE, 0, "fine: 1 entry waits"),
+        (
+            replace(GOOD, unread=1, redis_refusal="Redis is full."), Standing.AWAY, 3,
+            "Redis does not take everything: Redis is full; 1 entry waits",
+        ),
+        (
+            replace(GOOD, unread=1, database_problem=REFUSED), Standing.AWAY, 3,
+            f"nothing can be stored: {REFUSED[:-1]}",
+        ),
     ],
 )  # fmt: skip
 def test_the_verdict_on_what_is_known(facts: Facts, standing: Standing, exit_code: int, sentence: str):
@@ -106,6 +120,40 @@ def test_the_verdict_on_what_is_known(facts: Facts, standing: Standing, exit_cod
     assert verdict.standing is standing
     assert verdict.exit_code == exit_code
     assert verdict.sentence.replace("\n", " ") == sentence
+
+
+@pytest.mark.parametrize(
+    ("facts", "since"),
+    [
+        (GOOD, None),
+        (BEHIND, NOW - 46),
+        (replace(BEHIND, holding="the id sequence lags", holding_since=NOW - 120), NOW - 120),
+        (replace(BEHIND, database_problem=REFUSED), NOW - 46),
+        (replace(GOOD, holding="the broker is away", holding_since=NOW - 120), NOW - 120),
+        (replace(GOOD, database_problem=REFUSED), None),
+        (replace(BEHIND, redis_refusal="Redis is full."), NOW - 46),
+        (replace(GOOD, redis_refusal="Redis is full."), None),
+        (replace(BEHIND, pause=Pause("a new disk", "joe", NOW - 7200)), NOW - 7200),
+        (replace(BEHIND, readers=0), NOW - 46),
+        (replace(GOOD, readers=0), None),
+    ],
+)
+def test_since_when_it_stands_so(facts: Facts, since: float | None):
+    assert judge(facts).since == since
+
+
+def test_its_clock_is_utc_wherever_it_is_asked(monkeypatch: pytest.MonkeyPatch):
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("TZ", "JST-9")
+        time.tzset()
+        sentences = [judge(replace(GOOD, pause=Pause("x", "joe", NOW - past))).sentence for past in (0, 86_400)]
+    time.tzset()
+    assert sentences == ["paused since 22:08Z by joe: x", "paused since 2026-05-04 22:08Z by joe: x"]
+
+
+def test_who_is_behind_is_told_when_that_ends_as_a_number_too():
+    assert judge(replace(BEHIND, trend=FEWER)).caught_up_in == 80
+    assert judge(BEHIND).caught_up_in is None
 
 
 NUMBERS = st.none() | st.integers(0, 10**9)
@@ -149,11 +197,28 @@ def test_no_end_is_promised_without_two_moments_or_while_it_gets_worse():
     # What was an hour ago says nothing of now.
     assert caught_up_in((Waiting(NOW - 3600, 10**6), Waiting(NOW - 10, 5), Waiting(NOW, 6))) is None
     assert caught_up_in((Waiting(NOW - 10, 5), Waiting(NOW, 0))) == 0
+    assert caught_up_in((Waiting(NOW - 10, 5), Waiting(NOW, 4))) == 40
+    # Two minutes count, both ends included.
+    assert caught_up_in((Waiting(NOW - 120, 20), Waiting(NOW, 10))) == 120
+    # A clock that was set back in between.
+    assert caught_up_in((Waiting(NOW, 20), Waiting(NOW + 5, 12), Waiting(NOW, 10))) is None
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0, "0 s"), (89, "89 s"), (90, "2 min"), (3600, "60 min"), (7200, "2 h"), (7500, "2 h 5 min"), (200_000, "2 d")],
+    [
+        (0, "0 s"),
+        (89, "89 s"),
+        (90, "2 min"),
+        (3600, "60 min"),
+        (5340, "89 min"),
+        (5400, "1 h 30 min"),
+        (7200, "2 h"),
+        (7500, "2 h 5 min"),
+        (172_740, "47 h 59 min"),
+        (172_800, "2 d"),
+        (1_080_000, "12 d"),
+    ],
 )
 def test_durations_as_a_person_says_them(seconds: float, words: str):
     assert duration(seconds) == words

@@ -228,6 +228,11 @@ def held_up() -> Story:
     return story
 
 
+def test_an_entry_that_nothing_is_said_of_is_delivered_once_and_not_suspected():
+    entry = Entry("1-0", WRITE, 100)
+    assert (entry.deliveries, entry.received, entry.alone, entry.company) == (1, 0.0, False, None)
+
+
 # How a worker begins
 
 

@@ -282,6 +282,21 @@ def test_the_same_user_from_another_program_at_the_same_moment_is_no_conflict(st
     assert storage.codes(user("a")) == ["user_conflict"]
 
 
+def test_an_order_whose_user_vanishes_between_our_look_and_our_insert_is_looked_at_again(storage: Storage):
+    storage.codes(user("u"))
+    # Only once: what a sequence has counted stays counted when we are rolled back.
+    storage.change(
+        "CREATE SEQUENCE looks",
+        """
+        CREATE FUNCTION vanish() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF nextval('looks') = 1 THEN DELETE FROM "User" WHERE "userID" = NEW."userId"; END IF; RETURN NEW;
+        END $$
+        """,
+        'CREATE TRIGGER vanish BEFORE INSERT ON "Orders" FOR EACH ROW EXECUTE FUNCTION vanish()',
+    )
+    assert storage.codes(order("1", "u")) == ["stored"]
+
+
 REMARKS = [
     ("""CREATE TYPE r AS ENUM ('TAKE_PROFIT', 'STOP_LOSS', 'MANUAL'); ALTER TABLE "Orders" ADD "closeReason" r""",
      ["MANUAL", "MANUAL", "MANUAL", "MANUAL", "STOP_LOSS"]),

@@ -95,6 +95,16 @@ def test_those_who_move_are_told_with_where_they_were_before_the_batch() -> None
     assert people.arrived == {"b": "c", "c": "c", "a": "d", "d": "d"}
 
 
+def test_who_is_waited_for_is_whoever_comes_next_and_wherever_that_person_goes() -> None:
+    people = People()
+    people.moves("a", "b")
+    first = people.owner("a")
+    people.comes("a")
+    people.moves("a", "c")
+    second = people.owner("a")
+    assert (people.user_id(first), people.user_id(second)) == ("c", "a")
+
+
 def test_who_stays_has_arrived_too_for_orders_that_wait() -> None:
     people = People()
     people.stays("a")
