@@ -13,6 +13,10 @@ PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 python3.
 # The tests mostly wait for servers and workers: three processes keep two cores busy. tests/scheduling.py deals them out.
 PARALLEL := --numprocesses 3
 
+# Which lines no test runs in its own process; a worker is another one. sys.monitoring costs next to nothing.
+COVERAGE := --cov --cov-report=term
+COVERAGE_CORE = $(shell $(BIN)/python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")')
+
 .DEFAULT_GOAL := help
 .PHONY: help run test test-core test-servers test-lowest chaos mutants format bench bench-quick bench-full lock sbom
 
@@ -26,7 +30,7 @@ test: $(INSTALLED)  ## Check format, style and types, then run every test.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest $(PARALLEL) --durations=10
+	COVERAGE_CORE=$(COVERAGE_CORE) $(BIN)/python -m pytest $(PARALLEL) --durations=10 $(COVERAGE)
 
 # Where a version matters most. Of servers: SQL, migrations, scripts, streams. Of Python and packages: JSON and Celery's less public
 # parts, too.
