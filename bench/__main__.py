@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from bench.contenders.catalog import BARE_LOOP, CONTENDERS, SERVICE, SERVICE_DEFAULT, SERVICE_FAILURES, Contender
-from bench.growth import run_batch_sizes, run_rows, run_workers
+from bench.growth import run_batch_sizes, run_processes, run_rows, run_workers
 from bench.growth_report import growth_report
 from bench.ingest import run_rounds
 from bench.ingest_report import ingest_report
@@ -137,6 +137,7 @@ def long(entries: int, rounds: int, output: Path) -> None:
 @main.command()
 @sizes_option("--rows", "0,1000000,10000000", "Orders in the table beforehand.")
 @sizes_option("--workers", "1,2,3", "Workers in parallel order.")
+@sizes_option("--processes", "2,3,4", "Pool processes of one worker in parallel order.")
 @sizes_option("--batches", "1,10,100,500,2000", "Entries in a batch.")
 @click.option("--entries", type=positive, default=50_000, show_default=True, help="Orders in the stream.")
 @click.option("--rounds", type=positive, default=3, show_default=True, help="Runs of each, of which the median counts.")
@@ -144,12 +145,13 @@ def long(entries: int, rounds: int, output: Path) -> None:
 def growth(
     rows: Sequence[int],
     workers: Sequence[int],
+    processes: Sequence[int],
     batches: Sequence[int],
     entries: int,
     rounds: int,
     output: Path,
 ) -> None:
-    """Store closed orders with more rows, more workers, other sizes of a batch."""
+    """Store closed orders with more rows, more workers, more processes, other sizes of a batch."""
     # A batch of one makes a commit of each order: a twentieth of them is work enough.
     batch_entries = {size: entries if size >= 100 else max(1, entries // 20) for size in batches}
     with running_servers() as servers, _one_sentence():
@@ -158,6 +160,7 @@ def growth(
             "rows": run_rows(servers, SERVICE_FAILURES, rows, entries, rounds, click.echo),
             "rows-bare-loop": run_rows(servers, BARE_LOOP, rows, entries, rounds, click.echo),
             "workers": run_workers(servers, workers, entries, rounds, click.echo),
+            "processes": run_processes(servers, processes, entries, rounds, click.echo),
             "batch-size": run_batch_sizes(servers, batch_entries, rounds, click.echo),
         }
         _publish(growth_report({key: own for key, own in steps.items() if own}, machine), output)

@@ -1,4 +1,4 @@
-"""What happens when there is more: rows in the table, workers, entries in a batch."""
+"""What happens when there is more: rows in the table, workers, processes of a worker, entries in a batch."""
 
 import os
 import signal
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from bench.contenders.catalog import SERVICE, SERVICE_FAILURES, Contender
+from bench.contenders.catalog import SERVICE, SERVICE_FAILURES, SERVICE_PARALLEL, Contender
 from bench.ingest import LOOK_FOR_END, START_SECONDS, run_contender
 from bench.processes import PYTHON, Processes, wait_for
 from bench.servers import Servers
@@ -60,6 +60,23 @@ def run_batch_sizes(servers: Servers, sizes: Mapping[int, int], rounds: int, say
         steps.append(Step(size, _median(run_contender(servers, contender, traffic).rate for _ in range(rounds))))
         say(f"{size:5,} in a batch       {steps[-1].rate:9,.0f} orders/s")
     return steps
+
+
+def run_processes(
+    servers: Servers, counts: Sequence[int], entries: int, rounds: int, say: Callable[[str], None]
+) -> list[Step]:
+    """Entries a second by the pool processes of one worker, ORDERING=parallel, all numbers in turn."""
+    traffic = closed_orders(entries, USERS)
+    in_turn = [count for _ in range(rounds) for count in counts]
+    runs = []
+    for count in in_turn:
+        contender = replace(SERVICE_PARALLEL, commands={"worker": (*WORKER, "-c", str(count))})
+        runs.append(run_contender(servers, contender, traffic))
+        say(f"{count:2} pool processes     {runs[-1].rate:9,.0f} orders/s")
+    return [
+        Step(count, _median(run.rate for own, run in zip(in_turn, runs, strict=True) if own == count))
+        for count in counts
+    ]
 
 
 def run_workers(

@@ -11,6 +11,7 @@ TITLES = {
     "rows": "Orders a second by rows in the table beforehand",
     "rows-bare-loop": "The same with the bare loop",
     "workers": "Orders a second by workers (ORDERING=parallel)",
+    "processes": "Orders a second by pool processes of one worker (-c, ORDERING=parallel)",
     "batch-size": "Orders a second by BATCH_SIZE",
 }
 

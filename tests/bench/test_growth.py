@@ -55,10 +55,11 @@ def test_the_service_and_the_bare_loop_empty_a_long_stream_in_turn(tmp_path: Pat
     assert "| orders a second | " in text[text.index("## The end against the start") :]
 
 
-def test_growth_is_measured_by_rows_and_by_workers(tmp_path: Path):
-    sizes = ["--entries", "500", "--rows", "0,1000", "--workers", "2", "--batches", ""]
+def test_growth_is_measured_by_rows_workers_and_processes(tmp_path: Path):
+    sizes = ["--entries", "500", "--rows", "0,1000", "--workers", "2", "--processes", "2", "--batches", ""]
     _, data = results_of(tmp_path, "growth", *sizes)
     assert [step["size"] for step in data["steps"]["rows"]] == [0, 1000]
     assert [step["size"] for step in data["steps"]["rows-bare-loop"]] == [0, 1000]
     assert [step["size"] for step in data["steps"]["workers"]] == [2]
+    assert [step["size"] for step in data["steps"]["processes"]] == [2]
     assert all(step["rate"] > 0 for steps in data["steps"].values() for step in steps)
