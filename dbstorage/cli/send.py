@@ -190,7 +190,7 @@ def _sentences(report: dict[str, Any], settings: Settings) -> Iterator[str]:
         yield f"Only {acknowledged:,} of them were acknowledged by the group {group} within {waited:.1f} s:"
         yield "is a worker running (celery -A dbstorage worker), and what does its log say?"
     if report["questions"]:
-        yield f"AnswerCount: {report['answered']:,} of {report['questions']:,} questions."
+        yield f"Answered: {report['answered']:,} of {report['questions']:,} questions."
     if report["answered"] < report["questions"]:
         yield f"A question older than {settings.query_ttl:g} s (QUERY_TTL) is not answered any more."
     if report["failed"] is None:
