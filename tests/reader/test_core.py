@@ -378,6 +378,8 @@ def test_an_outcome_that_redis_does_not_know_of_is_told_once_and_acknowledged(st
     acts = story.report(STORED, acknowledged=False, outage=Outage.REDIS)
     assert acts == [("Acknowledge", "1"), ("Tell", "1")]
     assert story.core.in_hand == {"1-0"}
+    # It does not run again.
+    assert story.core.waiting == []
     assert story.tell(Acknowledged(("1-0",))) == [("Left", "1")]
     assert story.tell(Acknowledged(("1-0",))) == []
 
@@ -387,6 +389,18 @@ def test_what_is_decided_is_acknowledged_when_the_link_is_back(story: Story):
     story.tell(LinkDown())
     assert story.report(STORED, acknowledged=False, outage=Outage.REDIS) == [("Tell", "1")]
     assert story.tell(LinkUp())[0] == ("Acknowledge", "1")
+
+
+def test_all_that_is_decided_is_acknowledged_when_the_link_is_back():
+    story = Story(strict=False, processes=3)
+    story.begin()
+    story.come(write(1))
+    story.come(write(2))
+    jobs = [*story.core.jobs.values()]
+    story.tell(LinkDown())
+    for job in jobs:
+        story.tell(Reported(job.number, Report([STORED], [False], Outage.REDIS, "Redis is away")))
+    assert story.tell(LinkUp())[0] == ("Acknowledge", "1", "2")
 
 
 def test_jobs_that_the_pool_forgot_run_again(story: Story):

@@ -283,7 +283,6 @@ def test_the_same_user_from_another_program_at_the_same_moment_is_no_conflict(st
 
 
 def test_an_order_whose_user_vanishes_between_our_look_and_our_insert_is_looked_at_again(storage: Storage):
-    storage.codes(user("u"))
     # Only once: what a sequence has counted stays counted when we are rolled back.
     storage.change(
         "CREATE SEQUENCE looks",
@@ -294,6 +293,7 @@ def test_an_order_whose_user_vanishes_between_our_look_and_our_insert_is_looked_
         """,
         'CREATE TRIGGER vanish BEFORE INSERT ON "Orders" FOR EACH ROW EXECUTE FUNCTION vanish()',
     )
+    storage.codes(user("u"))
     assert storage.codes(order("1", "u")) == ["stored"]
 
 
