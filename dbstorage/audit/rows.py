@@ -1,28 +1,32 @@
 """What the database says of a chunk of entries, all of it as of one moment."""
 
-from collections.abc import Iterator, Sequence, Set
+from collections import defaultdict
+from collections.abc import Mapping, Sequence, Set
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
 
-from dbstorage.audit.outcomes import Evidence, FailedRecord, StoredOrder, entry_id_of, needs_order
+from dbstorage.audit.looks import applied_positions, emails_of
+from dbstorage.audit.outcomes import AuditFinding, Evidence, FailedRecord, Look, entry_id_of
 from dbstorage.audit.owners import Owner, OwnerRows, Owners, PlacedOrder
 from dbstorage.commands.orders import CloseOrder
+from dbstorage.commands.registry import kind_of
 from dbstorage.commands.users import CreateUser
 from dbstorage.database.engine import create_engine
-from dbstorage.database.shape import TableShape, inspect_shape
-from dbstorage.database.sqlstate import is_data_exception
+from dbstorage.database.shape import inspect_shape
 from dbstorage.failed_tasks.connected import connected
 from dbstorage.failed_tasks.filters import State
 from dbstorage.settings import Settings
-from dbstorage.storage.orders import compare_orders
+from dbstorage.storage.named import function_named
 from dbstorage.storage.service import Service, find_service
-from dbstorage.storage.users import identities
-from dbstorage.storage.work import Work
+from dbstorage.storage.work import Work, understand
+from dbstorage.wire.entry import Layout
 from dbstorage.wire.entry_id import position_of
+from dbstorage.wire.payload import unpack
 
 #: Seconds for one statement; a chunk takes milliseconds, but on a database that nobody used for long.
 STATEMENT_TIMEOUT = 60.0
+#: Nobody asks how many orders a mended entry is answered with: questions are not kept.
+ANY_LIMIT = 1
 
 
 class AuditedRows:
@@ -59,7 +63,7 @@ class AuditedRows:
             stands = _stands(connection, list(placed))
             keys = sorted({key for order in placed.values() for key in owners.needed(order)})
             user_ids = [key.removeprefix("id:") for key in keys if key.startswith("id:")]
-            rows = OwnerRows(_emails(connection, user_ids), _positions(connection, self.service, keys))
+            rows = OwnerRows(emails_of(connection, user_ids), applied_positions(connection, self.service, keys))
         found = {
             order_id: owners.find(order, stands[order_id], rows) if order_id in stands else Owner.UNKNOWN
             for order_id, order in placed.items()
@@ -68,48 +72,48 @@ class AuditedRows:
 
     def evidence(self, works: Sequence[Work], unacknowledged: Set[str]) -> Evidence:
         """Look up everything that the outcomes of these entries depend on."""
-        commands = [work.command for work in works if isinstance(work.command, CreateUser)]
+        looks: dict[str, AuditFinding] = {}
         with connected(self.snapshots) as connection:
             records = _records(connection, self.service, [entry_id_of(work) for work in works])
-            ordering = [work for work in works if needs_order(work, unacknowledged, records)]
-            return Evidence(
-                unacknowledged=unacknowledged,
-                records=records,
-                orders=dict(_stored_orders(connection, self.shape, ordering)) if ordering else {},
-                people=_people(connection, commands) if commands else {},
-                applied=_applied(connection, self.service, commands) if commands else {},
-            )
+            for name, alike in self._by_look(works, unacknowledged, records).items():
+                look: Look = function_named(name)
+                found = look(connection, self.shape, self.service, alike)
+                looks.update(zip(map(entry_id_of, alike), found, strict=True))
+        return Evidence(unacknowledged=unacknowledged, records=records, looks=looks)
+
+    def _by_look(
+        self, works: Sequence[Work], unacknowledged: Set[str], records: Mapping[str, FailedRecord]
+    ) -> dict[str, list[Work]]:
+        """Those that are done, as they were mended, by the look of their kind."""
+        alike: dict[str, list[Work]] = defaultdict(list)
+        for work in works:
+            entry_id = entry_id_of(work)
+            record = records.get(entry_id)
+            if entry_id not in unacknowledged and (record is None or not record.is_open):
+                done = as_mended(work, record)
+                kind = kind_of(type(done.command))
+                if kind is not None and kind.look is not None:
+                    alike[kind.look].append(done)
+        return alike
+
+
+def as_mended(work: Work, record: FailedRecord | None) -> Work:
+    """The entry as an operator has mended it; itself where nobody has."""
+    return work if record is None or record.mended is None else understand(record.mended, ANY_LIMIT)
 
 
 def _records(connection: Connection, service: Service, entry_ids: list[str]) -> dict[str, FailedRecord]:
     rows = connection.exec_driver_sql(
-        "SELECT entry_id, state, code, original_payload IS NOT NULL FROM dbstorage.failed_tasks "
-        "WHERE stream = %s AND consumer_group = %s AND life = %s AND entry_id = ANY(%s)",
+        "SELECT entry_id, state, code, layout, CASE WHEN original_payload IS NOT NULL THEN payload END "
+        "FROM dbstorage.failed_tasks WHERE stream = %s AND consumer_group = %s AND life = %s AND entry_id = ANY(%s)",
         (*service, entry_ids),
     )
-    return {entry_id: FailedRecord(State(state), code, edited) for entry_id, state, code, edited in rows}
-
-
-def _stored_orders(
-    connection: Connection, shape: TableShape, works: Sequence[Work]
-) -> Iterator[tuple[str, StoredOrder]]:
-    """Entry id and what is stored, for each; an order that the database refuses to compare fails alone."""
-    orders = [work.command for work in works if isinstance(work.command, CloseOrder)]
-    try:
-        with connection.begin_nested():
-            compared = compare_orders(connection, shape, orders)
-    except DBAPIError as error:
-        if not is_data_exception(error):
-            raise
-        if len(works) == 1:
-            yield entry_id_of(works[0]), StoredOrder.IMPOSSIBLE
-            return
-        middle = len(works) // 2
-        yield from _stored_orders(connection, shape, works[:middle])
-        yield from _stored_orders(connection, shape, works[middle:])
-        return
-    for work, (exists, same, _user_exists) in zip(works, compared, strict=True):
-        yield entry_id_of(work), StoredOrder.NONE if not exists else StoredOrder.SAME if same else StoredOrder.OTHER
+    return {
+        entry_id: FailedRecord(
+            State(state), code, None if mended is None else unpack(Layout(layout), bytes(mended), entry_id)
+        )
+        for entry_id, state, code, layout, mended in rows
+    }
 
 
 def _placed(work: Work, command: CloseOrder, record: FailedRecord | None) -> PlacedOrder:
@@ -125,25 +129,3 @@ def _stands(connection: Connection, order_ids: list[str]) -> dict[str, CreateUse
         (order_ids,),
     )
     return {order_id: CreateUser(user_id, email) for order_id, user_id, email in rows}
-
-
-def _people(connection: Connection, commands: Sequence[CreateUser]) -> dict[str, str]:
-    return _emails(connection, [command.user_id for command in commands])
-
-
-def _emails(connection: Connection, user_ids: list[str]) -> dict[str, str]:
-    rows = connection.exec_driver_sql('SELECT "userID", "email" FROM "User" WHERE "userID" = ANY(%s)', (user_ids,))
-    return {user_id: email for user_id, email in rows}
-
-
-def _applied(connection: Connection, service: Service, commands: Sequence[CreateUser]) -> dict[str, int]:
-    return _positions(connection, service, [identity for command in commands for identity in identities(command)])
-
-
-def _positions(connection: Connection, service: Service, keys: list[str]) -> dict[str, int]:
-    rows = connection.exec_driver_sql(
-        "SELECT identity, entry_position FROM dbstorage.applied_users "
-        "WHERE stream = %s AND consumer_group = %s AND life = %s AND identity = ANY(%s)",
-        (*service, keys),
-    )
-    return {identity: int(position) for identity, position in rows}

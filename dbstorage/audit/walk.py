@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from typing import TypeAlias
 
-from dbstorage.audit.outcomes import AuditFinding, AuditOutcome, entry_id_of, find_outcome
+from dbstorage.audit.outcomes import AuditFinding, AuditOutcome, FailedRecord, entry_id_of, find_outcome
 from dbstorage.audit.owners import Owner, Owners
 from dbstorage.audit.report import AuditReport
-from dbstorage.audit.rows import AuditedRows
+from dbstorage.audit.rows import AuditedRows, as_mended
 from dbstorage.audit.stream import FROM_BEGINNING, TO_END, CommandStream
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.users import CreateUser
@@ -16,6 +17,8 @@ from dbstorage.wire.entry_id import position_of
 
 #: Called after each chunk with the number of entries looked at by now, and that of the whole stream at the start.
 Progress = Callable[[int, int], None]
+#: What was found of an entry, and its record where it has one.
+Found: TypeAlias = tuple[AuditFinding, FailedRecord | None]
 
 
 def audit(
@@ -39,9 +42,11 @@ def audit(
             for entries in stream.chunks(wanted):
                 works = [understand(entry, settings.history_limit) for entry in entries]
                 stored: list[Work] = []
-                for work, finding in zip(works, _look_twice(stream, rows, works), strict=True):
-                    if report.add(work, finding) is AuditOutcome.STORED and isinstance(work.command, CloseOrder):
-                        stored.append(work)
+                for work, (finding, record) in zip(works, _look_twice(stream, rows, works), strict=True):
+                    if report.add(work, finding) in (AuditOutcome.STORED, AuditOutcome.EDITED):
+                        done = as_mended(work, record)
+                        if isinstance(done.command, CloseOrder):
+                            stored.append(done)
                 for work, owner in zip(stored, rows.owners(stored, owners) if stored else (), strict=True):
                     if owner is Owner.OTHER:
                         suspects.append(work)
@@ -85,10 +90,11 @@ def _confirm(settings: Settings, stream: CommandStream, owners: Owners, suspects
     }
     for entries in stream.chunks(stream.range(FROM_BEGINNING, TO_END)) if suspects else ():
         for entry in entries:
-            command = understand(entry, settings.history_limit).command
-            if isinstance(command, CloseOrder) and command.order_id in named:
-                person = owners.people.person_of(command.user_id, position_of(entry.id))
-                named[command.order_id].add(person)
+            # An entry that breaks a rule may have been mended; which order it is, and whose, stays as it came.
+            identity = understand(entry, settings.history_limit).identity
+            if identity.order_id in named:
+                person = owners.people.person_of(identity.user_id or "", position_of(entry.id))
+                named[identity.order_id].add(person)
     return [
         Owner.OTHER if len(named[work.command.order_id]) == 1 else Owner.UNKNOWN
         for work in suspects
@@ -96,10 +102,10 @@ def _confirm(settings: Settings, stream: CommandStream, owners: Owners, suspects
     ]
 
 
-def _look_twice(stream: CommandStream, rows: AuditedRows, works: Sequence[Work]) -> list[AuditFinding]:
-    """The findings; what seems missing is looked up once more, in case a server came back with an older state."""
+def _look_twice(stream: CommandStream, rows: AuditedRows, works: Sequence[Work]) -> list[Found]:
+    """What was found; what seems missing is looked up once more, in case a server came back with an older state."""
     findings = _look(stream, rows, works)
-    doubtful = [index for index, finding in enumerate(findings) if finding.outcome is AuditOutcome.MISSING]
+    doubtful = [index for index, (finding, _) in enumerate(findings) if finding.outcome is AuditOutcome.MISSING]
     if doubtful:
         again = _look(stream, rows, [works[index] for index in doubtful])
         for index, finding in zip(doubtful, again, strict=True):
@@ -107,9 +113,9 @@ def _look_twice(stream: CommandStream, rows: AuditedRows, works: Sequence[Work])
     return findings
 
 
-def _look(stream: CommandStream, rows: AuditedRows, works: Sequence[Work]) -> list[AuditFinding]:
+def _look(stream: CommandStream, rows: AuditedRows, works: Sequence[Work]) -> list[Found]:
     # Redis first: what is acknowledged there was committed before, so the database must show it. The other way round
     # an entry that is stored and acknowledged between the two looks would seem missing.
     unacknowledged = stream.unacknowledged([entry_id_of(work) for work in works])
     evidence = rows.evidence(works, unacknowledged)
-    return [find_outcome(work, evidence) for work in works]
+    return [(find_outcome(work, evidence), evidence.records.get(entry_id_of(work))) for work in works]

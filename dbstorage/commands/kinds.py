@@ -39,3 +39,9 @@ class CommandKind(NamedTuple):
     outcomes: tuple[str, ...]
     #: Whether its failures are kept as failed tasks.
     is_kept: bool
+    #: What writes a set of them, as `module:function`: a Writer of storage/writes.py. None for orders and users, which
+    #: that file writes itself, and for questions.
+    writer: str | None = None
+    #: What looks in the database whether those that are acknowledged took effect, as `module:function`: a Look of
+    #: audit/outcomes.py. None where nothing in the database would show it.
+    look: str | None = None

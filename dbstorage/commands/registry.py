@@ -11,7 +11,7 @@ from dbstorage.commands.rejections import shown, without_emails
 from dbstorage.commands.text import ID_CHARACTERS, usable_id
 from dbstorage.commands.users import CreateUser, create_user, user_fields
 from dbstorage.errors import RejectedEntry
-from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER, FLAT_FIELDS, GET_CLOSE_ORDERS
+from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER, GET_CLOSE_ORDERS
 
 #: The name of the task of an entry that is no command.
 INVALID_ENTRY = "invalidEntry"
@@ -66,29 +66,31 @@ KINDS: dict[str, CommandKind] = {
         CommandKind(
             name=CREATE_CLOSE_ORDER,
             summary="Store a closed order.",
-            flat_fields=FLAT_FIELDS[CREATE_CLOSE_ORDER],
+            flat_fields=("message",),
             call_fields=None,
             command=CloseOrder,
             interpret=_interpret_order,
             identify=_identify_order,
             outcomes=("stored", "duplicate", *FAILURES),
             is_kept=True,
+            look="dbstorage.audit.looks:look_at_orders",
         ),
         CommandKind(
             name=CREATE_USER,
             summary="Create or change a user.",
-            flat_fields=FLAT_FIELDS[CREATE_USER],
+            flat_fields=("message", "userId", "userEmail"),
             call_fields=("userId", "userEmail"),
             command=CreateUser,
             interpret=lambda body, _history_limit: create_user(body),
             identify=_identify_user,
             outcomes=("created", "updated", "unchanged", "superseded", *FAILURES),
             is_kept=True,
+            look="dbstorage.audit.looks:look_at_users",
         ),
         CommandKind(
             name=GET_CLOSE_ORDERS,
             summary="Answer with a user's closed orders on the response stream; needs a requestId.",
-            flat_fields=FLAT_FIELDS[GET_CLOSE_ORDERS],
+            flat_fields=("message", "userId", "limit", "cursor", "detail"),
             call_fields=("userId", "requestId", "correlationId", "limit", "cursor", "detail"),
             command=HistoryQuestion,
             interpret=history_question,
@@ -98,19 +100,25 @@ KINDS: dict[str, CommandKind] = {
         ),
     )
 }
-_FUNCTIONS = {kind.command: kind.name for kind in KINDS.values()}
+#: The same, by the type of the command.
+BY_COMMAND = {kind.command: kind for kind in KINDS.values()}
 
 
 def register(kind: CommandKind) -> None:
     """Add a kind of command, before the Celery application is made."""
     KINDS[kind.name] = kind
-    _FUNCTIONS[kind.command] = kind.name
-    FLAT_FIELDS[kind.name] = kind.flat_fields
+    BY_COMMAND[kind.command] = kind
+
+
+def kind_of(command: type) -> CommandKind | None:
+    """The kind of the command of this type; None where it is none."""
+    return BY_COMMAND.get(command)
 
 
 def function_of(command: type) -> str | None:
     """The name of the command of this type; None where it is none."""
-    return _FUNCTIONS.get(command)
+    kind = BY_COMMAND.get(command)
+    return None if kind is None else kind.name
 
 
 def kept_functions() -> tuple[str, ...]:

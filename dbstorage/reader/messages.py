@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from dbstorage.commands.decode import is_question
 from dbstorage.storage.outcome import Outcome, Report
-from dbstorage.wire.entry import Fields, StreamEntry, is_question
+from dbstorage.wire.entry import Fields, StreamEntry
 from dbstorage.wire.entry_id import parse_entry_id
 
 

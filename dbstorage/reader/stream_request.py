@@ -3,10 +3,11 @@
 import logging
 from typing import Any
 
+from dbstorage.commands.decode import decode
 from dbstorage.commands.interpret import identify, identify_undecodable
 from dbstorage.errors import RejectedEntry
 from dbstorage.reader.messages import Entry
-from dbstorage.wire.entry import StreamEntry, decode
+from dbstorage.wire.entry import StreamEntry
 
 logger = logging.getLogger(__name__)
 

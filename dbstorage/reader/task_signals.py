@@ -17,13 +17,14 @@ from typing import Any, NamedTuple
 
 from celery import current_app, signals
 
+from dbstorage.commands.decode import decode
 from dbstorage.commands.interpret import identify, identify_undecodable
 from dbstorage.errors import RejectedEntry
 from dbstorage.storage.batch import BatchJob
 from dbstorage.storage.failures import told_id
 from dbstorage.storage.outcome import Outcome, Report, Status
 from dbstorage.tracing import current_span, describe_entry, within_batch
-from dbstorage.wire.entry import StreamEntry, decode
+from dbstorage.wire.entry import StreamEntry
 from dbstorage.wire.trace_context import carried
 from dbstorage.worker.internals.tasks import (
     BriefExceptionInfo,

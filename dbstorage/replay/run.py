@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
+from dbstorage.audit.looks import applied_positions
 from dbstorage.audit.people_over_time import PeopleOverTime
 from dbstorage.audit.stream import CommandStream, Range
 from dbstorage.commands.orders import CloseOrder
@@ -271,12 +272,8 @@ class _Run:
             if (person := self.people.person_of(work.command.user_id, position_of(work.entry.id))) is not None
         }
         emails = sorted({f"email:{email}" for person in people for email in self.people.emails_of(person)})
-        rows = connection.exec_driver_sql(
-            "SELECT identity, entry_position FROM dbstorage.applied_users "
-            "WHERE stream = %s AND consumer_group = %s AND life = %s AND identity = ANY(%s)",
-            (*self.service, emails),
-        )
-        return {identity.removeprefix("email:"): int(position) for identity, position in rows}
+        applied = applied_positions(connection, self.service, emails)
+        return {identity.removeprefix("email:"): position for identity, position in applied.items()}
 
 
 def _orders_there(connection: Connection, works: Sequence[Work]) -> set[str]:

@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
+from dbstorage.commands.decode import decode
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.errors import RejectedEntry
 from dbstorage.storage.service import Service
 from dbstorage.storage.work import Record, Work, understand, understand_request
-from dbstorage.wire.entry import Layout, StreamEntry, decode
+from dbstorage.wire.entry import Layout, StreamEntry
 from dbstorage.wire.payload import pack, unpack
 
 #: Attempts of a task that are kept.

@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from dbstorage.commands.decode import decode
 from dbstorage.commands.interpret import identify, identify_undecodable, interpret
 from dbstorage.commands.kinds import Identity
 from dbstorage.commands.orders import CloseOrder
@@ -13,7 +14,7 @@ from dbstorage.commands.registry import function_of
 from dbstorage.commands.users import CreateUser
 from dbstorage.errors import RejectedEntry
 from dbstorage.storage.outcome import Outcome
-from dbstorage.wire.entry import Request, StreamEntry, decode
+from dbstorage.wire.entry import Request, StreamEntry
 
 
 class Record(NamedTuple):

@@ -6,11 +6,13 @@ from typing import NamedTuple, TypeAlias
 from sqlalchemy import Connection
 
 from dbstorage.commands.orders import CloseOrder
+from dbstorage.commands.registry import kind_of
 from dbstorage.commands.users import CreateUser
 from dbstorage.database.shape import TableShape
 from dbstorage.errors import RejectedEntry
 from dbstorage.storage.failures import USER_CONFLICT_CODE
 from dbstorage.storage.locks import Queue, wake_queued
+from dbstorage.storage.named import function_named
 from dbstorage.storage.order_outcomes import order_outcome
 from dbstorage.storage.orders import OrderResult, store_orders
 from dbstorage.storage.outcome import STORED, Outcome, Retried, Status
@@ -34,9 +36,8 @@ TOO_LATE = Outcome(
 )
 
 
-#: What writes a set of commands of a further type, behind users and orders; the outcomes are in their order.
+#: What writes a set of commands of a further kind, behind users and orders; the outcomes are in their order.
 Writer: TypeAlias = Callable[[Connection, TableShape, Service, Sequence[Work]], list[Outcome]]
-WRITERS: dict[type, Writer] = {}
 
 
 class Written(NamedTuple):
@@ -64,7 +65,7 @@ def write(
     users: list[UserWrite] = []
     users_at: list[int] = []
     orders_at: list[int] = []
-    others_at: dict[type, list[int]] = {}
+    others_at: dict[str, list[int]] = {}
     for index, work in enumerate(works):
         command = work.command
         waits = queue.outcome_of(work)
@@ -77,8 +78,8 @@ def write(
             users_at.append(index)
         elif isinstance(command, RejectedEntry):
             outcomes[index] = Outcome(Status.FAILED, command.code, str(command))
-        elif type(command) in WRITERS:
-            others_at.setdefault(type(command), []).append(index)
+        elif (kind := kind_of(type(command))) is not None and kind.writer is not None:
+            others_at.setdefault(kind.writer, []).append(index)
         else:
             outcomes[index] = TOO_LATE
     if users:
@@ -101,8 +102,9 @@ def write(
             owned = orders
         for index, order, verdict in zip(orders_at, orders, store_orders(connection, shape, owned), strict=True):
             outcomes[index] = STORED if verdict is OrderResult.STORED else order_outcome(order, verdict)
-    for kind, indexes in others_at.items():
-        written = WRITERS[kind](connection, shape, service, [works[index] for index in indexes])
+    for name, indexes in others_at.items():
+        writer: Writer = function_named(name)
+        written = writer(connection, shape, service, [works[index] for index in indexes])
         outcomes.update(zip(indexes, written, strict=True))
     wake_queued(connection, service, works, outcomes)
     return Written([outcomes[index] for index in range(len(works))], released)

@@ -124,6 +124,35 @@ def test_edited_failed_tasks_accuse_nobody(storing: Service) -> None:
     assert "other" not in owners(storing)
 
 
+def test_an_edited_order_under_another_person_is_named(storing: Service) -> None:
+    storing.outcomes(user("u", "a"), user("v", "b"))
+    [mended, _] = storing.send(order("mended", "u", symbol="doge"), order("fine", "u"))
+    storing.store()
+    with storing.resources.engine.connect() as connection:
+        edit(connection, storing.settings, Filter(code="invalid_symbol"), {"symbol": "btc"}, who="test")
+    storing.sweep()
+    assert owners(storing) == {"right": 2}
+    give(storing, "mended", "v")
+    report = audit(storing.settings)
+    assert report.owners == {"other": 1, "right": 1}
+    assert [one.entry_id for one in report.misplaced] == [mended]
+
+
+def test_an_edited_order_that_is_gone_or_other_than_it_was_mended_is_missing(storing: Service) -> None:
+    storing.outcomes(user("u", "a"), order("gone", "u", symbol="doge"), order("other", "u", symbol="doge"))
+    with storing.resources.engine.connect() as connection:
+        edit(connection, storing.settings, Filter(code="invalid_symbol"), {"symbol": "btc"}, who="test")
+    storing.sweep()
+    storing.query("""DELETE FROM "Orders" WHERE "orderId" = 'gone'""")
+    storing.query("""UPDATE "Orders" SET symbol = 'eth' WHERE "orderId" = 'other'""")
+    report = audit(storing.settings)
+    assert report.counts["createCloseOrder"] == {"missing": 2}
+    assert [one.reason for one in report.missing] == [
+        "No order with its orderId is stored, and its failed task counts as resolved.",
+        "The order stored with its orderId has other content, and its failed task counts as resolved.",
+    ]
+
+
 STEPS = st.tuples(st.sampled_from("uvw"), st.sampled_from("abc")) | st.sampled_from("uvw")
 
 

@@ -6,11 +6,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dbstorage.commands.decode import decode
 from dbstorage.commands.interpret import identify, interpret
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.commands.users import CreateUser
-from dbstorage.wire.entry import Layout, Request, StreamEntry, decode
+from dbstorage.wire.entry import Layout, Request, StreamEntry
 from tests.wire.entries import ENTRY_ID, any_body, any_entry, rejection_of, steady
 
 requests = any_body.map(

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from dbstorage.commands.decode import decode
 from dbstorage.commands.interpret import identify, identify_undecodable
 from dbstorage.commands.kinds import Identity
-from dbstorage.wire.entry import Layout, Request, StreamEntry, decode
+from dbstorage.wire.entry import Layout, Request, StreamEntry
 from tests.wire.entries import ENTRY_ID, command, envelope, flat, of_text, rejection_of
 
 

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from dbstorage.commands.decode import decode
 from dbstorage.commands.interpret import interpret
 from dbstorage.commands.ordinary import ordinary_command
 from dbstorage.errors import RejectedEntry
-from dbstorage.wire.entry import StreamEntry, decode
+from dbstorage.wire.entry import StreamEntry
 from tests.commands.closed_orders import ORDER
 from tests.wire.entries import any_entry, envelope, flat, of_text, steady
 

@@ -7,9 +7,9 @@ import pytest
 
 from dbstorage.commands.registry import KINDS, function_of, kept_functions
 from dbstorage.metrics.service_metrics import outcomes_by_function
+from dbstorage.storage.named import function_named
 from dbstorage.storage.outcome import Status
 from dbstorage.traffic.generate import engine_commands
-from dbstorage.wire.entry import FLAT_FIELDS
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -31,7 +31,15 @@ def test_each_is_told_by_its_type_and_has_fields_and_outcomes(name: str):
     kind = KINDS[name]
     assert kind.name == name
     assert function_of(kind.command) == name
-    assert FLAT_FIELDS[name] == kind.flat_fields
     assert set(kind.outcomes) <= {status.value for status in Status}
     assert outcomes_by_function()[name] == kind.outcomes
     assert (name in kept_functions()) == kind.is_kept
+
+
+@pytest.mark.parametrize("name", [name for kind in KINDS.values() for name in (kind.writer, kind.look) if name])
+def test_what_it_names_can_be_called(name: str):
+    assert callable(function_named(name))
+
+
+def test_a_kind_that_is_kept_can_be_looked_for():
+    assert [kind.name for kind in KINDS.values() if kind.is_kept and kind.look is None] == []

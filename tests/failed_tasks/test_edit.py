@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from dbstorage.audit.outcomes import AuditOutcome, Evidence, FailedRecord, StoredOrder, find_outcome
+from dbstorage.audit.outcomes import STORED, AuditOutcome, Evidence, FailedRecord, find_outcome, missing
 from dbstorage.failed_tasks.edit import Sample, edit, mended, parse_changes
 from dbstorage.failed_tasks.filters import Filter, State
 from dbstorage.failed_tasks.store import Payload, load
@@ -152,9 +152,9 @@ def test_a_mended_order_is_stored_and_the_audit_says_edited(
 
 def test_the_audit_says_of_an_entry_that_was_mended_that_it_was():
     work = understand(StreamEntry("1-0", [b"message", payload(symbol="doge")]), 100)
-    mended_record = FailedRecord(State.RESOLVED, "invalid_symbol", edited=True)
-    evidence = Evidence(unacknowledged=set(), records={"1-0": mended_record})
+    record = FailedRecord(State.RESOLVED, "invalid_symbol", StreamEntry("1-0", [b"message", payload()]))
+    evidence = Evidence(unacknowledged=set(), records={"1-0": record}, looks={"1-0": STORED})
     assert find_outcome(work, evidence).outcome is AuditOutcome.EDITED
-    work = understand(StreamEntry("1-0", [b"message", payload()]), 100)
-    evidence = Evidence(unacknowledged=set(), records={"1-0": mended_record}, orders={"1-0": StoredOrder.OTHER})
-    assert find_outcome(work, evidence).outcome is AuditOutcome.EDITED
+    evidence = Evidence(unacknowledged=set(), records={"1-0": record}, looks={"1-0": missing("no order is there")})
+    found = find_outcome(work, evidence)
+    assert found == (AuditOutcome.MISSING, None, "No order is there, and its failed task counts as resolved.")

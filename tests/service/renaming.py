@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from dbstorage.application import create_app
+from dbstorage.audit.outcomes import STORED, AuditFinding, missing
 from dbstorage.commands.kinds import CommandKind, Identity
 from dbstorage.commands.registry import FAILURES, register, summary_of_user
 from dbstorage.commands.text import required_email, required_id, usable_id
@@ -14,7 +15,6 @@ from dbstorage.settings import load_settings
 from dbstorage.storage.outcome import Outcome, Status
 from dbstorage.storage.service import Service
 from dbstorage.storage.work import Work
-from dbstorage.storage.writes import WRITERS
 
 NAME = "renameUser"
 
@@ -50,6 +50,17 @@ def write(connection: Connection, shape: TableShape, service: Service, works: Se
     return [Outcome(Status.UPDATED) if command.user_id in known else unknown for command in commands]
 
 
+def look(connection: Connection, shape: TableShape, service: Service, works: Sequence[Work]) -> list[AuditFinding]:
+    """Whether users have the addresses that they were given."""
+    commands: list[Any] = [work.command for work in works]
+    rows = connection.exec_driver_sql(
+        'SELECT "userID", "email" FROM "User" WHERE "userID" = ANY(%s)', ([command.user_id for command in commands],)
+    )
+    emails = {user_id: email for user_id, email in rows}
+    other = missing("its user has another address")
+    return [STORED if emails.get(command.user_id) == command.email else other for command in commands]
+
+
 RENAME_USER = CommandKind(
     name=NAME,
     summary="Give a user another e-mail address.",
@@ -60,11 +71,12 @@ RENAME_USER = CommandKind(
     identify=identify,
     outcomes=("updated", *FAILURES),
     is_kept=True,
+    writer="tests.service.renaming:write",
+    look="tests.service.renaming:look",
 )
 
 
 def renaming_app() -> Any:
     """The application with the command."""
     register(RENAME_USER)
-    WRITERS[RenameUser] = write
     return create_app(load_settings())

@@ -83,7 +83,8 @@ def test_the_quick_way_says_what_the_rules_say(value: Any, is_ordinary: bool, st
 import os
 from dbstorage.commands.interpret import interpret
 from dbstorage.commands.ordinary import ordinary_command
-from dbstorage.wire.entry import StreamEntry, decode
+from dbstorage.commands.decode import decode
+from dbstorage.wire.entry import StreamEntry
 entry = StreamEntry("1-0", [b"message", os.environ["ENTRY"].encode()])
 quick, ruled = ordinary_command(entry), interpret(decode(entry), 100)
 print(quick is not None, ruled.commission, quick is None or repr(quick) == repr(ruled))

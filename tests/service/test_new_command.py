@@ -8,13 +8,17 @@ import sys
 from pathlib import Path
 from urllib.request import urlopen
 
+import pytest
+
 from dbstorage.audit import audit
+from dbstorage.commands.registry import BY_COMMAND, KINDS
 from dbstorage.database.engine import create_engine
 from dbstorage.embedded.ports import choose_port
 from dbstorage.failed_tasks.filters import Filter
 from dbstorage.failed_tasks.store import Change, apply
 from dbstorage.settings import load_settings
 from tests.service.platform import Platform, user
+from tests.service.renaming import RENAME_USER
 from tests.service.worker import Worker
 from tests.waiting import wait_until
 
@@ -39,7 +43,7 @@ def rename(user_id: str, email: str) -> dict[str, str]:
 
 
 def test_it_works_from_the_stream_to_the_metrics(
-    platform: Platform, environment: dict[str, str], tmp_path: Path
+    platform: Platform, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = choose_port()
     with RenamingWorker({**environment, "METRICS_PORT": str(port)}, tmp_path) as worker:
@@ -82,3 +86,9 @@ def test_it_works_from_the_stream_to_the_metrics(
     report = audit(settings)
     assert sum(report.counts["invalidEntry"].values()) == 4
     assert "missing" not in report.counts["invalidEntry"]
+    # One that knows it looks whether it took effect: the call has changed what bob's entry said.
+    monkeypatch.setitem(KINDS, RENAME_USER.name, RENAME_USER)
+    monkeypatch.setitem(BY_COMMAND, RENAME_USER.command, RENAME_USER)
+    report = audit(settings)
+    assert report.counts["renameUser"] == {"stored": 2, "missing": 1, "failed": 1}
+    assert [one.reason for one in report.missing] == ["Its user has another address, and no failure is recorded."]

@@ -7,10 +7,11 @@ import pytest
 from click.testing import CliRunner
 
 from dbstorage.cli import main
+from dbstorage.commands.decode import decode
 from dbstorage.commands.interpret import interpret
 from dbstorage.traffic.generate import engine_commands
 from dbstorage.wire.command import encode_command
-from dbstorage.wire.entry import Layout, StreamEntry, decode
+from dbstorage.wire.entry import Layout, StreamEntry
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample.jsonl"
 

@@ -7,9 +7,10 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from dbstorage.commands.decode import decode
 from dbstorage.commands.interpret import interpret
 from dbstorage.errors import RejectedEntry
-from dbstorage.wire.entry import StreamEntry, decode
+from dbstorage.wire.entry import StreamEntry
 
 ENTRY_ID = "1746403514283-0"
 HISTORY_LIMIT = 100

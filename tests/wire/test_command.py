@@ -1,7 +1,8 @@
 import pytest
 
+from dbstorage.commands.decode import decode
 from dbstorage.wire.command import encode_command
-from dbstorage.wire.entry import Layout, StreamEntry, decode
+from dbstorage.wire.entry import Layout, StreamEntry
 from tests.wire.entries import ENTRY_ID
 
 COMMAND = {"function": "getCloseOrders", "message": {"userId": "ü"}, "limit": 5, "requestId": "r"}

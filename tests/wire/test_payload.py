@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dbstorage.commands.decode import decode
 from dbstorage.errors import RejectedEntry
-from dbstorage.wire.entry import Layout, Request, StreamEntry, decode
+from dbstorage.wire.entry import Layout, Request, StreamEntry
 from dbstorage.wire.payload import pack, unpack
 from tests.wire.entries import ENTRY_ID, any_entry, steady
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from dbstorage.wire.entry import Layout, StreamEntry, decode
+from dbstorage.commands.decode import decode
+from dbstorage.wire.entry import Layout, StreamEntry
 from dbstorage.wire.payload import pack, unpack
 from dbstorage.wire.response import Answer, encode_answer
 from dbstorage.wire.trace_context import carried

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dbstorage.commands.decode import decode
 from dbstorage.errors import RejectedEntry
-from dbstorage.wire.entry import Layout, StreamEntry, decode
+from dbstorage.wire.entry import Layout, StreamEntry
 from tests.wire.entries import ENTRY_ID, any_entry, envelope, flat, of_text, rejection_of, steady
 
 EXPECTED = r'; expected one object such as \{"function": "createUser", "message": \{…\}\}\.'
