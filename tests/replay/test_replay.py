@@ -4,6 +4,8 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dbstorage.audit import audit
 from dbstorage.replay import ReplayReport, replay
@@ -14,11 +16,12 @@ from tests.storage.service import Service
 
 TABLES = ("User", "Orders")
 OWN = ("failed_tasks", "applied_users", "positions", "services", "attempts")
+NAMES = (*(f'"{name}"' for name in TABLES), *(f"dbstorage.{name}" for name in OWN))
 
 
 def back_up(storing: Service) -> None:
     """Keep a copy of every row, the database's own id not among them."""
-    for table in (*(f'"{name}"' for name in TABLES), *(f"dbstorage.{name}" for name in OWN)):
+    for table in NAMES:
         copy = table.replace('"', "").replace(".", "_").lower()
         storing.query(f"DROP TABLE IF EXISTS public.backup_{copy}")
         storing.query(f"CREATE TABLE public.backup_{copy} AS SELECT * FROM {table}")
@@ -26,9 +29,8 @@ def back_up(storing: Service) -> None:
 
 def restore(storing: Service) -> None:
     """The database as it was when it was backed up; a worker has to connect anew."""
-    names = [*(f'"{name}"' for name in TABLES), *(f"dbstorage.{name}" for name in OWN)]
-    storing.query(f"TRUNCATE {', '.join(names)} CASCADE")
-    for table in names:
+    storing.query(f"TRUNCATE {', '.join(NAMES)} CASCADE")
+    for table in NAMES:
         copy = table.replace('"', "").replace(".", "_").lower()
         storing.query(f"INSERT INTO {table} SELECT * FROM public.backup_{copy}")
     storing.resources.forget_database()
@@ -145,3 +147,52 @@ def test_workers_wait_while_a_replay_runs(storing: Service, monkeypatch: pytest.
     assert [(report.outage, report.outcomes) for report in seen] == [(Outage.FAULT, [None])]
     assert seen[0].reason.startswith("A replay of the stream is running")
     assert list(storing.owners()) == ["o-1"]
+
+
+def still_failed(storing: Service) -> list[tuple[Any, ...]]:
+    """What is not stored; an order that waited less than a batch for its user has no record."""
+    return sorted(row for row in storing.failed("entry_id", "code", "state") if row[2] != "resolved")
+
+
+STEPS = ("create u a", "create u b", "create v a", "create w c", "order u", "order v", "order w", "bad u", "rename u")
+
+
+def command_of(step: str, number: int) -> dict[str, Any]:
+    what, user_id, *rest = step.split()
+    if what == "create":
+        return user(user_id, f"{rest[0]}@example.com")
+    if what == "rename":
+        # This version knows no such command.
+        return {"function": "renameUser", "userId": user_id}
+    return order(f"o-{number}", user_id, symbol="doge" if what == "bad" else "btc")
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(STEPS), min_size=1, max_size=14), st.data())
+def test_wherever_the_backup_was_taken_everything_comes_back_to_its_person(
+    storing: Service, script: list[str], data: st.DataObject
+):
+    storing.query(f"TRUNCATE {', '.join(NAMES)}")
+    storing.redis.flushall()
+    storing.join()
+    storing.resources.forget_database()
+    commands = [command_of(step, number) for number, step in enumerate(script)]
+    backed_up_at = data.draw(st.integers(0, len(commands)))
+    if backed_up_at:
+        storing.outcomes(*commands[:backed_up_at])
+    back_up(storing)
+    lost = commands[backed_up_at:]
+    while lost:
+        size = data.draw(st.integers(1, len(lost)))
+        storing.outcomes(*lost[:size])
+        del lost[:size]
+    before, failed = rows(storing), still_failed(storing)
+    if data.draw(st.booleans()):
+        # As the last of all, so that it changes nothing but the records: the restore undoes it.
+        storing.query("UPDATE dbstorage.failed_tasks SET state = 'discarded' WHERE state = 'failed'")
+    restore(storing)
+    run(storing)
+    assert rows(storing) == before
+    assert still_failed(storing) == failed
+    report = audit(storing.settings)
+    assert (report.missing, report.misplaced) == ([], [])
