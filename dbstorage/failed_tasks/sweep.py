@@ -13,7 +13,7 @@ from dbstorage.failed_tasks.whole import with_whole_entry
 from dbstorage.settings import Settings
 from dbstorage.storage.alone import ALLOWED_DEATHS, POISON, begin_alone, end_alone
 from dbstorage.storage.answers import outage_of
-from dbstorage.storage.batch import bug, open_database
+from dbstorage.storage.batch import bug
 from dbstorage.storage.batch_writer import BatchWriter
 from dbstorage.storage.failures import retried
 from dbstorage.storage.outcome import Outage, Outcome, Report, Status
@@ -21,7 +21,7 @@ from dbstorage.storage.records import Due, due
 from dbstorage.storage.refused import Refused
 from dbstorage.storage.resources import Resources, resources_of
 from dbstorage.storage.segments import segments
-from dbstorage.storage.transaction import without_transaction
+from dbstorage.storage.transaction import open_database, without_transaction
 from dbstorage.storage.work import Work
 
 #: Tasks that one job runs.

@@ -30,7 +30,7 @@ from dbstorage.storage.outcome import ANSWERED, EXPIRED, Outage, Outcome, Report
 from dbstorage.storage.refused import Refused
 from dbstorage.storage.resources import Resources
 from dbstorage.storage.segments import segments
-from dbstorage.storage.transaction import without_transaction
+from dbstorage.storage.transaction import open_database, without_transaction
 from dbstorage.storage.turn import Turn
 from dbstorage.storage.work import Work, not_interpreted, understand
 from dbstorage.tracing import batch_span
@@ -301,15 +301,6 @@ class Batch:
         deadline = time.monotonic() + OLDER_PENDING_SECONDS
         while time.monotonic() < deadline and older_pending(self.resources.redis, self.settings, entry_id, ours):
             time.sleep(OLDER_PENDING_PAUSE)
-
-
-def open_database(resources: Resources) -> None:
-    """Make sure that this is the service's database. Raises OtherDatabaseError, DatabaseUnavailableError."""
-    if not resources.is_open:
-        try:
-            without_transaction(resources, resources.open)
-        except Refused as refused:
-            raise DatabaseUnavailableError(refused.sentence) from refused
 
 
 def bug(error: Exception) -> Outcome:

@@ -3,12 +3,12 @@
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.storage import history
 from dbstorage.storage.answers import answer_call
-from dbstorage.storage.batch import UNAVAILABLE, answer_to, open_database
+from dbstorage.storage.batch import UNAVAILABLE, answer_to
 from dbstorage.storage.batch_writer import BatchWriter
 from dbstorage.storage.outcome import ANSWERED, Outcome, Status
 from dbstorage.storage.refused import Refused
 from dbstorage.storage.resources import Resources
-from dbstorage.storage.transaction import without_transaction
+from dbstorage.storage.transaction import open_database, without_transaction
 from dbstorage.storage.work import Work, understand_request
 from dbstorage.wire.entry import Request
 from dbstorage.wire.response import encode_answer

@@ -38,6 +38,15 @@ def without_transaction(resources: Resources, run: Callable[[Connection], Result
     return _run(resources, lambda: reading(resources.engine), run)
 
 
+def open_database(resources: Resources) -> None:
+    """Make sure that this is the service's database. Raises OtherDatabaseError, DatabaseUnavailableError."""
+    if not resources.is_open:
+        try:
+            without_transaction(resources, resources.open)
+        except Refused as refused:
+            raise DatabaseUnavailableError(refused.sentence) from refused
+
+
 def _run(
     resources: Resources,
     connect: Callable[[], AbstractContextManager[Connection]],
@@ -62,12 +71,16 @@ def _run(
         except SQLAlchemyError as error:
             verdict = classify(error)
             if verdict is ErrorClass.OUTAGE:
+                was_open = resources.is_open
                 resources.forget_database()
                 # A single connection may have been cut while the server is well, so a new one is tried once. Not after
                 # a silence, which has taken what time there was.
                 if reconnected or isinstance(getattr(error, "orig", None), NoReplyError):
                     raise DatabaseUnavailableError(describe(error)) from error
                 reconnected = True
+                if was_open:
+                    # Another server may answer by now, or this one as it was earlier.
+                    open_database(resources)
             elif verdict is ErrorClass.LOCKED:
                 raise Refused(error) from error
             elif last or not (_may_pass(error, verdict, attempt) or lost_reference(error)):

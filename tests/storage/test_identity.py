@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 
+import psycopg2
 import pytest
 
 from dbstorage.redis_access.keys import creation_key, stored_key
@@ -221,3 +222,19 @@ def test_the_row_that_is_furthest_is_never_forgotten(storing: Service):
     storing.resources.forget_database()
     storing.outcomes(order("o", "u"))
     assert storing.query("SELECT entry_position / 2 FROM dbstorage.positions WHERE writer = 'gone'") == furthest
+
+
+def test_one_that_goes_back_while_no_batch_runs_is_noticed_with_the_next(storing: Service):
+    """As a standby that is promoted while nothing comes in: the connection is cut, and a new one is taken unasked."""
+    storing.outcomes(user("ann"), order("o-1", "ann"))
+    storing.query("DELETE FROM dbstorage.positions")
+    with storing.resources.engine.connect() as connection:
+        own = connection.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+    cut = psycopg2.connect(storing.environment["DATABASE_URL"])
+    cut.autocommit = True
+    cut.cursor().execute("SELECT pg_terminate_backend(%s)", (own,))
+    cut.close()
+    storing.send(order("o-2", "ann"))
+    report = storing.store()
+    assert report.outage is Outage.FAULT
+    assert storing.owners() == {"o-1": "ann"}
