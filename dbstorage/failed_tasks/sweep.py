@@ -1,4 +1,4 @@
-"""Running failed tasks whose next attempt is due, many at a time, through the same code as entries of the stream.
+"""The sweep: runs failed tasks whose next attempt is due, many at a time, with the code that runs entries.
 
 The table alone knows of them: the broker is not needed, and two workers that sweep at once share the work.
 """

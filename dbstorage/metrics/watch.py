@@ -1,5 +1,7 @@
-"""A thread of its own, which goes on while Celery reconnects: it gathers figures for metrics and readiness, tells the
-other processes of the service how this worker does, and writes the log line of every minute.
+"""A thread beside the event loop, which goes on while Celery reconnects to its broker.
+
+It gathers figures for metrics and readiness, tells the other processes of the service how this worker does, and writes
+the log line of every minute.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""How the service stands, in one sentence: decided here, from plain figures, for everybody who shows it.
+"""Decides how the service stands, in one sentence, from plain figures.
 
 `dbstorage status`, the page Service, the banner on Flower's pages and the metrics all ask `judge`, so that no two of
 them can say different things.

@@ -176,7 +176,7 @@ class HubConnection:
             self.heard_at = time.monotonic()
             self._parser.feed(chunk)
             self._hand_out()
-            # The rest is for the loop's next turn, but what TLS has read from the socket nobody would announce again.
+            # The rest is read at the loop's next turn; what TLS has buffered would not make the socket readable again.
             if taken >= TURN_BYTES and not self._undecrypted():
                 return
 
@@ -195,7 +195,7 @@ class HubConnection:
         return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
 
     def _hand_out(self) -> None:
-        """Give each reply that is complete to who waits for it."""
+        """Give each complete reply to the callback that waits for it."""
         while self._connection is not None:
             parser = self._parser
             try:

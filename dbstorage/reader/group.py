@@ -1,4 +1,4 @@
-"""The consumer group's commands, as words for Redis, and its replies, as plain data."""
+"""The consumer group's commands as argument lists for Redis, and its replies as plain data."""
 
 import uuid
 from collections.abc import Sequence

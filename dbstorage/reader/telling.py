@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class Telling:
-    """Names the tasks of entries where somebody is told of them, and only there."""
+    """Publishes outcomes. A task's name and id are computed only where something is published."""
 
     def __init__(self, settings: Settings, consumer: Any) -> None:
         self._consumer = consumer
@@ -69,7 +69,7 @@ class Telling:
 
     @staticmethod
     def _log(request: StreamRequest, outcome: Outcome) -> None:
-        # What is tried again by itself, or was answered with an error, is nobody's business yet.
+        # What is retried by itself, or was answered with an error, needs no operator yet.
         level = logging.WARNING if outcome.status is Status.FAILED else logging.DEBUG
         task_id = told_id(request.id, request.entry_id, outcome)
         logger.log(

@@ -108,7 +108,7 @@ def acknowledge_and_answer(
         if acknowledged and stored is not None:
             pipeline.eval(REMEMBER, 1, stored_key(settings), stored.text)
         for answer in answers:
-            # Not by its hash: redis-py would ask first whether Redis knows it, a round trip more.
+            # Not by its hash: redis-py would first ask whether Redis knows the script, which is another round trip.
             pipeline.eval(
                 ANSWER_ONCE,
                 2,

@@ -213,7 +213,7 @@ def _row(failure: Failed) -> _Row:
     if work.entry is not None:
         layout, payload = pack(work.entry)
     else:
-        # As the envelope that would have said the same.
+        # As the envelope of the same command.
         layout, payload = Layout.ENVELOPE, orjson.dumps(work.request.body if work.request else {})
     return _Row(
         task_id_of(work, outcome),

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class StandbyReader(Protocol):
-    """What is told to stand by."""
+    """The reader, as remote control sees it: it can be told to stand by."""
 
     def set_aside(self, aside: bool) -> None:
         """Leave the stream to others, or take a turn again."""

@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 
 class StoppableReader(Protocol):
-    """What feeds the pool beside the broker."""
+    """The reader, as the consumer sees it: it gives the pool jobs, beside the broker."""
 
     @property
     def busy(self) -> bool:
