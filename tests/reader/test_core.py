@@ -632,6 +632,7 @@ def test_commands_do_not_wait_with_a_question_whose_answer_is_refused(story: Sto
     story.come(write(3), question(4), write(5))
     assert ("run", "3", "5") in story.report(STORED, None, refusal="Redis refuses answers")
     assert story.core.refused == Hold(Outage.REFUSED, "Redis refuses answers", story.now)
+    began = story.now
     assert story.core.holding is None
     assert story.core.read is not None
     story.report(STORED, STORED)
@@ -640,6 +641,7 @@ def test_commands_do_not_wait_with_a_question_whose_answer_is_refused(story: Sto
     # In the order in which they were asked, and as one job with what stands between them.
     assert story.wait(rules.REFUSED_SECONDS)[0] == ("run", "2", "4")
     story.report(None, None, refusal="Redis refuses answers")
+    assert story.core.refused.since == began
     assert story.wait(rules.REFUSED_SECONDS)[0] == ("run", "2", "4")
     assert story.core.read is not None
     story.report(ANSWERED, ANSWERED)
