@@ -91,3 +91,10 @@ def test_a_question_that_hangs_makes_the_worker_unready(health: Health, clock: C
     assert health.not_ready() is None
     clock.now += 1
     assert health.not_ready() == "Redis or the database has not answered for 21 s."
+
+
+def test_a_worker_whose_answers_redis_refuses_is_not_ready(health: Health) -> None:
+    health.servers_asked()
+    health.beat(ReaderState.ACTIVE, stalled_for=0.0, holding=None, refusal="Redis refuses answers.")
+    assert health.stuck() is None
+    assert health.not_ready() == "Redis refuses answers."
