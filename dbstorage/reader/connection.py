@@ -1,7 +1,7 @@
 """A Redis connection that Celery's event loop reads: commands are sent at once, replies come to callbacks.
 
-Bytes are taken as they come, so a large reply on a slow line never holds the event loop up, and one that is larger than
-the worker can take in is given up before it is in memory.
+Bytes are taken as they come, so a large reply on a slow line never blocks the event loop. A reply that is larger than
+the worker may hold in memory is given up before all of it has arrived.
 """
 
 import logging
@@ -19,7 +19,7 @@ from dbstorage.redis_access.client import connection_pool
 
 logger = logging.getLogger(__name__)
 
-#: Seconds that the event loop is held up at most by connecting, or by a command that the socket does not take.
+#: Socket timeout in seconds: how long connecting, or sending a command, may block the event loop.
 SOCKET_TIMEOUT = 1.5
 #: Bytes taken from the socket at one time, and at one turn of the event loop.
 CHUNK_BYTES = 128 * 1024
@@ -36,14 +36,14 @@ class Hub(Protocol):
         """Call when the file descriptor is readable."""
 
     def remove(self, fd: int) -> None:
-        """Watch it no longer."""
+        """Stop watching the file descriptor."""
 
     def call_soon(self, callback: Callable[..., None], *args: Any) -> Any:
         """Call at the loop's next turn."""
 
 
 class HubConnection:
-    """One connection; an error closes it and calls `on_lost` once, nothing is raised into the event loop."""
+    """One connection. An error closes it and calls `on_lost` once; nothing is raised into the event loop."""
 
     def __init__(self, url: str, hub: Hub, on_lost: Callable[[str], None]) -> None:
         self._pool = connection_pool(url, SOCKET_TIMEOUT)
@@ -101,7 +101,7 @@ class HubConnection:
 
     @property
     def silent_for(self) -> float:
-        """Seconds for which an awaited reply, or its next bytes, have not come; 0 where none is awaited."""
+        """Seconds since an awaited reply was asked for, or its last bytes came in; 0 where none is awaited."""
         return time.monotonic() - self.heard_at if self._expected else 0.0
 
     def send(
@@ -128,7 +128,7 @@ class HubConnection:
             self._expected.append((callback, most_bytes, on_too_large))
 
     def end(self, on_ended: Callable[[], None]) -> None:
-        """Close our side, and call `on_ended` once Redis has closed its own: no read of ours waits there any more."""
+        """Close our side. Call `on_ended` once Redis has closed its own: from then on no read of ours waits there."""
         if self._connection is None:
             on_ended()
             return
@@ -145,7 +145,7 @@ class HubConnection:
             on_ended()
 
     def close(self) -> None:
-        """Close without calling `on_lost`; replies that were still awaited never come."""
+        """Close without calling `on_lost`. Callbacks of replies that are still awaited are never called."""
         connection, self._connection = self._connection, None
         self._socket = self._on_ended = None
         self._expected.clear()
@@ -181,7 +181,7 @@ class HubConnection:
                 return
 
     def _take(self) -> bytes | None:
-        """Bytes that are there; None where there are none at the moment. Raises OSError at the connection's end."""
+        """Receive what has arrived; None where nothing has. Raises OSError where the server closed the connection."""
         self._socket.setblocking(False)
         try:
             chunk: bytes = self._socket.recv(CHUNK_BYTES)

@@ -2,10 +2,10 @@
 
 No I/O, no timer, no clock, no Celery. Rule 1: everything that affects what the reader does is in here and nowhere else.
 
-An event only notes what happened. Then `_go_on` looks at the whole state and does whatever is possible, so no event is
-needed to make it do so. What ends by itself is a time and not a flag: the lease is valid *until*, an outage is waited
-out *until*. Whatever is waited for knows *since* when. So there is no state that only one certain event could end:
-tests/reader/ asks that of every state that a model of the world can bring the core into.
+An event only notes what happened. Then `_go_on` looks at the whole state and does whatever is possible, so no
+particular event is needed to go on. What ends by itself is kept as a time and not as a flag: the lease is valid *until*
+a moment, an outage is waited out *until* a moment. Every wait keeps the moment *since* which it lasts. So no state
+depends on one certain event to end it. tests/reader/ checks that in every state that a model of the world reaches.
 
     a leader:  CLAIM (take over others' pending entries) → PENDING (read again what is pending for us) → NEW
     an entry:  waiting → in a job → acknowledged, or decided → acknowledged; whatever a job leaves undone waits again
@@ -66,24 +66,24 @@ from dbstorage.wire.entry_id import parse_entry_id
 #: From this delivery on an entry is suspected of killing the process that runs it.
 SUSPECT_DELIVERIES = 3
 #: Seconds for which the lease is ours, from the moment in which it was asked for. Longer than the event loop is ever
-#: held up, shorter than the 10 s in which a standby has to take over.
+#: blocked, shorter than the 10 s in which a standby has to take over.
 LEASE_SECONDS = 6.0
 RENEW_SECONDS = 1.5
 #: How often a worker that stands by asks for the lease.
 STANDBY_SECONDS = 0.4
-#: How often a leader looks for pending entries: of others, which an earlier leader may have left, and then of its own
-#: that it does not have in hand, however that came about.
+#: How often a leader looks for pending entries: first those of other consumers, which an earlier leader may have left,
+#: then its own that it does not have in hand, for whatever reason.
 CLAIM_SECONDS = 3.0
 RETRY_SECONDS = 1.0
-#: Pauses between two attempts while something holds the work. They double, and each is cut at random ("full jitter").
+#: Back-off while the reader holds: seconds between two attempts. They double; each is cut at random ("full jitter").
 FIRST_PAUSE, LONGEST_PAUSE, SHORTEST_PAUSE = 0.5, 5.0, 0.05
 #: How often a question is tried again whose answer Redis has refused.
 REFUSED_SECONDS = 1.0
 #: A job that runs for longer is killed: what it waits for has a shorter limit of its own.
 JOB_SECONDS = 30.0
-#: A job that is not begun, or not done, for longer is told of.
+#: After so long `/readyz` reports a job that no process has begun, or that has not ended.
 LATE_SECONDS = 15.0
-#: A wait that lasts longer costs the lease, so that another worker can do better, and `/livez` says so.
+#: A worker that waits for longer gives the lease up, so that another one can try, and `/livez` reports it.
 STALL_SECONDS = 60.0
 #: Entries of the first read, when nothing is known of their size.
 FIRST_COUNT = 16
@@ -91,7 +91,7 @@ FIRST_COUNT = 16
 GROWTH = 4
 #: Bytes that a read, and so a job, should have at most.
 READ_BYTES = 16 * 1024 * 1024
-#: What may be in hand while the database is away, for the sake of the questions among it.
+#: How many entries, and bytes, may be in hand while nothing can be stored: reading goes on to answer the questions.
 LOOK_AHEAD = 10_000
 LOOK_AHEAD_BYTES = 16 * 1024 * 1024
 
@@ -109,9 +109,9 @@ class Stage(StrEnum):
 
 
 class Hold(NamedTuple):
-    """Why nothing is written at the moment: what is away (None: an operator's pause), in a sentence, since when.
+    """Why nothing is written at the moment: which outage (None: an operator's pause), a sentence, since when.
 
-    Of refused answers: why no question is answered, although commands are stored.
+    `Core.refused` is one, too. It says why no question is answered, although commands are stored.
     """
 
     outage: Outage | None
@@ -121,11 +121,12 @@ class Hold(NamedTuple):
 
 @dataclass(slots=True)
 class Asked:
-    """A question to Redis whose answer is awaited."""
+    """A request to Redis whose reply is awaited."""
 
     number: int
     since: float
-    #: Of a list: behind which entry. Of a fetch: what was asked for. Neither: new entries, or a claim, or the lease.
+    #: Set by ListPending: the entry behind which it lists. `fetched`, set by FetchPending: the entries asked for.
+    #: Both are None for a Read, a Claim and an AskLease.
     after: str | None = None
     fetched: tuple[PendingEntry, ...] | None = None
 
@@ -138,11 +139,12 @@ class Core:
     batch_size: int = 500
     processes: int = 2
     look_ahead: int = LOOK_AHEAD
-    #: Numbers from 0 to 1 that cut pauses; the real ones are random.
+    #: Gives numbers from 0 to 1 by which pauses are cut: random ones in a worker, fixed ones in tests.
     jitter: Callable[[], float] = lambda: 1.0
 
     now: float = 0.0
-    #: When it last read, had a job back, or tried what ends a hold; or stood by, or was paused.
+    #: When the reader last made progress: it read, got a job back, or tried whether a hold is over. Standing by and
+    #: being paused count as progress, too.
     progress_at: float | None = None
     link: bool = False
     stopping: bool = False
@@ -179,17 +181,17 @@ class Core:
     hold_until: float = -inf
     pause: float = 0.0
     retry_at: float = -inf
-    #: Questions that no answer was taken for wait until then, and everybody who asked later.
+    #: Set while Redis refuses answers. Questions wait until `answer_at`, so that their order is kept.
     refused: Hold | None = None
     answer_at: float = -inf
 
     _numbers: int = 0
     _actions: list[Action] = field(default_factory=list)
-    #: Actions that come after all others: the database should not wait while people are told of outcomes.
+    #: Actions that are carried out after all others: the database should not wait while outcomes are published.
     _last: list[Action] = field(default_factory=list)
 
     def on(self, event: Event, now: float) -> list[Action]:
-        """Note what happened at `now` (seconds, never falling) and say what is to be done, in this order."""
+        """Note what happened at `now` (seconds, never falling); return what is to be done, in this order."""
         self.now = max(now, self.now)
         self._actions, self._last = [], []
         self._note(event)
@@ -205,7 +207,7 @@ class Core:
 
     @property
     def may_begin(self) -> bool:
-        """Whether entries may be begun: the claim, the first thing a leader does, has shown that the lease is ours."""
+        """Whether jobs may begin. A leader claims first, and the claim's reply confirms that the lease is ours."""
         return self.link and self.leads and not self.stopping and not self.set_aside and self.stage is not Stage.CLAIM
 
     @property
@@ -233,9 +235,9 @@ class Core:
 
     @property
     def lanes(self) -> int:
-        """How many jobs may run entries at one time: in parallel order all but one process of the pool.
+        """How many jobs may run entries at one time: in parallel order one less than the pool has processes.
 
-        One tries whether what is held can go on.
+        While the reader holds it is one: it tries whether the reason is over.
         """
         return 1 if self.strict or self.holding is not None else max(1, self.processes - 1)
 
@@ -246,7 +248,7 @@ class Core:
 
     @property
     def stalled_for(self) -> float:
-        """Seconds without progress, or for which the longest wait has lasted: for an answer of Redis, or for a job."""
+        """Seconds since the last progress, or for which the oldest reply or job has been awaited, if that is longer."""
         waits = [job.since for job in self.jobs.values() if not job.ahead]
         waits += [asked.since for asked in (self.read, self.claim) if asked is not None]
         # Without a link nothing can be done, and nobody else could do better.
@@ -255,7 +257,7 @@ class Core:
 
     @property
     def stalled(self) -> bool:
-        """Whether there was no progress for so long that another worker should try instead."""
+        """Whether there was no progress for so long that another worker should take over."""
         return self.stalled_for > STALL_SECONDS
 
     @property
@@ -285,7 +287,7 @@ class Core:
             case LeaseAnswered(_, mine):
                 return not mine
             case Reported(number) if number in self.jobs:
-                # Retries go on while entries are stuck; while nothing else is in hand, they are what is tried.
+                # A sweep says nothing about entries that are stuck. With none in hand it is the attempt that counts.
                 return self.jobs[number].kind is not Kind.RETRY or not self.in_hand
             case _:
                 return self.paused is not None or self.set_aside or self.progress_at is None
@@ -293,7 +295,7 @@ class Core:
     def _note(self, event: Event) -> None:
         if self._is_progress(event):
             self.progress_at = self.now
-        # A tick means no more than this; nor does what comes late, or twice.
+        # A tick has no case below, and events that come late or twice match none either.
         match event:
             case LinkUp():
                 self.link = True
@@ -373,7 +375,7 @@ class Core:
 
     def _entries_read(self, event: EntriesRead) -> None:
         if self.read is None or self.read.number != event.number:
-            # Asked for in an earlier time. They are pending for us, and looked for where we lead.
+            # A late reply to a request that was given up. The entries are pending for us: release and list them anew.
             strays = [entry for entry in event.entries if entry.id not in self.in_hand]
             if strays:
                 self._release(strays)
@@ -407,7 +409,7 @@ class Core:
             self.stage = Stage.NEW
 
     def _read_too_large(self, asked: Asked) -> None:
-        """Read one at a time from now on, and of one that is too large by itself only the beginning."""
+        """Read one entry at a time from now on; of an entry that is too large by itself only the beginning."""
         self.read = None
         self.read_count = 1
         if asked.fetched is not None and len(asked.fetched) == 1:
@@ -417,7 +419,7 @@ class Core:
     def _reported(self, job: Job, event: Reported) -> None:
         report = event.report
         if job.kind is Kind.RETRY and report.outage is Outage.FAULT:
-            # Of the table of failed tasks, perhaps: entries have their own attempts.
+            # The fault may be in the table of failed tasks. It does not hold entries: they find faults by themselves.
             self.retry_at = self.now + LONGEST_PAUSE
             return
         rows = [*zip(job.entries, report.outcomes, report.acknowledged, strict=True)]
@@ -454,7 +456,7 @@ class Core:
             self.retry_at = self.now
 
     def _refused(self, report: Report, finished: list[Entry]) -> None:
-        """Note whether Redis takes answers; a question that it took none for is tried again, until it is too old."""
+        """Note whether Redis takes answers. A question whose answer it refused is tried again, until it is too old."""
         if report.refusal:
             self.refused = Hold(Outage.REFUSED, report.refusal, self.refused.since if self.refused else self.now)
             self.answer_at = self.now + REFUSED_SECONDS
@@ -462,9 +464,9 @@ class Core:
             self.refused = None
 
     def _try_smaller(self, job: Job, left: list[Entry]) -> None:
-        """A job decided none of its entries in time: run them in smaller jobs.
+        """If a job decided none of its entries in time, run them in jobs of half the size.
 
-        A single one is waited for as in an outage.
+        A single entry holds the reader, as an outage does.
         """
         if not left or len(left) < len(job.entries):
             return
@@ -554,7 +556,7 @@ class Core:
         self.lease_until = -inf
 
     def _let_go(self) -> None:
-        """Another worker reads, or will: release what does not run yet, so that it can take it."""
+        """Another worker reads, or will soon: release what does not run yet, so that it can take it over."""
         self._withdraw()
         released, self.waiting = self.waiting, []
         self.refused = None
@@ -592,7 +594,7 @@ class Core:
         return older and last <= self._frontier()
 
     def _frontier(self) -> tuple[float, float]:
-        """The place in the stream up to which everything pending is in hand."""
+        """The position in the stream up to which everything that is pending for us is in hand."""
         if not self.strict or self.stage is Stage.NEW:
             return (inf, inf)
         if self.to_fetch:
@@ -600,22 +602,22 @@ class Core:
         return parse_entry_id(self.listed_to or "0-0")
 
     def _ready(self) -> Iterator[Entry]:
-        """The waiting entries with nothing older still to be fetched, in stream order."""
+        """The waiting entries that may run: no older one is still to be fetched. In stream order."""
         frontier = self._frontier()
         if frontier == (inf, inf):
             return iter(self.waiting)
         return takewhile(lambda entry: entry.position <= frontier, self.waiting)
 
     def _next(self) -> Iterator[Entry]:
-        """What runs next.
+        """The entries that run next.
 
-        While nothing can be stored, writes are tried without questions, so that no question waits for them.
+        While nothing can be stored, an attempt takes writes only: a question in it would have to wait for the outcome.
         """
         ready = self._ready()
         if not self.waiting:
             return ready
         if self.refused is not None and self.now < self.answer_at:
-            # Whatever they wait for, commands need not wait with them.
+            # Questions wait until Redis takes answers; commands that write need not.
             return (entry for entry in ready if not entry.question)
         answering = any(job.kind is Kind.ANSWER for job in self.jobs.values())
         if answering or (self.holding is not None and not self.waiting[0].question):
@@ -648,9 +650,9 @@ class Core:
         self._submit(Kind.ANSWER, self._together(entry for entry in self._ready() if entry.question))
 
     def _retry(self) -> None:
-        """Run failed tasks that are due.
+        """Run failed tasks that are due: a sweep.
 
-        While the reader holds and nothing is in hand, they show whether the reason is over.
+        While the reader holds with nothing in hand, the sweep is the attempt that shows whether the reason is over.
         """
         if not self.link or self.held or self.now < self.retry_at or (self.away is not None and self.in_hand):
             return
@@ -684,7 +686,7 @@ class Core:
             self._actions.append(Claim(self.claim.number))
 
     def _read(self) -> None:
-        """Ask for what comes next, unless an answer is on its way or there is no room."""
+        """Ask Redis for the next entries, unless a reply is awaited or there is no room."""
         if not self.may_begin or self.read is not None:
             return
         if self.stage is Stage.NEW:
@@ -695,7 +697,7 @@ class Core:
             self.read = self._asked(after=self.listed_to)
             self._actions.append(ListPending(self.read.number, self.listed_to))
         elif self._has_room or self.looks_ahead or self._older_missing:
-            # In an outage there is always room for what is pending: it is older than what fills the hand.
+            # In an outage there is always room for pending entries: they are older than those in hand.
             brief = self.to_fetch[0].id in self.oversized
             whole = takewhile(lambda pending: pending.id not in self.oversized, self.to_fetch[: self.fetch_count])
             chosen = (self.to_fetch[0],) if brief else tuple(whole)
@@ -710,7 +712,7 @@ class Core:
 
     @property
     def _older_missing(self) -> bool:
-        """Whether what waits has to wait for something older, which is still to be fetched."""
+        """Whether waiting entries may not run because an older one is still to be fetched."""
         return bool(self.waiting) and self._frontier() < self.waiting[0].position
 
     def _asked(self, after: str | None = None, fetched: tuple[PendingEntry, ...] | None = None) -> Asked:

@@ -28,7 +28,7 @@ class TaskEventSender:
         request_of: Callable[[Entry], StreamRequest],
         runtime: float,
     ) -> None:
-        """Tell of finished tasks; `runtime` is the share of each of their batch's, in seconds."""
+        """Send the events of finished tasks; `runtime` is each task's share of its batch's time, in seconds."""
         if dispatcher is None or not dispatcher.enabled:
             return
         if dispatcher.groups and "task" not in dispatcher.groups:
@@ -53,7 +53,7 @@ class TaskEventSender:
             )
 
     def send_retried(self, dispatcher: Any, retried: Sequence[Retried]) -> None:
-        """Tell of failed tasks that were run again; they are few enough to tell of each."""
+        """Send an event for each failed task that was run again; they are too few to need a sample."""
         if dispatcher is None or not dispatcher.enabled or (dispatcher.groups and "task" not in dispatcher.groups):
             return
         successes = []
@@ -64,7 +64,7 @@ class TaskEventSender:
             else:
                 successes.append(each)
         if self.mode is not TaskEvents.ALL:
-            # Told by `failures` too, because their failure was.
+            # Sent with TASK_EVENTS=failures, too: Flower has shown the failure and should show how it ended.
             successes = list(self._sampler.choose(successes, time.monotonic()))
         dispatcher.send_all(
             "task-succeeded",
@@ -100,7 +100,7 @@ def fields(request: StreamRequest, outcome: Outcome) -> dict[str, Any]:
 
 
 def retried_fields(retried: Retried) -> dict[str, Any]:
-    """The same of a failed task that was run again."""
+    """The fields of the event of a failed task that was run again."""
     now = time.time()
     return {
         "uuid": retried.task_id,

@@ -21,7 +21,7 @@ FAREWELL_SECONDS = 1.0
 
 
 def say_farewell(settings: Settings, holder: KeyHolder, lease_token: str, group: ConsumerGroup) -> None:
-    """Release what is pending for this consumer, also what it read without noticing, then delete its keys."""
+    """Release what is pending for this consumer, also entries whose reply never arrived; then delete its keys."""
     try:
         with connect_redis(settings.redis_url, FAREWELL_SECONDS) as redis:
             # Without a group, nothing is pending.

@@ -19,7 +19,7 @@ Command = tuple[str | bytes | int, ...]
 #: Id and fields; plain, because making a named tuple of each takes a tenth of all that the main process does.
 ReadEntry = tuple[str, Fields]
 
-#: Trims behind the work: at most the entries beyond STREAM_KEEP, never one that a group has still to acknowledge.
+#: Trims finished entries: only what is beyond STREAM_KEEP, and never an entry that a group has yet to acknowledge.
 #: KEYS: command stream. ARGV: entries to keep, and milliseconds for which they are kept (-1 where those do not count).
 #: Returns the number of entries removed.
 TRIM_BEHIND_WORK = """
@@ -210,7 +210,7 @@ class ConsumerGroup:
         return ("XACK", self.stream, self.name, *entry_ids)
 
     def look_for_trimmed(self) -> Command:
-        """Count, and note, entries that were trimmed before anybody read them."""
+        """Count the entries that were trimmed before anybody read them, and keep the number in Redis."""
         return ("EVAL", LOOK_FOR_TRIMMED, 2, self.stream, self._trimmed_key, self.name)
 
     def consumers(self) -> Command:
@@ -222,7 +222,7 @@ class ConsumerGroup:
         return ("EVAL", REMOVE_IDLE_CONSUMER, 1, self.stream, self.name, consumer)
 
     def trim(self, keep: int | timedelta) -> Command:
-        """Trim the stream behind the work, but for so many entries, or those of so long."""
+        """Trim finished entries, but keep so many of the last ones, or those of the last so many milliseconds."""
         if isinstance(keep, timedelta):
             return ("EVAL", TRIM_BEHIND_WORK, 1, self.stream, 0, round(keep.total_seconds() * 1000))
         return ("EVAL", TRIM_BEHIND_WORK, 1, self.stream, keep, -1)

@@ -18,7 +18,7 @@ class Entry:
     """An entry in hand. `deliveries` counts how often it was given to a process; `size` is what it takes, in bytes.
 
     `alone`: it is suspected of killing processes, so no other entry shares its job. `company`: how many entries its job
-    may have at most, itself included; None where only the size of a batch limits it.
+    may have at most, itself included; None where only BATCH_SIZE limits it.
     """
 
     __slots__ = ("_position", "_question", "alone", "company", "deliveries", "fields", "id", "received", "size")
@@ -59,7 +59,7 @@ class Kind(StrEnum):
 
     #: Runs entries in stream order.
     RUN = "run"
-    #: Tells those who ask that nothing can be answered at the moment.
+    #: Answers questions with an error while nothing can be stored.
     ANSWER = "answer"
     #: Runs the failed tasks whose next attempt is due.
     RETRY = "retry"
@@ -102,7 +102,7 @@ class PendingEntry(NamedTuple):
 
 
 class Tick(NamedTuple):
-    """Time has passed; comes several times a second."""
+    """Time has passed. This event comes several times a second."""
 
 
 class LinkUp(NamedTuple):
@@ -121,7 +121,7 @@ class LeaseAnswered(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """Pending entries of other consumers were taken over, unless the lease is not ours; perhaps there are `more`."""
+    """Pending entries of other consumers were taken over, unless the lease is not ours; `more` may be left."""
 
     number: int
     mine: bool
@@ -129,7 +129,7 @@ class Claimed(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """A page of our pending entries, in stream order; the last page is not `full`."""
+    """A page of our pending entries, in stream order; a page that is not `full` is the last one."""
 
     number: int
     pending: Sequence[PendingEntry]
@@ -137,7 +137,7 @@ class Listed(NamedTuple):
 
 
 class EntriesRead(NamedTuple):
-    """Entries that were read; `size` is what they measured on their way, in bytes."""
+    """Entries that were read; `size` is that of the whole reply, in bytes."""
 
     number: int
     entries: list[Entry]
@@ -145,13 +145,13 @@ class EntriesRead(NamedTuple):
 
 
 class Receiving(NamedTuple):
-    """Bytes of an answer have come in, but not all of them."""
+    """Bytes of a reply have come in, but not all of it."""
 
     number: int
 
 
 class ReadTooLarge(NamedTuple):
-    """The entries asked for are larger than the worker takes in at one time; they are pending now."""
+    """The entries asked for are larger than the worker may hold in memory. They were not taken in, but are pending."""
 
     number: int
 
@@ -206,7 +206,7 @@ class Paused(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """The worker stops: nothing more is begun."""
+    """The worker stops: no further job begins."""
 
 
 class Finish(NamedTuple):
@@ -244,7 +244,7 @@ class FetchPending(NamedTuple):
 
 
 class Claim(NamedTuple):
-    """Take over what others have pending: in strict order all of it if the lease is ours, else what is idle."""
+    """Take over what others have pending: in strict order all of it, if the lease is ours; in parallel what is idle."""
 
     number: int
 
@@ -302,7 +302,7 @@ class Took(NamedTuple):
 
 
 class Tell(NamedTuple):
-    """Publish new outcomes, one for each entry, and the rest of the job's report: in events, metrics and the log."""
+    """Publish a job's outcomes, one for each entry, and the rest of its report: in events, metrics and the log."""
 
     entries: list[Entry]
     outcomes: list[Outcome]

@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(eq=False, slots=True)
 class _Outstanding:
-    """A job that the pool has. With a `turn` it is decoded and waits; `process_id` is known when one has begun it."""
+    """A job that the pool has. With a `turn` it waits, decoded; `process_id` is known once a process has begun it."""
 
     job: Job
     turn: Turn | None
@@ -48,7 +48,7 @@ def run_due_in_pool(settings: Settings) -> Report:
 
 
 class PoolJobs:
-    """The core's hands on the pool. Every job that was submitted ends in exactly one event."""
+    """Carries out the core's actions on the pool. Every job that was submitted ends in exactly one event."""
 
     def __init__(
         self,
@@ -95,14 +95,14 @@ class PoolJobs:
                 self._consumer.pool, function, arguments, on_accepted=accepted, on_result=result, on_lost=lost
             )
         except Exception as error:
-            # Waited out as an outage, so that it is not tried again at once and without end.
+            # Reported as an outage, so that the back-off keeps it from being tried again without a pause.
             logger.exception("The pool did not take a job.")
             reason = f"the pool did not take a job: {error!r:.200}"
             nothing = Report([None] * len(job.entries), [False] * len(job.entries), Outage.DATABASE, reason)
             hub.call_soon(self._ended, job.number, Reported(job.number, nothing))
             return
         if not taken:
-            # The pool is closed, because the worker stops: of that the core is told by itself.
+            # The pool is closed, because the worker stops: `Stop` tells the core.
             self._outstanding.pop(job.number, None)
 
     def _call(self, outstanding: _Outstanding) -> tuple[Callable[..., Any], tuple[Any, ...]]:
@@ -164,7 +164,7 @@ class PoolJobs:
             self._report(Accepted(number))
 
     def _ended(self, number: int, event: Event) -> None:
-        # One that was forgotten, and had been begun all the same, has ended before.
+        # A job that was forgotten although a process had begun it has ended before.
         if self._outstanding.pop(number, None) is not None:
             self._report(event)
 

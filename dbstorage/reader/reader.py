@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 #: How often the core is told that time has passed.
 TICK_SECONDS = 0.25
-#: How often a killed pool process is looked for, and the metrics are told how the reader does.
+#: How often a killed pool process is looked for, and the heartbeat goes to the metrics.
 LOOK_SECONDS = 1.0
 
 
@@ -58,10 +58,10 @@ class ReaderShell:
         self._handling = False
         self._timers: list[Any] = []
         self._redis_answers = True
-        #: Whether it had the lease, and nobody else is known to have it since.
+        #: Whether this worker held the lease last, as far as is known; for the log.
         self._led = False
         self._stands_by = False
-        #: What of the pool was late when it was last looked at.
+        #: The sentence on a late job that was logged last; None where none is late.
         self._delay: str | None = None
         list_on_demand(self.requests)
 
@@ -98,7 +98,7 @@ class ReaderShell:
         self.handle(messages.Stop())
 
     def finish(self) -> None:
-        """The pool has drained: give everything back that is left."""
+        """The pool has ended: release everything that is left."""
         self._cancel_timers()
         self.handle(messages.Finish())
         self._link.close()
@@ -114,7 +114,7 @@ class ReaderShell:
 
     def _lease_given(self) -> None:
         if self.core.set_aside:
-            # Its waiting read was ended.
+            # The read that was waiting has ended.
             self._link.close()
             self._link.open()
         elif not self.core.stopping:
@@ -173,7 +173,7 @@ class ReaderShell:
             actions = [action for action in actions if not isinstance(action, messages.Tell)]
             self._consumer.hub.call_soon(self._carry_out, tells)
         self._carry_out(actions)
-        # Each by itself: a pause does not end an outage.
+        # Logged each by itself: a pause does not end an outage.
         for before, after in ((paused, self.core.paused), (away, self.core.away)):
             if after is not before:
                 log_hold(before, after, self.core.now)
@@ -255,7 +255,7 @@ class ReaderShell:
         self.handle(messages.PoolSized(processes))
 
     def _beat(self) -> None:
-        """Send the heartbeat to the metrics: the event loop turns, and this is the state of the reader."""
+        """Send the heartbeat to the metrics: it shows that the event loop turns, and the state of the reader."""
         core = self.core
         if core.set_aside:
             state = ReaderState.ASIDE

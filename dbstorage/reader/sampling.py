@@ -21,7 +21,7 @@ class Sampler:
     def choose(self, batch: Sequence[Item], now: float) -> Sequence[Item]:
         """Those of a batch that are told."""
         count = len(batch)
-        # What a flood leaves of it is taken too: a batch is told in full once there is room for all that comes.
+        # What the flood left of this allowance is used up, too, before a batch is told in full again.
         if self._all.take(count, now) == count:
             return batch
         told = self._sample.take(count, now)
@@ -29,7 +29,7 @@ class Sampler:
 
 
 class _Allowance:
-    """So many a second, and what was not taken for at most a second."""
+    """A rate limit: so many a second, where what was not taken is kept for a second at most."""
 
     def __init__(self, per_second: int, now: float) -> None:
         self._per_second = per_second

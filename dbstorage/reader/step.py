@@ -37,7 +37,7 @@ class ReaderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has n
             stop_worker(1)
             return
         if self._reader is None:
-            # What the main thread does from now on goes on when nobody sends anything: no spans of that.
+            # From now on the main thread is busy even when nobody sends anything: make no spans of that.
             self._silence.enter_context(quiet())
             settings: Settings = consumer.app.settings
             self._reader = consumer.reader = ReaderShell(settings, consumer, self._turns)
@@ -62,5 +62,5 @@ class ReaderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has n
         if self._reader is not None:
             self._reader.finish()
             if consumer.event_dispatcher is not None:
-                # Not what a lost broker did not take: that would hold the end up.
+                # Without the task events that a lost broker has not taken: sending them would delay the end.
                 consumer.event_dispatcher.flush(errors=False)

@@ -44,19 +44,19 @@ from dbstorage.wire.size import KEPT_BYTES, fitting, held_bytes, size_of
 
 logger = logging.getLogger(__name__)
 
-#: Bytes of a reply that bring the reading to an end: of one with many entries, and of one with a single one.
+#: The largest reply, in bytes, that is taken in: with many entries, and with a single one.
 MOST_BYTES = 2 * READ_BYTES
 MOST_BYTES_ALONE = 68 * 1024 * 1024
 
 
 class StreamActions:
-    """The core's hands on the stream, the group and the lease."""
+    """Carries out the core's actions on the stream, the group and the lease."""
 
     def __init__(
         self, settings: Settings, holder: KeyHolder, group: ConsumerGroup, link: Link, report: Callable[[Event], None]
     ) -> None:
         self._settings = settings
-        #: With which the lease is held; another one each time, so that a late word never gives up a new lease.
+        #: The token with which the lease is held. Each lease has a new one: a late command gives up no later lease.
         self.token = holder.token
         self._holder = holder
         self._group = group
@@ -67,7 +67,7 @@ class StreamActions:
         self.leader: KeyHolder | None = None
 
     def read(self, action: Read) -> None:
-        """Read new entries; waits for them for a while."""
+        """Read new entries. Redis holds the reply back for a while until some come (BLOCK)."""
 
         def came(reply: Any) -> None:
             entries = parse_read(reply)
@@ -105,7 +105,7 @@ class StreamActions:
         self._ask_for_entries(action.number, came, command, most)
 
     def _look_for(self, ids: list[str]) -> None:
-        """Log those of these entries that are gone from the stream. The others were acknowledged a moment ago."""
+        """Log which of these entries are gone from the stream. The others were acknowledged a moment ago."""
 
         def looked(reply: Any) -> None:
             gone = [entry_id.decode() for entry_id in accepted(reply)]
@@ -155,7 +155,7 @@ class StreamActions:
         self._link.ask(came, self._group.claim(lease_key(self._settings), token, minimum_idle))
 
     def ask_lease(self, action: AskLease, replaceable: str = "") -> None:
-        """Take the lease or renew it; one of a holder that is known to be gone is taken at once."""
+        """Take or renew the lease. Where its holder is known to be gone, it is taken over at once."""
 
         def came(reply: Any) -> None:
             token: bytes = accepted(reply)

@@ -22,7 +22,7 @@ class StreamRequest:
     worker_pid: int | None = None
 
     class task:  # Celery reads `request.task.acks_late`
-        """Stands for the task's options."""
+        """In the place of a Celery task, of which only the options are asked."""
 
         acks_late = True
 

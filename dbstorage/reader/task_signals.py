@@ -1,7 +1,7 @@
-"""Entries of the stream as Celery tasks, for whoever listens in a pool process.
+"""Entries of the stream as Celery tasks, for tools that listen in a pool process: signals, Sentry, New Relic.
 
-Entries run in batches, so there is no call of a task that tools could hook into. What they hook into is done for each
-entry when its outcome is known, and only where somebody listens:
+Entries run in batches, so no task is called that tools could hook into. What they expect is done for each entry when
+its outcome is known, and only where somebody listens:
 
 - Celery's signals (task_prerun, task_success, task_failure, task_retry, task_postrun) are sent where they have
   receivers: OpenTelemetry, Datadog, Elastic APM, functions of one's own.
@@ -48,7 +48,7 @@ MOST_TRACED = 20
 
 
 class Finished(NamedTuple):
-    """A task that came to an outcome, as Celery would know it."""
+    """A task that has an outcome, as Celery's signals describe it."""
 
     name: str
     task_id: str
@@ -61,7 +61,7 @@ class Finished(NamedTuple):
 
 
 class Budget:
-    """Hands out at most `most` at once, and as many a second."""
+    """A rate limit: at most `most` at once, and as many a second."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -69,7 +69,7 @@ class Budget:
         self._at = time.monotonic()
 
     def take(self, wanted: int) -> int:
-        """How many of these may be done."""
+        """How many of the `wanted` may be done now."""
         now = time.monotonic()
         self._left = min(self._most, self._left + (now - self._at) * self._most)
         self._at = now
@@ -82,7 +82,7 @@ _budget = Budget(MOST_TRACED)
 
 
 def somebody_listens() -> bool:
-    """Whether anybody hears of tasks in this process; asked once for a batch."""
+    """Whether anything in this process listens to tasks; asked once for a batch."""
     return any(signal.receivers for signal in SIGNALS) or is_traced_by_others()
 
 
@@ -170,12 +170,12 @@ def _request(finished: Finished, stream: str) -> dict[str, Any]:
 
 
 def _arguments(finished: Finished) -> dict[str, Any]:
-    """No payload and no address: what is told leaves the house."""
+    """The entry's id alone. No payload and no e-mail address: receivers may send what they get to another company."""
     return {"entry_id": finished.entry_id} if finished.entry_id else {}
 
 
 def _trace(finished: Finished, stream: str, batch: Any) -> None:
-    """Let a tracer that others have changed see the task run; the signals are sent by it."""
+    """Run the task through Celery's tracer, which Sentry or New Relic has wrapped; the tracer sends the signals."""
     token = decided.set((finished.outcome, lambda: describe_entry(batch, finished.entry_id, finished.outcome.status)))
     try:
         trace_with_others(

@@ -27,11 +27,11 @@ class Telling:
         self._metrics: ServiceMetrics = consumer.app.metrics
 
     def took(self, reply_began: float) -> None:
-        """Entries are in hand. `reply_began`: when their reply began to come in, by time.perf_counter()."""
+        """Note that entries are in hand. `reply_began`: when their reply began to come in, by time.perf_counter()."""
         self._metrics.batch_read(time.perf_counter() - reply_began)
 
     def began(self, job: Job) -> None:
-        """A job begins to run."""
+        """Note that a job begins to run."""
         job.began = time.time()
 
     def request_of(self, entry: Entry, job: Job | None) -> StreamRequest:
@@ -39,7 +39,7 @@ class Telling:
         return StreamRequest(entry, self._consumer.hostname, job.began if job is not None else 0.0)
 
     def finished(self, tell: Tell) -> None:
-        """Outcomes are known."""
+        """Publish the outcomes of a job."""
         job, report = tell.job, tell.report
         if report.crash and job.kind is Kind.RETRY:
             logger.error("Failed tasks could not be run: a bug.\n%s", report.crash)
@@ -69,7 +69,7 @@ class Telling:
 
     @staticmethod
     def _log(request: StreamRequest, outcome: Outcome) -> None:
-        # What is retried by itself, or was answered with an error, needs no operator yet.
+        # What is retried by itself, or was answered with an error, needs no operator.
         level = logging.WARNING if outcome.status is Status.FAILED else logging.DEBUG
         task_id = told_id(request.id, request.entry_id, outcome)
         logger.log(
@@ -78,7 +78,7 @@ class Telling:
         )  # fmt: skip
 
     def _retried(self, report: Report) -> None:
-        """Failed tasks were run again."""
+        """Publish what became of failed tasks that were run again."""
         for each in report.retried:
             if each.outcome.status is Status.FAILED:
                 logger.warning(
@@ -90,7 +90,7 @@ class Telling:
 
 
 def why_held(hold: Hold) -> str:
-    """The reason in words that go on behind "Nothing is stored: "."""
+    """The reason as it stands behind "Nothing is stored: " in a sentence."""
     if hold.outage is Outage.DATABASE:
         return f"the database does not answer: {hold.reason}"
     if hold.outage is Outage.REDIS:
@@ -133,5 +133,5 @@ def log_refused(before: Hold | None, after: Hold | None, now: float) -> None:
 
 
 def _level(hold: Hold, level: int) -> int:
-    """Of a lost Redis the link tells."""
+    """At which level an outage is logged: a lost Redis quietly, because the link logs it itself."""
     return level if hold.outage is Outage.DATABASE else logging.INFO
