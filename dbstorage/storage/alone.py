@@ -1,6 +1,6 @@
 """Poison detection: what may have killed its process runs alone, and its starts without an end are counted in Redis.
 
-An entry is suspect from its third delivery on; failed tasks are where the process died that ran them together.
+An entry is suspect from its third delivery on. Failed tasks are suspect when a process died that ran them together.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from dbstorage.redis_access.keys import alone_key
 from dbstorage.settings import Settings
 
 POISON = "poison"
-#: Processes that may die while something runs alone. One death could be a kill from outside that happened to meet it.
+#: Deaths after which a suspect is poison. More than one, because a kill from outside may meet it by chance.
 ALLOWED_DEATHS = 3
 COUNT_EXPIRES_SECONDS = 86_400
 
@@ -34,7 +34,7 @@ redis.call('PEXPIRE', KEYS[1], ARGV[1])
 return starts
 """
 
-#: Keys whose runs came to their end in this process, and Redis could not be told.
+#: Keys of runs that ended in this process while Redis was away, so that their counts are still to be deleted.
 _ended: set[str] = set()
 
 
@@ -54,7 +54,7 @@ def begin_alone(redis: Redis, settings: Settings, name: str) -> int:
 
 
 def end_alone(redis: Redis, settings: Settings, name: str) -> None:
-    """Note that `name` came to its end; told again before the next run of this process, where Redis was away.
+    """Note that the run of `name` has ended. Where Redis is away, this is done before the next run of this process.
 
     Raises RedisUnavailableError.
     """

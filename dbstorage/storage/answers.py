@@ -15,9 +15,9 @@ from dbstorage.settings import Settings
 from dbstorage.storage.outcome import Outage
 from dbstorage.storage.service import REMEMBER, Stored
 
-#: Keeps the response stream within its bounds before an answer is added. What XTRIM leaves is measured only where an
-#: answer is so large that many of its kind would be too much: `room` is then what it leaves to the others, in bytes.
-#: Who may not ask for MEMORY USAGE keeps MAXLEN answers, whatever their size.
+#: Keeps the response stream within RESPONSE_MAXLEN and RESPONSE_MAXBYTES before an answer is added. The stream is
+#: measured only for a large answer, many of which would be too much: `room` is what it leaves to the others, in bytes.
+#: A user without the right to MEMORY USAGE keeps MAXLEN answers, whatever their size.
 TRIM = """
 local function trim(stream, most, room)
     redis.call('XTRIM', stream, 'MAXLEN', '~', most)
@@ -32,9 +32,9 @@ local function trim(stream, most, room)
 end
 """
 
-#: Acknowledges a question and then answers it, in one step. Only who acknowledged it may answer, so that no question is
-#: answered twice, whoever runs it again. It is not answered when it is older than its time to live by Redis' own clock:
-#: an answer that was held up on its way is never given to somebody else.
+#: Acknowledges a question and then answers it, in one step. Only the caller whose XACK succeeds answers, so no question
+#: is answered twice, however often it runs. A question older than QUERY_TTL by Redis' own clock is not answered: the
+#: client has given up, and could take a late answer for that of its next question.
 #:
 #: The order of the commands matters. One that is too old is acknowledged whatever is wrong with the response stream.
 #: XTRIM fails where that is no stream, or not ours to write, before anything has changed. And a full Redis refuses XADD
@@ -60,11 +60,11 @@ trim(KEYS[1], ARGV[1], ARGV[2])
 redis.call('XADD', KEYS[1], '*', unpack(ARGV, 3))
 """
 
-#: How Redis names the script, and a line of it, behind what went wrong.
+#: What Redis adds to an error in a script: the script's name and the line.
 SCRIPT = re.compile(r",? script: .*@user_script:.*", re.DOTALL)
 LONGEST_COMPLAINT = 200
 
-#: An answer of less than this part of its share is not worth measuring the stream: it grows by a quarter at most.
+#: An answer of which so many fit into its share of the stream is small: the stream is not measured for it.
 SMALL = 4
 
 
@@ -95,9 +95,9 @@ def acknowledge_and_answer(
     answers: Sequence[Answered],
     stored: Stored | None = None,
 ) -> tuple[list[Told], str]:
-    """Acknowledge entries, then answer questions in order; tells what became of each answer.
+    """Acknowledge entries, then answer questions in order; returns what became of each answer.
 
-    Tells also what Redis complained of where it took not every answer, "" else. Redis remembers what is `stored`.
+    Returns, too, the error of Redis where it refused an answer, else "". Redis remembers what is `stored`.
     Raises OtherDatabaseError where that is another database than before, and RedisUnavailableError; the same again next
     time does only what was not done by then.
     """
@@ -148,7 +148,7 @@ def outage_of(error: RedisUnavailableError) -> Outage:
 
 
 def shortened(complaint: object) -> str:
-    """What Redis complains of, without the script that it happened in."""
+    """The error of Redis without the name of the script in which it happened."""
     return SCRIPT.sub("", str(complaint))[:LONGEST_COMPLAINT]
 
 
@@ -161,7 +161,7 @@ def answer_call(redis: Redis, settings: Settings, fields: list[bytes]) -> None:
 
 
 def _room(settings: Settings, fields: Sequence[bytes]) -> str:
-    """The bytes that this answer leaves to all others; nothing where it is small."""
+    """The bytes that this answer leaves to all others in the stream; "" for a small answer."""
     size = sum(map(len, fields))
     if size * settings.response_maxlen * SMALL <= settings.response_maxbytes:
         return ""
@@ -171,7 +171,7 @@ def _room(settings: Settings, fields: Sequence[bytes]) -> str:
 def oldest_answerable(redis: Redis, settings: Settings, oldest_asked: int) -> int:
     """The entry id's milliseconds from which on a question is young enough to be answered.
 
-    Redis' clock counts, but it need not be asked where ours is far from doubt about the oldest question.
+    Redis' clock counts. It is not asked where the oldest question is younger than half of QUERY_TTL by our own clock.
     """
     half_its_life = round(settings.query_ttl * 500)
     if time.time() * 1000 - oldest_asked < half_its_life:
@@ -184,7 +184,7 @@ def oldest_answerable(redis: Redis, settings: Settings, oldest_asked: int) -> in
 
 
 def older_pending(redis: Redis, settings: Settings, entry_id: str, ours: Set[bytes]) -> bool:
-    """Whether an entry that stands before this one is still in other hands than `ours`, the ids of this job."""
+    """Whether an entry before this one is still pending, other than `ours`, the entries of this job."""
     try:
         pending = redis.xpending_range(
             settings.command_stream, settings.consumer_group, min="-", max=f"({entry_id}", count=4 * settings.batch_size

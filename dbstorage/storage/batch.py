@@ -48,8 +48,8 @@ POISONED = Outcome(
     f"The process that ran this entry died {ALLOWED_DEATHS} times while it ran alone. "
     "Look for what kills it (memory, a crash in the logs) before a retry.",
 )
-#: Seconds after which a job begins no further segment and hands the rest back. With the time limit of a statement it
-#: ends long before the main process would give it up.
+#: Seconds after which a job begins no further segment and hands the rest back. Together with the statement timeout this
+#: ends it long before the main process would kill it.
 LONGEST_RUN_SECONDS = 5.0
 #: Seconds that a question waits, in parallel order, for older entries that other workers have in hand.
 OLDER_PENDING_SECONDS = 0.5
@@ -57,9 +57,9 @@ OLDER_PENDING_PAUSE = 0.02
 
 
 class BatchJob(NamedTuple):
-    """What the main process asks of a pool process. Of an entry that is too large it hands over the beginning alone.
+    """What the main process asks of a pool process. Of an entry that is too large it passes the beginning only.
 
-    The entries are told as two plain lists, which travel faster than 500 named tuples. `alone` marks a suspect's job.
+    The entries are two plain lists, which pickle faster than 500 named tuples. `alone` marks the job of a suspect.
     With an `error` nothing is stored or looked up: the questions are answered with it. `held_seconds`: for how long a
     fault of the database has kept these entries from being stored. A job with a `turn` is decoded, then waits for it.
     """
@@ -99,10 +99,10 @@ def run_job(resources: Resources, job: BatchJob) -> Report:
         resources.forget_redis()
         outage, reason = outage_of(error), str(error)
     except Exception:  # noqa: BLE001
-        # A bug of ours: the main process has the entries run alone, so that it fails nobody but its own.
+        # A bug of ours: the main process runs the entries again one by one, so that only the one that meets it fails.
         crash = traceback.format_exc()
     if batch.refusal:
-        # What was the master may be a replica now.
+        # The server we are connected to may be a replica now.
         resources.forget_redis()
     # There is a work for each entry, in their order, or none at all.
     return Report(
@@ -120,7 +120,7 @@ def run_job(resources: Resources, job: BatchJob) -> Report:
 
 
 class Batch:
-    """The works of one job and how far they have come."""
+    """The works of one job, and how far they are."""
 
     def __init__(self, resources: Resources, job: BatchJob) -> None:
         self.resources = resources
@@ -132,7 +132,7 @@ class Batch:
         self.acknowledged: set[str] = set()
         self.answer_seconds: list[float] = []
         self.released: list[Retried] = []
-        #: What Redis said when it did not take an answer: nobody who asked later is answered before.
+        #: The error with which Redis refused an answer. Later questions of the job wait, so that their order is kept.
         self.refusal = ""
         self.seconds = {"decode": 0.0, "database": 0.0, "acknowledge": 0.0}
 
@@ -151,7 +151,7 @@ class Batch:
 
     def run(self) -> None:
         """Segment by segment: writes in one transaction, then its questions, then the acknowledgement."""
-        # The time that splitting may take counts from now.
+        # Made here, because the time limit for splitting counts from now.
         writer = BatchWriter(self.resources, self.job.held_seconds)
         open_database(self.resources)
         hand_back_at = time.monotonic() + LONGEST_RUN_SECONDS
@@ -174,19 +174,19 @@ class Batch:
                     acknowledge_later = []
                     self._acknowledge(decided)
             if len(decided) < len(writes):
-                # What follows may depend on it and waits for the next job.
+                # What follows may depend on the undecided writes, and waits for the next job.
                 return
             self._answer(questions, acknowledge_later)
 
     def run_alone(self) -> None:
-        """Run a single suspect, unless it has taken too many processes with it; understanding it may be what kills."""
+        """Run a single suspect, unless too many processes have died of it. Decoding it may be what kills them."""
         [entry] = self.entries
         deaths = begin_alone(self.resources.redis, self.settings, entry.id)
         try:
             if deaths < ALLOWED_DEATHS:
                 self._run_reporting_bugs()
             else:
-                # Where even that was the end of a process, it is decoded no more.
+                # Recording the failure needs its fields. If a process died even of that, it is no longer decoded.
                 self._give_up(POISONED, decoded=deaths == ALLOWED_DEATHS)
         finally:
             end_alone(self.resources.redis, self.settings, entry.id)
@@ -202,7 +202,7 @@ class Batch:
             raise
 
     def _give_up(self, outcome: Outcome, *, decoded: bool = True) -> None:
-        # Its command is not looked at, which may be what went wrong.
+        # The command is not validated: that may be what went wrong.
         open_database(self.resources)
         [entry] = self.entries
         rejection = RejectedEntry(outcome.code or "", outcome.message or "")
@@ -211,7 +211,7 @@ class Batch:
         if work.request is not None and work.request.function == GET_CLOSE_ORDERS:
             work.outcome = outcome
         else:
-            # No more is written of it than has to be.
+            # As little of it as possible is written, because that may be what kills.
             work.entry = entry._replace(fields=fitting(entry.fields, KEPT_BYTES))
             BatchWriter(self.resources).fail(work, outcome)
         self._acknowledge([work])
@@ -230,7 +230,7 @@ class Batch:
         asked_first = milliseconds_of(_id(questions[0]))
         oldest = oldest_answerable(self.resources.redis, self.settings, asked_first)
         for chunk in _chunks(questions):
-            # A question that came too late is not worth a look into the database.
+            # Questions that are too old are not looked up.
             asked = [work for work in chunk if milliseconds_of(_id(work)) >= oldest]
             started = time.perf_counter()
             try:

@@ -1,6 +1,6 @@
 """Writes a batch, and splits it where PostgreSQL refuses it: one bad entry never fails its neighbours.
 
-What is the fault of no entry fails none: it is put aside, or everything waits (docs/architecture.md, Walks).
+A fault of the database fails no entry: the entry is put aside, or everything waits (docs/architecture.md, Walks).
 """
 
 import logging
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 #: Seconds after which splitting a refused batch pauses; the rest is handed back, so that the worker can stop in time.
 SPLITTING_SECONDS = 1.5
-#: While everything waits for the database to be mended, so many commands of a kind are tried before all of them.
+#: While everything waits for the database to be mended, so many commands of each kind are tried first, as a sample.
 SAMPLE = 3
 #: Outcomes that show that the tables take commands of this kind.
 _WRITTEN = (Status.STORED, Status.CREATED, Status.UPDATED)
@@ -50,7 +50,7 @@ class _Refusal(NamedTuple):
 
 
 class _Result(NamedTuple):
-    """None where the record of a failed task was changed meanwhile; and what became of orders that waited."""
+    """What one transaction did. An outcome is None where the record of the failed task was changed meanwhile."""
 
     outcomes: list[Outcome | None]
     released: list[Retried]
@@ -58,7 +58,7 @@ class _Result(NamedTuple):
 
 
 class BatchWriter:
-    """Runs the writes of one pool job; `held_seconds` says for how long such writes have waited for the database."""
+    """Runs the writes of one pool job; `held_seconds`: for how long a fault of the database has kept them waiting."""
 
     def __init__(self, resources: Resources, held_seconds: float = 0.0) -> None:
         self.resources = resources
@@ -70,7 +70,7 @@ class BatchWriter:
         self._locked: list[LockedUser] = []
         self._patient = self._was_patient = False
         self._refusals: list[_Refusal] = []
-        #: Kinds of commands of which one was written.
+        #: Kinds of commands of which the tables have taken one.
         self._written: set[type] = set()
 
     def run(self, works: Sequence[Work]) -> None:
@@ -138,7 +138,7 @@ class BatchWriter:
         return _Result([outcome_of.get(id(work)) for work in works], written.released, applied)
 
     def _still_as_taken(self, connection: Connection, works: Sequence[Work]) -> Sequence[Work]:
-        """Those works that are first attempts, or whose record nobody has changed meanwhile; records are locked."""
+        """The works that may still run: first attempts, and retries whose record nobody has changed. Locks records."""
         records = [work.record for work in works if work.record is not None]
         if not records:
             return works
@@ -152,7 +152,7 @@ class BatchWriter:
             self._refusals.append(_Refusal(work, refused))
 
     def _passes_otherwise(self, work: Work, refused: Refused) -> bool:
-        """Try without the remark, or with a record that no database refuses, where one of them may be the reason."""
+        """Try again without the remark (closeReason), or with a plain record, where one of them may be the reason."""
         if isinstance(work.command, CloseOrder) and refused.names_remark:
             return any(self._passes(work, adapt=adapt) for adapt in (without_remark, with_null_for_remark))
         return refused.may_be_about_text and self._passes(work, plain=True)
@@ -198,7 +198,7 @@ class BatchWriter:
                 try:
                     self.fail(refusal.work, refusal.refused.outcome)
                 except DatabaseFaultError as error:
-                    # It holds up nothing that stands behind it in the batch.
+                    # The others are recorded all the same.
                     faults.append(str(error))
             elif not self._out_of_time:
                 faults.append(self._sentence(refusal.refused))
@@ -218,9 +218,10 @@ class BatchWriter:
         return in_transaction(self.resources, find_table_holder)
 
     def _without_those_that_wait(self, works: Sequence[Work]) -> Sequence[Work]:
-        """Leave out commands of a kind that the database still refuses, told by a few of them, written and rolled back.
+        """Leave out the kinds of commands that the database still refuses.
 
-        The few are chosen anew each time: should only some be refused, one that passes is found before long.
+        A sample of each kind is written and rolled back. It is chosen anew each time: if only some commands are
+        refused, one that passes is found before long.
         """
         refused_kinds: dict[type, Refused] = {}
         for kind in {type(work.command) for work in works}:
@@ -251,7 +252,7 @@ class BatchWriter:
     # Locks
 
     def _find_locks(self, works: Sequence[Work]) -> bool:
-        """After a lock timeout: whether the works may run again, now that more is known of who is in the way."""
+        """After a lock timeout, find out who holds the lock; returns whether the works may run again."""
         known = {user.user_id for user in self._locked}
         others = [user for user in self._locked_users(works) if user.user_id not in known]
         if others:

@@ -19,7 +19,7 @@ from dbstorage.wire.trace_context import carried
 USER_NOT_FOUND = "user_not_found"
 DATABASE_ERROR = "database_error"
 ORDER_CONFLICT = "order_conflict"
-#: The state of a record whose task came to a good end.
+#: The state of a record whose task has succeeded.
 RESOLVED = "resolved"
 #: PostgreSQL refuses a value of the entry.
 INVALID_VALUE = "invalid_value"
@@ -28,19 +28,19 @@ USER_CONFLICT_CODE = "user_conflict"
 USER_LOCKED = "user_locked"
 #: An earlier command of the same user waits for its row.
 USER_QUEUED = "user_queued"
-#: Nothing was refused, and yet there is no row.
+#: PostgreSQL refused nothing, and yet there is no row.
 NOT_STORED = "not_stored"
 
 #: Bytes of payloads in one statement, where each is written as two characters.
 STATEMENT_BYTES = 64 * 1024 * 1024
 
-#: Seconds until the next attempt, by the number of attempts made; the last one repeats.
+#: Back-off of an order whose user is missing: seconds until the next attempt, by attempts made; the last one repeats.
 USER_PAUSES = (1.0, 2.0, 4.0, 8.0)
-#: Seconds until the next attempt of what the database refuses and others of its kind pass; the last one repeats, so
-#: that it is stored by itself when the database is mended.
+#: The same for a `database_error`: the database refuses the entry and takes others of its kind. Because the last pause
+#: repeats, it is stored by itself when the database is mended.
 ERROR_PAUSES = (1.0, 4.0, 15.0, 60.0, 300.0)
-#: Seconds until the next attempt of what waits for a user's row, and of what is queued behind it. The latter is woken
-#: when the row is free, unless it is being written at that very moment: so it does not wait for long by itself, either.
+#: The same for a command that waits for a locked row, and for one that is queued behind it. The latter is woken when
+#: the row is free. Its pause is short all the same, because whoever is being recorded at that moment is not woken.
 LOCK_PAUSES = {USER_LOCKED: 2.0, USER_QUEUED: 5.0}
 
 
@@ -81,7 +81,7 @@ def keep(
     *,
     plain: bool = False,
 ) -> list[Outcome]:
-    """Write what has to be kept of these outcomes: new failures, and what became of tasks that failed before.
+    """Write the records of these outcomes: new failures, and what became of tasks that failed before.
 
     A `plain` record holds nothing that a database could refuse. Returns the outcomes, their status RETRYING where
     another attempt follows.
@@ -265,7 +265,7 @@ def task_id_of(work: Work, outcome: Outcome) -> str:
 
 
 def retried(work: Work, outcome: Outcome) -> Retried:
-    """What is told of a failed task that came to this outcome."""
+    """What a report says of a failed task that was run again, with this outcome."""
     assert work.record is not None
     identity = work.identity
     entry_id = work.entry.id if work.entry else None
@@ -281,9 +281,9 @@ def retried(work: Work, outcome: Outcome) -> Retried:
 
 
 def told_id(task_id: str, entry_id: str | None, outcome: Outcome) -> str:
-    """The id of a task with this outcome: a conflict's ends in its entry id, so that it stands beside the stored order.
+    """The task id to publish for this outcome. That of an order_conflict gets the entry id appended, once.
 
-    An id that ends so already stays as it is.
+    So it differs from the id of the order that is stored.
     """
     if outcome.code != ORDER_CONFLICT or entry_id is None or task_id.endswith(f":{entry_id}"):
         return task_id

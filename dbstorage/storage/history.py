@@ -27,7 +27,7 @@ ORDINARY = "BETWEEN '0001-01-01' AND '9999-12-31 23:59:59.999999'"
 TIMES = of_kind(ColumnKind.TIME)
 #: Columns whose type is double precision.
 NUMBERS = of_kind(ColumnKind.AMOUNT, ColumnKind.LIMIT)
-#: Rows begin with the question's number, the order's key and, where it is not as answered, its closeTime.
+#: Rows begin with the question's number, the order's key, and the exact closeTime where the answered one is rounded.
 KEY, EXACT_TIME, ORDER = 1, 2, 3
 CLOSE_TIME = ORDER + ANSWERED_COLUMNS.index("closeTime")
 
@@ -51,7 +51,7 @@ def read_pages(connection: Connection, shape: TableShape, questions: Sequence[Hi
         if question.error is not None:
             pages[index] = Page(error=question.error)
         elif question.cursor is not None and isinstance(question.cursor.key, int) != shape.has_order_row_id:
-            # It was given out when the table still had, or had not, its "id".
+            # The cursor is from before the table got, or lost, its "id".
             pages[index] = Page(error="invalid_cursor")
         elif question.user_id is not None:
             alike[question.limit, question.detail].append(index)
@@ -72,7 +72,7 @@ def _asked(question: HistoryQuestion, shape: TableShape, position: int) -> dict[
     asked: dict[str, Any] = {"n": position, "user_id": question.user_id}
     if question.cursor is not None:
         return {**asked, "close_time": question.cursor.close_time, "key": question.cursor.key}
-    # No text is the last of all, so that of an orderId is left out.
+    # There is no last text, so a first page that is ordered by orderId has no bound.
     newest = {"close_time": NEWEST_ROW.close_time, "key": NEWEST_ROW.key if shape.has_order_row_id else None}
     return {**asked, **newest}
 
@@ -88,7 +88,7 @@ def _page(rows: list[Any], limit: int, further: tuple[str, ...]) -> Page:
 
 
 def further_columns(shape: TableShape, detail: bool) -> tuple[str, ...]:
-    """The columns that are answered behind ANSWERED_COLUMNS."""
+    """The columns that an answer has behind ANSWERED_COLUMNS."""
     if shape.close_reason is not None:
         return DETAIL_COLUMNS if detail else REMARK_COLUMNS
     return tuple(name for name in DETAIL_COLUMNS if name != CLOSE_REASON) if detail else ()

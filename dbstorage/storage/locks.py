@@ -20,11 +20,11 @@ BEHIND = Outcome(
     Status.FAILED, USER_QUEUED, "It waits behind an earlier command of the same user, whose row is locked."
 )
 
-#: Lock modes on the table that a session has which locks or changes rows of it.
+#: The table locks that a session has when it locks or changes rows.
 _MODES = "('RowShareLock', 'RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')"
 #: Parameters: userIDs of orders, userIDs and e-mail addresses of createUsers. Storing an order locks its user's key,
-#: changing a user the row. Who holds the lock is told by the row's xmax, but for a row with several lockers: then it is
-#: who has been at the table for longest.
+#: changing a user the row. The row's xmax says who holds the lock. Where several sessions hold it, the one is named
+#: that has had a lock on the table for longest.
 _LOCKED = f"""
 WITH wanted AS (
     SELECT "userID", "email", xmax FROM "User" WHERE "userID" = ANY(%s) OR "userID" = ANY(%s) OR "email" = ANY(%s)
@@ -59,7 +59,7 @@ WHERE held.granted AND held.pid <> pg_backend_pid() AND held.relation IN ('"User
 ORDER BY activity.xact_start LIMIT 1
 """
 
-#: Commands that met a locked row, and the users of these works for whom others are queued behind one.
+#: Commands that met a locked row, and those of the given users that are queued behind one.
 _WAITING = f"""
 SELECT entry_id, user_id, function, layout, CASE WHEN function = '{CREATE_USER}' THEN payload END
 FROM dbstorage.failed_tasks
@@ -136,12 +136,12 @@ def find_table_holder(connection: Connection) -> LockHolder:
 
 
 class Queue:
-    """Whose commands wait, in their order, because an earlier one met a locked row."""
+    """The people whose commands have to wait, in their order, because an earlier one met a locked row."""
 
     def __init__(self) -> None:
         #: Identity -> the position of the first command that waits.
         self._first: dict[str, int] = {}
-        #: Those of whom a createUser waits, which may move them.
+        #: People of whom a createUser is waiting; it may move them.
         self._moving: set[str] = set()
         self._locked: dict[str, LockedUser] = {}
 
@@ -159,7 +159,7 @@ class Queue:
         self.add(people)
 
     def outcome_of(self, work: Work) -> Outcome | None:
-        """What becomes of a work that has to wait, and others of its people behind it; None where it need not."""
+        """The outcome of a work that has to wait; None where it need not. Later works of its people wait, too."""
         if not self._first:
             return None
         people, position = people_of(work), _position(work)
@@ -171,7 +171,8 @@ class Queue:
         locked = [self._locked.pop(each) for each in people if each in self._locked]
         if locked:
             return locked[0].outcome
-        # A createUser, and what comes behind it, is tried together with what is ahead: whose an order is depends on it.
+        # A createUser, and what follows it, is retried together with what stands before it: whose an order is depends
+        # on all of them.
         return BEHIND._replace(code=USER_LOCKED) if creates or moves else BEHIND
 
 
@@ -216,7 +217,7 @@ def read_queue(connection: Connection, service: Service, works: Sequence[Work]) 
 def wake_queued(
     connection: Connection, service: Service, works: Sequence[Work], outcomes: Mapping[int, Outcome]
 ) -> None:
-    """Let those go on at once who are queued behind a failed task that was run again and need not wait any more."""
+    """Make commands due at once that were queued behind a failed task which has now been run again."""
     done = [work for index, work in enumerate(works) if work.record and outcomes[index].code not in LOCK_PAUSES]
     user_ids = sorted(each.removeprefix("id:") for work in done for each in people_of(work) if each.startswith("id:"))
     if user_ids:

@@ -28,7 +28,7 @@ _NUMBERS = frozenset(of_kind(ColumnKind.AMOUNT, ColumnKind.LIMIT, ColumnKind.LEV
 #: What is compared when an orderId comes again.
 _CONTENT = tuple(column.name for column in ORDER_COLUMNS if column.is_content)
 _COMPARED = ("orderId", "userId", *_CONTENT)
-#: How often an order that met its user's arrival halfway is tried again within one transaction.
+#: How often an order is tried again within one transaction because its user was created while the statement ran.
 MAXIMUM_PASSES = 3
 
 
@@ -39,14 +39,14 @@ class OrderResult(StrEnum):
     DUPLICATE = "duplicate"
     CONFLICT = "conflict"
     USER_UNKNOWN = "user_unknown"
-    #: Its user is there, nothing was refused, and yet there is no row: a trigger or a rule kept it away.
+    #: Its user is there and PostgreSQL refused nothing, and yet there is no row: a trigger or a rule kept it away.
     KEPT_AWAY = "kept_away"
 
 
 class Inserted(NamedTuple):
-    """What came of an insert: orderIds that were written, and those whose user was there at that moment.
+    """What an insert did: orderIds that were written, and those whose user was there at that moment.
 
-    The second is None where nobody could have kept a row away, so that it need not be asked.
+    The second is None where no trigger or rule could have kept a row away: then nobody needs it.
     """
 
     written: set[str]
@@ -146,7 +146,7 @@ def _as_arrays(columns: Sequence[str], orders: Sequence[CloseOrder], shape: Tabl
 
 
 def fitting_reason(column: CloseReasonColumn, reason: str | None) -> str | None:
-    """A close reason as the column takes it; None where the column has to do with what it has itself."""
+    """A close reason as the column takes it; None for the column's own default."""
     if not reason:
         return None
     if column.enum is not None:
@@ -187,7 +187,7 @@ def insert_statement(shape: TableShape, numbers: tuple[tuple[str, int], ...] = (
     values = ", ".join([*(str(number) for _, number in numbers), *(_value(shape, name) for name in columns)])
     orders = (
         f'{_input(columns)} JOIN "User" AS person ON person."userID" = input."userId" '
-        # What is there already draws no number from the sequence of "id".
+        # Orders that are stored already are left out here, so that they draw no number from the sequence of "id".
         'WHERE NOT EXISTS (SELECT FROM "Orders" AS stored WHERE stored."orderId" = input."orderId")'
     )
     insert = f'INSERT INTO "Orders" ({names}) {"OVERRIDING SYSTEM VALUE " if numbers else ""}SELECT {values} FROM '
@@ -228,5 +228,5 @@ def fields_statement(shape: TableShape) -> str:
 
 
 def _stored(shape: TableShape, name: str) -> str:
-    # Labels are compared as what they mean.
+    # Labels of an enum are compared by their meaning, not by their spelling.
     return f'lower(stored."{name}"::text)' if name in shape.enums else f'stored."{name}"'

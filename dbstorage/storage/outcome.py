@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
 
 
 class Retried(NamedTuple):
-    """A failed task that was run again, as Flower, the log and the metrics are told of it."""
+    """A failed task that was run again, as it is published in Flower, the log and the metrics."""
 
     name: str
     task_id: str
@@ -46,7 +46,7 @@ class Outage(StrEnum):
 
     DATABASE = "database"
     REDIS = "redis"
-    #: Redis answers, and refuses what finishes the work: its disk is full, it lacks replicas, or we lack a right.
+    #: Redis answers but refuses commands that finish work: its disk is full, replicas or a right of ours are missing.
     REFUSED = "refused"
     #: The database answers, and something in it is wrong: a grant, a sequence, a column.
     FAULT = "fault"

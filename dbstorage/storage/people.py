@@ -1,7 +1,7 @@
-"""Who has which userID while a batch is gone through: several people may have the same one, one after the other.
+"""Who has which userID at each place of a batch: several people may have the same one, one after the other.
 
-A batch is written as a set, as if all had happened at once. So an order is written for the person who had its userID at
-its place in the stream, under the userID that this person has at the end of the batch.
+A batch is written as a set, as if all of it happened at once. So an order is written for the person who had its userID
+at its place in the stream, under the userID that this person has at the end of the batch.
 """
 
 from itertools import count
@@ -14,14 +14,14 @@ class People:
 
     def __init__(self) -> None:
         self._new = count()
-        #: Who has a userID now; None where it was given up. Whom no command of the batch names has no entry.
+        #: userID -> who has it now, None where it was given up. A userID that no command has named yet is not in here.
         self._holder: dict[str, Person | None] = {}
-        #: Who will have a userID that nobody has, if anybody comes.
+        #: userID that nobody has -> a placeholder for the person who gets it next, because an order names it.
         self._expected: dict[str, Person] = {}
         self._user_id: dict[Person, str] = {}
-        #: An expected person, and who came instead.
+        #: Placeholder -> the person who came.
         self._is: dict[Person, Person] = {}
-        #: Who came by a command of the batch, or has moved already.
+        #: People who were created, or have moved, within the batch.
         self._under_way: set[Person] = set()
         self._first: dict[str, Person] = {}
         self._left: dict[str, Person] = {}
@@ -29,7 +29,7 @@ class People:
     def owner(self, user_id: str) -> Person:
         """Who has this userID, or, where nobody has it, who comes next."""
         if user_id not in self._holder:
-            # Somebody who was there before the batch, or nobody: then whoever comes takes this place.
+            # Somebody who was there before the batch, or a placeholder for whoever comes.
             self._holder[user_id] = self._somebody(user_id)
         holder = self._holder[user_id]
         if holder is not None:
@@ -79,7 +79,7 @@ class People:
         return person
 
     def _arrives(self, user_id: str, person: Person) -> None:
-        # Nobody had it, so a person whom an order took for granted is the one who comes now.
+        # Nobody had it, so the person who comes now is the one whom an earlier order named.
         for waiting in (self._holder.get(user_id), self._expected.pop(user_id, None)):
             if waiting is not None:
                 self._is[waiting] = person

@@ -17,7 +17,7 @@ from dbstorage.wire.payload import pack, unpack
 #: Attempts of a task that are kept.
 KEPT_ATTEMPTS = 20
 
-#: Bytes of payloads that are taken at one time, but for a single one that is larger.
+#: Bytes of payloads that are loaded at one time; a single larger one is loaded alone.
 TAKEN_BYTES = 16 * 1024 * 1024
 
 _COLUMNS = """id, life, xmin::text AS version, task_id, entry_id, layout, payload, whole_length, whole_sha256,
@@ -103,7 +103,7 @@ class Noted(NamedTuple):
 
 
 class Due(NamedTuple):
-    """A task that is due, as its record has it: nobody has looked into its payload yet, which may kill who does."""
+    """A task that is due, as its record has it. Its payload is not decoded yet: decoding may kill the process."""
 
     row: Any
     service: Service
@@ -118,7 +118,7 @@ class Due(NamedTuple):
         return _work(self.row, self.service, history_limit)
 
     def not_understood(self) -> Work:
-        """The same without a look at its payload."""
+        """The task without its payload decoded, as a rejected entry."""
         entry = None if self.row.entry_id is None else StreamEntry(self.row.entry_id, [])
         record = _record(self.row, self.service)
         rejection = RejectedEntry("invalid_entry", "The payload of its record was not looked at.")

@@ -1,4 +1,4 @@
-"""Looks into what PostgreSQL refused: whose fault it is, and what mends it."""
+"""Examines what PostgreSQL refused: whose fault it is, and what mends it."""
 
 from sqlalchemy import Connection
 
@@ -79,7 +79,7 @@ def kept_away(table: str) -> str:
 
 
 def examine(connection: Connection, shape: TableShape, error: Exception) -> Refused:
-    """Say whose fault a refusal is; `shape` was read after it, and the connection is not the one that met it."""
+    """Find out whose fault a refusal is. `shape` was read after it; `connection` is not the one that met it."""
     found = diagnostics_of(error)
     constrained = None
     if found.constraint and found.table:

@@ -28,9 +28,9 @@ from dbstorage.wire.entry import StreamEntry
 
 #: Milliseconds that a statement waits for a lock, before we look who holds it.
 LOCK_TIMEOUT = 200
-#: PostgreSQL plans for the average user: of one who has ten thousand orders it would gather and sort them all, instead
-#: of reading the first through the index. And it expects a hundred questions where there is one, which would make
-#: compiling the statement seem worth its time.
+#: Settings for histories. PostgreSQL plans for the average user: of one with ten thousand orders it would gather and
+#: sort them all, instead of reading the first through the index. And it plans for a hundred questions where there is
+#: one, so compiling the statement (JIT) would seem worth its time.
 SESSION_SETTINGS = {
     "enable_bitmapscan": "off",
     "enable_sort": "off",
@@ -41,13 +41,13 @@ SESSION_SETTINGS = {
 
 @dataclass
 class Resources:
-    """Connections are made when first used and made anew after they were lost."""
+    """A pool process's connections. Each is made when first used, and made anew after it was lost."""
 
     settings: Settings
     engine: Engine
     redis: Redis
     _shape: TableShape | None = field(default=None)
-    #: Who of all processes writes here, and which creation of the group its entries come from.
+    #: The name under which this process notes its position, and which creation of the group its entries come from.
     writer: str = ""
     group_creation: str = ""
     remembered: str = ""
@@ -86,7 +86,7 @@ class Resources:
         self.is_open = True
 
     def serves(self, consumer: str, group_creation: str, remembered: str) -> None:
-        """Say for whom this process writes, and which creation of the group its entries come from.
+        """Set for which worker this process writes, and which creation of the group its entries come from.
 
         `remembered` is what Redis remembered of the database when the worker joined the group.
         """
@@ -114,12 +114,12 @@ class Resources:
             self._forget_service()
             raise
         if self._applied is None:
-            # Once for each process: every one that starts makes a row, and may be one of a new pod.
+            # Once in each process: every process that starts adds a row, and those of pods that are gone would pile up.
             forget_gone_writers(connection, service, self.writer)
         return applied, somebody_waits
 
     def committed(self, applied: Applied | None) -> None:
-        """The transaction in which that was noted has committed."""
+        """Remember that the transaction with this position has committed."""
         if applied is not None and (self._applied is None or self._applied[:2] < applied[:2]):
             self._applied = applied
 
@@ -131,7 +131,7 @@ class Resources:
         return Stored(self._database, self._applied.life, self._applied.position)
 
     def is_another(self) -> None:
-        """Redis remembers another database than this one: it is looked at anew before anything more is stored."""
+        """Redis remembers another database than this one: check it anew before anything more is stored."""
         self._forget_service()
 
     def forget_shape(self) -> TableShape | None:
@@ -150,7 +150,7 @@ class Resources:
         self.is_open = False
 
     def forget_redis(self) -> None:
-        """After an outage: what was the master may be a replica now, which answers and takes nothing."""
+        """After an outage: the server we are connected to may be a replica now, which answers but refuses writes."""
         self.redis.connection_pool.disconnect()
 
 

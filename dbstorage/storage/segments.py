@@ -46,9 +46,9 @@ def user_writes(batch: Sequence[Work]) -> list[UserWrite]:
 def split_at_moves(batch: Sequence[Work], known: KnownUsers) -> list[list[Work]]:
     """Cut the batch between a question and a createUser behind it that gives an existing person another userID.
 
-    Everything else commutes with a question: what stands behind it is answered, too. A moved userID does not, because
-    the question names the old one. Orders need no cut: each is written for who had its userID (see `people`). `known`
-    are the users that the batch's createUsers meet in the database.
+    With every other write behind it a question may change places: its answer then shows that write, too. A move is
+    different, because the question names the old userID. Orders need no cut: each is written for who had its userID
+    (see `people`). `known` are the users that the batch's createUsers meet in the database.
     """
     segments: list[list[Work]] = [[]]
     asked = False

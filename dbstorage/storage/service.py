@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 #: The life of a service that has stored nothing yet.
 FIRST_LIFE = 1
-#: Bytes of an entry that tell it from another one of the same id.
+#: How many bytes of an entry go into the digest that tells it from another one of the same id.
 DIGEST_BYTES = 4_096
 
 #: Remembers how far which database is, unless another one is remembered. KEYS: stored key. ARGV: a Stored as text.
@@ -232,8 +232,8 @@ SELECT ({MAY_WRITE}), (SELECT life FROM before), (SELECT entry_position FROM bef
     WHERE stream = %s AND consumer_group = %s AND state = 'retrying' AND code = ANY(%s)
 )
 """
-#: Rows of processes that are gone, as their pods are, for as long as this; the row that is furthest always stays. What
-#: another one is just deleting, or writing, is left to it.
+#: Deletes the rows of processes that have been silent for so long: their pods are gone. The row with the highest
+#: position always stays. Rows that another process is deleting or writing are skipped.
 FORGET_GONE = """
 DELETE FROM dbstorage.positions WHERE (stream, consumer_group, writer) IN (
     SELECT stream, consumer_group, writer FROM dbstorage.positions AS old
@@ -256,7 +256,7 @@ def check_may_write(connection: Connection, service: Service) -> None:
 
 
 def hold_writers(connection: Connection, service: Service) -> None:
-    """Let nobody else write until this transaction ends, once those that are writing have come to their end."""
+    """Let nobody else write until this transaction ends; waits for those that are writing."""
     connection.exec_driver_sql(HOLD_WRITERS, (_lock_name(service),))
 
 

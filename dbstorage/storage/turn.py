@@ -1,4 +1,4 @@
-"""Turns: while a job runs, the next is decoded in another pool process and waits for the word of the main process."""
+"""Turns: while a job runs, the next is decoded in another pool process and waits for the main process to say go."""
 
 import os
 import select
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 #: Seconds that a job waits for its turn before it is given back undone; a safety net, since it is told either way.
 PATIENCE = 10.0
-#: Few jobs wait at one time. What a killed process left unread in a pipe is passed over by the next that waits there.
+#: Pipes. Few jobs wait at one time. A message that a killed process left unread is skipped by the next job at its pipe.
 PIPES = 8
 
 _MESSAGE = struct.Struct("<Q?")
@@ -22,10 +22,7 @@ class Turn(NamedTuple):
     pipe: int
 
     def wait(self, seconds: float = PATIENCE) -> bool:
-        """Wait for the word of the main process: True to run, False to give up.
-
-        Without a word within `seconds` it is False.
-        """
+        """Wait for the main process's message: True to run, False to give up, and False if none comes in `seconds`."""
         deadline = time.monotonic() + seconds
         poll = select.poll()
         poll.register(self.pipe, select.POLLIN)

@@ -65,7 +65,7 @@ class KnownUsers:
         self.refused = refused
 
     def decide(self, write: UserWrite) -> Decision:
-        """Decide as docs/contract.md says (createUser), and take it over: the next command of the batch sees it."""
+        """Decide as docs/contract.md says (createUser), and apply it here: the next command of the batch sees it."""
         user_id, email = write.command
         if write.position in self.refused and not write.retry:
             return Decision(None)

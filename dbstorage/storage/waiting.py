@@ -1,6 +1,6 @@
 """Stores the orders that wait for a user, in the transaction of the createUser that they waited for.
 
-So they are stored in stream order, and for the person who came, whoever has that userID later.
+So they are stored in stream order, and belong to the person who came, even if somebody else has that userID later.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,10 +30,10 @@ def store_waiting_orders(
 ) -> list[Retried]:
     """Store the orders that waited for these userIDs; returns what became of them.
 
-    `people` has for each the userID under which the person who came is now. What the database refuses, and what is too
-    much for one transaction, is left to the sweep, and stays these people's.
+    `people` maps each to the userID that the person who came has by now. Orders that the database refuses, or that are
+    too many for one transaction, are left to the sweep and still belong to these people.
     """
-    # No question is among them, so that the number of its orders does not matter.
+    # No question is among them, so the limit of a history does not matter.
     works = waiting_orders(connection, service, people.keys(), MOST_AT_ONCE + 1, history_limit=1)
     if not works:
         return []

@@ -23,10 +23,10 @@ class Record(NamedTuple):
     id: int
     version: str
     task_id: str
-    #: Made so far, the first one `waited` seconds ago.
+    #: How many attempts were made so far, the first one `waited` seconds ago.
     attempts: int
     waited: float
-    #: Its entry's id is of an earlier life of the stream, and so says nothing about its place.
+    #: Whether the entry is from an earlier life of the stream, so that its id says nothing about its place.
     earlier_life: bool = False
 
 
