@@ -7,5 +7,5 @@ CODES: tuple[str, ...] = tuple(FAILURES)
 
 
 def advice(code: str) -> str:
-    """One or two sentences on what to do about a task that failed with this code."""
+    """One or two sentences that advise an operator about a task that failed with this code."""
     return about(code).advice

@@ -1,4 +1,4 @@
-"""Connections for operators: whatever is wrong with the database becomes one sentence."""
+"""Database connections for operators' tools: whatever is wrong with the database becomes one sentence."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Mending failed tasks: fields of their commands are changed, the rules are asked, and they are tried again."""
+"""Mending failed tasks: fields of their commands are changed and validated; tasks that are valid then are retried."""
 
 import json
 import re
@@ -25,8 +25,8 @@ from dbstorage.wire.payload import pack, unpack
 EDIT = "edit"
 #: Tasks that are mended in one transaction.
 PART = 500
-#: Fields of a command that can be mended. Who it belongs to, and which order it is, are not mended but sent anew.
-#: Each with the field of the command that it becomes.
+#: Fields that can be mended, each with the attribute of the command that it becomes. orderId and userId are not among
+#: them: a command for another order or user has to be sent anew.
 FIELDS = {
     **{
         name: column.field
@@ -44,7 +44,7 @@ LONGEST_SHOWN = 200
 
 
 class Sample(NamedTuple):
-    """One task that keeps to the rules now: field -> its value as it came, and as the rules read it now."""
+    """One task that is valid after the edit: field -> its value as it came, and the new value as the rules read it."""
 
     id: int
     values: dict[str, tuple[str | None, str]]
@@ -52,11 +52,11 @@ class Sample(NamedTuple):
 
 @dataclass(kw_only=True)
 class Edited:
-    """What an edit does, or would do: how many tasks keep to the rules now, and why the others do not."""
+    """What an edit does, or would do: how many tasks are valid with the changes, and why the others are not."""
 
     mended: int = 0
     refused: Counter[str] = field(default_factory=Counter)
-    #: The first of those that are mended.
+    #: The first of the mended tasks.
     samples: list[Sample] = field(default_factory=list)
 
 
@@ -94,7 +94,7 @@ def mended(payload: Payload, changes: Mapping[str, str]) -> Payload:
 
 
 def values_of(payload: Payload, names: Iterable[str]) -> dict[str, str | None]:
-    """What stands in these fields of the command; None where it has no such field, or cannot be read."""
+    """The values of these fields in the command; None for a field that it lacks, or where it cannot be decoded."""
     found: Any = None
     with suppress(ValueError):
         entry = unpack(payload.layout, payload.content, "")
@@ -151,7 +151,7 @@ def edit(
     dry_run: bool = False,
     progress: Progress = lambda ids: None,
 ) -> Edited:
-    """Change these fields of the failed tasks that match, and try those again that keep to the rules then. Commits.
+    """Change these fields of the failed tasks that match, and retry those that are valid then. Commits.
 
     The others stay as they are. The payload as it came is kept in `original_payload`. `progress` is called after each
     part with the ids that were mended in it. What was done is recorded with its last part, also where that is followed
@@ -201,7 +201,7 @@ def _edit_part(
     *,
     dry_run: bool,
 ) -> list[int]:
-    """Mend these rows, and note it in the result; the ids of those that were."""
+    """Mend these rows, and count them in the result; returns the ids of the mended ones."""
     table = failed_tasks.c
     ids = []
     for row in rows:
@@ -248,7 +248,7 @@ def _note(
 
 
 def _reads(payload: Payload, entry_id: str, changes: Iterable[str], settings: Settings) -> dict[str, str]:
-    """What the rules read in the changed fields; raises RejectedEntry where the command still breaks one."""
+    """The values that the rules read in the changed fields; raises RejectedEntry where the command still breaks one."""
     work = understand(unpack(payload.layout, payload.content, entry_id), settings.history_limit)
     command = work.command
     if isinstance(command, RejectedEntry):
@@ -267,5 +267,5 @@ def _short(value: str | None) -> str | None:
 
 
 def _general(sentence: str) -> str:
-    """The sentence without the values that differ from task to task."""
+    """The sentence with `…` in the place of values that differ from task to task."""
     return re.sub(r"'[^']*'|\"[^\"]*\"", "…", sentence)

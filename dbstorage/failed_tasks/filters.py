@@ -1,4 +1,4 @@
-"""Which failed tasks are meant: the filter that the command line and the Failed page share."""
+"""The filter that selects failed tasks, shared by the command line and the page Failed."""
 
 import re
 from collections.abc import Sequence
@@ -25,17 +25,17 @@ class State(StrEnum):
     DISCARDED = "discarded"
 
 
-#: States in which something is still to be done.
+#: States of tasks that are not done with: somebody, or the service, may still act on them.
 OPEN_STATES = (State.FAILED, State.RETRYING)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """What is set has to match, all of it; one in which nothing is set matches every task.
+    """A task has to match every field that is set; a filter in which nothing is set matches all tasks.
 
-    `text` is looked for in the task id and the sentence, in any case, and in the payload, as written. `up_to` leaves
-    out tasks that failed after somebody looked: ids beyond it do not match. Raises ValueError with a sentence where
-    a value can never be stored.
+    `text` is searched for in the task id and the sentence, ignoring case, and in the payload, as written. `up_to` is an
+    id: larger ones do not match, which leaves out tasks that failed after the operator looked. Raises ValueError with a
+    sentence for a value that no task can have.
     """
 
     ids: tuple[int, ...] = ()
@@ -47,12 +47,12 @@ class Filter:
     task_id: str | None = None
     entry_id: str | None = None
     text: str | None = None
-    #: What happened, values in it aside: a sentence as it is, or as a group of tasks has it.
+    #: The sentence on what happened: a task's own, or that of a group, with `…` in the place of each value.
     sentence: str | None = None
     up_to: int | None = None
     #: Only ids beyond this one.
     newer_than: int | None = None
-    #: Failed for the last time at this moment or later, and before that one.
+    #: The last failure was at this moment or later, and before `until`.
     since: datetime | None = None
     until: datetime | None = None
 
@@ -124,7 +124,7 @@ class Filter:
         return found
 
 
-#: What differs from task to task in one and the same sentence: quoted values and numbers.
+#: The values in a sentence that differ from task to task: quoted text and numbers.
 _VALUES = r"""('[^']*'|"[^"]*"|\y[0-9][0-9.:-]*\y)"""
 
 
@@ -166,5 +166,5 @@ def _storable(value: str) -> bool:
         value.encode()
     except UnicodeEncodeError:
         return False
-    # An empty text would be found everywhere, which nobody means who retries or discards what it matches.
+    # Every task contains an empty text, and nobody who types one means to retry or discard all of them.
     return value != "" and "\0" not in value

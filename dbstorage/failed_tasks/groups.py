@@ -11,7 +11,7 @@ from dbstorage.failed_tasks.filters import Filter, general_sentence
 from dbstorage.failed_tasks.store import of_scope
 from dbstorage.settings import Scope
 
-#: Groups that are told of, the largest ones.
+#: How many groups are shown, the largest ones.
 MOST_GROUPS = 100
 
 
@@ -23,7 +23,7 @@ class By(StrEnum):
 
 
 class Group(NamedTuple):
-    """Tasks with the same code and the same `what`: a sentence, ids and values in it aside, or a user's id."""
+    """Tasks with the same code and the same `what`: a sentence without the values in it, or a user's id."""
 
     code: str
     #: None where the tasks have no user.

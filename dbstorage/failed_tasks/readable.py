@@ -1,4 +1,4 @@
-"""A failed task's payload, and text of strangers, as a person can read it."""
+"""A failed task's payload, and other text that we did not write, in a form that a person can read."""
 
 import json
 import re
@@ -17,12 +17,12 @@ _INDENT = "  "
 DEEPEST_INDENT = 50
 #: Bytes of JSON that are parsed; what is larger is shown as it stands.
 MOST_PARSED = 2**21
-#: Characters of a payload that are shown; all of it can be had elsewhere.
+#: Characters of a payload that are shown. `failed export` and the page's file have all of it.
 MOST_SHOWN = 100_000
 
 
 class Readable(NamedTuple):
-    """Text for a person; `cut` says whether there is more."""
+    """Text for a person; `cut` says whether the rest was left out."""
 
     text: str
     cut: bool
@@ -93,7 +93,7 @@ def _readable(value: bytes, most: int, margin: str) -> Iterator[str]:
 
 
 def _json_text(value: bytes) -> str | None:
-    """The text where it is JSON; None where it is something else, or more than is worth reading."""
+    """The text where it is JSON; None where it is something else, or too large to parse."""
     if len(value) > MOST_PARSED:
         return None
     try:

@@ -1,4 +1,4 @@
-"""How far the retry of failed tasks is, and what became of them."""
+"""The progress of a retry: how many of its tasks are done, and with which result."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ _WORDS = {
 
 
 class Followed:
-    """Tasks that were retried; each counts once, by what it is when it is no longer retrying."""
+    """The tasks of a retry. Each counts once, by its first state that is not `retrying`."""
 
     def __init__(self) -> None:
         self._open: set[int] = set()
@@ -27,7 +27,7 @@ class Followed:
         self.number = self.cancelled = 0
 
     def add(self, ids: Sequence[int]) -> None:
-        """Follow these too."""
+        """Add tasks that were retried."""
         self._open.update(ids)
         self.number += len(ids)
 
@@ -52,7 +52,7 @@ class Followed:
         return self._ended + Counter({State.RETRYING: self.left})
 
     def look(self, connection: Connection, scope: Scope) -> None:
-        """Ask what became of those that are left."""
+        """Look up the states of the tasks that are left."""
         if not self._open:
             return
         table = failed_tasks.c
@@ -67,7 +67,7 @@ class Followed:
 
 
 def in_words(states: Mapping[State, int], number: int, cancelled: int = 0) -> str:
-    """What became of so many retried tasks: `4,972 retried: 12 stored, 4,960 failed again.`"""
+    """The result as a sentence: `4,972 retried: 12 stored, 4,960 failed again.`"""
     parts = [f"{states[state]:,} {word}" for state, word in _WORDS.items() if states.get(state)]
     if cancelled:
         parts.append(f"{cancelled:,} cancelled")

@@ -1,6 +1,6 @@
 """Listing, counting, retrying and discarding failed tasks in PostgreSQL.
 
-A retry only changes the row: the worker's sweep sends the task, so nothing here needs the broker, and two operators who
+A retry only changes the row: the worker's sweep runs the task. So nothing here needs the broker, and two operators who
 retry the same task at once cause one run.
 """
 
@@ -118,7 +118,7 @@ class Change(StrEnum):
 
     @property
     def done(self) -> str:
-        """What the tasks are afterwards: `retried`."""
+        """The word for what was done, such as `retried`."""
         return _DONE[self]
 
 
@@ -150,7 +150,7 @@ def find(
     """A page of the tasks that match."""
     key = failed_tasks.c.id
     order = [_ordered(column, sorting.descending) for column in (failed_tasks.c[sorting.column.value], key)]
-    # Pages far behind skip over narrow rows, instead of reading every sentence on the way.
+    # OFFSET reads every row that it skips, so it goes over ids alone and not over sentences.
     page = (
         select(key).where(*of_scope(scope), *which.conditions()).order_by(*order).limit(limit).offset(offset).subquery()
     )
@@ -204,7 +204,7 @@ def newest_id(connection: Connection, scope: Scope) -> int:
 
 
 def count_for(connection: Connection, scope: Scope, which: Filter, change: Change) -> Matched:
-    """How many of the tasks that match can be retried, or discarded; what an operator is asked about first."""
+    """How many of the tasks that match the change would meet; operators are asked whether they mean so many."""
     statement = select(func.count(), func.coalesce(func.max(failed_tasks.c.id), 0))
     number, up_to = connection.execute(statement.where(*of_scope(scope), *which.conditions(), _can(change))).one()
     return Matched(number, up_to)
@@ -228,7 +228,7 @@ def attempts_of(connection: Connection, failed_task_id: int) -> list[Attempt]:
 
 
 def count_codes(connection: Connection, scope: Scope, which: Filter, change: Change) -> dict[str, int]:
-    """How many of the tasks that a change would meet have which code, the most frequent first."""
+    """Code -> how many of the tasks that a change would meet have it; the most frequent first."""
     number = func.count()
     conditions = (*of_scope(scope), *which.conditions(), _can(change))
     statement = select(failed_tasks.c.code, number).where(*conditions).group_by("code")
@@ -252,7 +252,7 @@ def count_by_code(connection: Connection, scope: Scope) -> dict[str, dict[State,
 
 
 def read_locked(connection: Connection, scope: Scope, most: int = 5) -> list[str]:
-    """What is told of users whose rows other sessions have locked, while their commands wait."""
+    """The sentences on users whose rows other sessions have locked, while commands of theirs wait."""
     table = failed_tasks.c
     statement = (
         select(table.message)
@@ -278,10 +278,9 @@ def apply(
 ) -> int:
     """Retry, discard, restore or cancel the tasks that match; returns how many there were. Commits.
 
-    A retry takes tasks in state `failed`; to discard takes those in state `retrying` too; to restore takes discarded
-    ones, which are `failed` then; to cancel takes those in state `retrying`, which are `failed` then. `progress` is
-    called after each part with the ids that were changed in it. What was done is recorded with its last part, also
-    where that is followed by an error; as `described`, where the filter is too long to tell.
+    `Change.from_states` says which states a change applies to. `progress` is called after each part with the ids that
+    were changed in it. The operation is recorded together with its last part, also where an error ends it. `described`
+    stands in that record in the place of the filter, where the filter is too long.
     """
     changed, after, noted = 0, -1, False
 
@@ -349,7 +348,7 @@ def _change_chunk(
             connection.commit()
             return ids
         except DBAPIError as error:
-            # A worker that puts a user's orders back to work locks them in an order of its own.
+            # A worker that makes a user's waiting orders due locks them in another order: a deadlock is possible.
             if attempt == DEADLOCKS or classify(error) is not ErrorClass.AGAIN:
                 raise
             connection.rollback()
@@ -358,7 +357,7 @@ def _change_chunk(
 
 def _ordered(column: Column[Any], descending: bool) -> ColumnElement[Any]:
     ordered = column.desc() if descending else column.asc()
-    # Only where it says something: the index on last_failed_at is made without.
+    # NULLS LAST only for columns that may be NULL: the index on last_failed_at is made without it.
     return ordered.nulls_last() if column.nullable else ordered
 
 

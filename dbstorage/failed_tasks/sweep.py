@@ -26,9 +26,9 @@ from dbstorage.storage.work import Work
 
 #: Tasks that one job runs.
 MOST_AT_ONCE = 500
-#: Tasks that one job runs where they run one by one.
+#: Tasks that one job runs after a process died of a sweep: one by one, each in a transaction of its own.
 MOST_ALONE = 50
-#: Under which a job's beginning is counted until it ends: where one died, its tasks are run one by one.
+#: The name under which the start of a sweep is counted in Redis until it ends: a count that is left shows a death.
 SWEEP = "sweep"
 POISONED = Outcome(
     Status.FAILED,
@@ -54,7 +54,7 @@ def run_due(settings: Settings) -> Report:
     except RedisUnavailableError as error:
         outage, reason = outage_of(error), str(error)
     except Exception:  # noqa: BLE001
-        # A bug of ours, which the next job looks for by running one after the other.
+        # A bug of ours: the next job runs the tasks one by one, and so finds the one that meets it.
         crash = traceback.format_exc()
     done = [retried(work, work.outcome) for work in sweep.works if work.outcome is not None]
     more = outage is None and not crash and sweep.is_full and bool(done)
@@ -78,8 +78,7 @@ class Sweep:
         if not tasks:
             return
         try:
-            # A job that dies of a task, or of a bug, leaves its count behind: so it is counted before any task is
-            # decoded.
+            # Counted before any task is decoded: a job that dies of a task, or of a bug, leaves its count behind.
             if begin_alone(self.resources.redis, self.settings, SWEEP) == 0:
                 self._run_together(tasks)
             else:
@@ -137,6 +136,6 @@ class Sweep:
         self.writer.fail(work, outcome)
 
     def _end(self, name: str) -> None:
-        # If the count stays behind, the next job runs its tasks one by one, and that is all.
+        # If the count stays, the next job runs its tasks one by one, which does no harm.
         with suppress(RedisUnavailableError):
             end_alone(self.resources.redis, self.settings, name)

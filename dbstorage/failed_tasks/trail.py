@@ -58,7 +58,7 @@ def record(
 
 
 def record_alone(settings: Settings, what: str, who: str, *, reason: str | None = None) -> str | None:
-    """Record it where nothing else is written; a sentence where the database does not take it."""
+    """Record it in a transaction of its own; returns a sentence where the database does not take it, else None."""
     engine = create_engine(settings.database, application_name="dbstorage operations")
     try:
         with connected(engine) as connection:
@@ -74,7 +74,7 @@ def record_alone(settings: Settings, what: str, who: str, *, reason: str | None 
 def tell(
     what: str, who: str, *, filter: Mapping[str, Any] | None = None, affected: int | None = None, reason: str | None
 ) -> None:
-    """One log line."""
+    """Write the operation to the log, as one line."""
     words = [f"{who}: {what}"]
     if affected is not None:
         words.append(f"{affected} {'task' if affected == 1 else 'tasks'}")

@@ -46,12 +46,12 @@ def with_whole_entry(resources: Resources, work: Work) -> Work | None:
     try:
         return in_transaction(resources, lambda connection: complete(connection, whole))
     except Refused:
-        # The record keeps what it has; whether the command can be stored is another question.
+        # The record keeps the beginning, but the whole command is run.
         return whole
 
 
 def _read(redis: Redis, stream: str, entry_id: str) -> list[bytes] | None:
-    # As a dict a field that stands twice would be lost.
+    # Not as a dict, in which a field that occurs twice would be lost.
     redis.set_response_callback("XRANGE", lambda reply, **_options: reply)
     try:
         reply: Any = redis.xrange(stream, entry_id, entry_id)
