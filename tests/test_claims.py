@@ -15,6 +15,7 @@ from flower.options import options as flower_options
 
 from dbstorage.cli import main
 from dbstorage.failed_tasks.filters import State
+from dbstorage.failed_tasks.store import Change
 from dbstorage.metrics.health import ReaderState
 from dbstorage.operating.verdict import Standing
 from dbstorage.settings import Ordering, TaskEvents
@@ -265,6 +266,27 @@ def test_every_word_of_a_state_or_setting_is_explained(document: str, words: typ
     page = CHECKOUT / document
     explained = " ".join([*spans(page), *re.findall(r"\bone of ([\w, ]+)", page.read_text())])
     assert [word.value for word in words if not re.search(rf"\b{word.value}\b", explained)] == []
+
+
+def test_the_metric_of_the_verdict_is_described_with_every_standing():
+    [words] = re.findall(r"1 for how the service stands: ([\w, ]+) \(", (CHECKOUT / "docs/operations.md").read_text())
+    assert words.split(", ") == [standing.value for standing in Standing]
+
+
+def test_a_table_of_what_can_be_done_with_failed_tasks_is_that_of_the_code():
+    page = (CHECKOUT / "docs/failed-tasks.md").read_text()
+    for change in Change:
+        states = [state for state in State if re.search(rf"^\| `{state}` \|.*\b{change}\b", page, re.MULTILINE)]
+        assert states == list(change.from_states), change
+
+
+def test_every_key_in_redis_is_in_the_table_of_what_is_kept_where():
+    ours = set(
+        re.findall(r"\{prefix\(settings\.scope\)\}(\w+)", (CHECKOUT / "dbstorage/redis_access/keys.py").read_text())
+    )
+    page = (CHECKOUT / "docs/architecture.md").read_text()
+    told = set(re.findall(r"^\| `dbstorage:<stream>:<group>:(\w+)", page, re.MULTILINE))
+    assert told == ours
 
 
 def test_comments_name_pages_that_are_in_the_repository():

@@ -31,6 +31,7 @@ SENTENCES = {
         f"at most {last_hour.MOST_POINTS:,} points of {NUMBERS[last_hour.POINT_SECONDS]} seconds",
         f"like in the last {NUMBERS[int(verdict.TREND_SECONDS / 60)]} minutes",
         f"has waited for more than {verdict.BEHIND_SECONDS:g} s",
+        f"reads on (up to {core.LOOK_AHEAD:,} entries or {core.LOOK_AHEAD_BYTES // 2**20} mb)",
         f"to discard more than {failed.MOST_BY_YES}",
         f"waits up to {batch.OLDER_PENDING_SECONDS:g} s for older commands",
         f"its process died {NUMBERS[alone.ALLOWED_DEATHS]} times",
