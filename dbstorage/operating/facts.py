@@ -25,7 +25,7 @@ def facts_of(
 ) -> Facts:
     """The facts where Redis answers; `now` by its clock."""
     reading = [worker for worker in workers if worker.state == READS]
-    # One that waits for a server, or for an operator, would read.
+    # A worker that waits for a server, or for the end of a pause, counts as a reader: it will read by itself.
     waiting = [worker for worker in workers if worker.state == WAITS]
     held = next((worker for worker in waiting if worker.holding), None) if not reading else None
     return Facts(

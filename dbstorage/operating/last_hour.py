@@ -11,7 +11,7 @@ from dbstorage.operating.verdict import Waiting
 from dbstorage.redis_access.keys import history_key
 from dbstorage.settings import Settings
 
-#: Seconds that a point stands for, and for which it is kept.
+#: Seconds that a point covers, and seconds for which a point is kept.
 POINT_SECONDS = 10
 KEPT_SECONDS = 3600
 #: Points that are kept at most, however many workers there are.
@@ -20,11 +20,11 @@ MOST_POINTS = 20 * KEPT_SECONDS // POINT_SECONDS
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """Ten seconds; `at` their end, in seconds since 1970. What is not known is None."""
+    """What happened in ten seconds; `at` is their end, in seconds since 1970. What is not known is None."""
 
     at: float
     seconds: float
-    #: Entries that came to an outcome, and of these: orders stored, questions answered, failures.
+    #: Entries that got an outcome, and among these: orders stored, questions answered, failures.
     entries: int = 0
     stored: int = 0
     answered: int = 0
@@ -39,7 +39,7 @@ class Point:
 
 
 def add_point(redis: Redis, settings: Settings, point: Point) -> None:
-    """Keep a point, and forget what is older than an hour. Raises RedisError and OSError."""
+    """Add a point, and delete those older than an hour. Raises RedisError and OSError."""
     key = history_key(settings)
     kept_from = int((point.at - KEPT_SECONDS) * 1000)
     with redis.pipeline(transaction=False) as pipeline:
@@ -50,7 +50,7 @@ def add_point(redis: Redis, settings: Settings, point: Point) -> None:
 
 
 def read_points(redis: Redis, settings: Settings, last_seconds: float = KEPT_SECONDS) -> list[Point]:
-    """The points of all workers, oldest first, those of one moment as one. Raises RedisError and OSError."""
+    """The points of all workers, oldest first, those of one moment merged. Raises RedisError and OSError."""
     now: Any = redis.time()
     first = max(0, int((now[0] - last_seconds) * 1000))
     found: Any = redis.xrange(history_key(settings), min=str(first))
@@ -59,9 +59,10 @@ def read_points(redis: Redis, settings: Settings, last_seconds: float = KEPT_SEC
 
 
 def together(points: Sequence[Point]) -> list[Point]:
-    """One point for each ten seconds: what the workers did added up, the figures of the stream as the last one saw it.
+    """Merge the points of all workers into one for each ten seconds.
 
-    A moment of which nobody tells is left out.
+    What the workers did is added up; the figures of the stream are those of the last worker that reported. Ten seconds
+    without a report have no point.
     """
     by_moment: dict[int, list[Point]] = {}
     for point in points:
@@ -70,7 +71,7 @@ def together(points: Sequence[Point]) -> list[Point]:
 
 
 def trend(points: Sequence[Point]) -> list[Waiting]:
-    """How many entries waited."""
+    """How many entries waited at each point."""
     return [Waiting(point.at, point.unread + (point.pending or 0)) for point in points if point.unread is not None]
 
 

@@ -13,12 +13,12 @@ from dbstorage.settings import Settings
 #: Characters of a reason, and of a name, that are kept.
 LONGEST_TEXT = 500
 NO_REASON = "no reason given"
-#: What is shown of a key that somebody else wrote: it pauses all the same, and `dbstorage resume` removes it.
+#: The reason shown for a key that somebody else wrote. It pauses all the same, and `dbstorage resume` removes it.
 UNREADABLE = Pause("the reason cannot be read", "somebody", 0.0)
 
 
 def pause_service(redis: Redis, settings: Settings, reason: str, who: str) -> Pause:
-    """Pause it, or change the reason of a pause, which keeps its beginning. Raises RedisError and OSError."""
+    """Pause the service, or change the reason of its pause, which keeps its start. Raises RedisError and OSError."""
     before = read_pause(redis, settings)
     now: Any = redis.time()
     since = before.since if before is not None and before.since else now[0] + now[1] / 1_000_000
@@ -28,7 +28,7 @@ def pause_service(redis: Redis, settings: Settings, reason: str, who: str) -> Pa
 
 
 def resume_service(redis: Redis, settings: Settings) -> Pause | None:
-    """Let it go on; the pause that ends, None where there was none. Raises RedisError and OSError."""
+    """End the pause; returns it, None where there was none. Raises RedisError and OSError."""
     before = read_pause(redis, settings)
     removed: Any = redis.delete(paused_key(settings))
     return before if removed else None
@@ -41,7 +41,7 @@ def read_pause(redis: Redis, settings: Settings) -> Pause | None:
 
 
 def parse_pause(value: bytes | None) -> Pause | None:
-    """What the key says; None where there is none. Whatever else stands there is a pause too. Never raises."""
+    """The pause that the key's value describes; None without a key. Any other value is a pause, too. Never raises."""
     if value is None:
         return None
     try:

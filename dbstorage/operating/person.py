@@ -3,7 +3,7 @@ import os
 
 
 def this_person() -> str:
-    """The system's name of whoever runs this command; behind sudo, of whoever typed it."""
+    """The login name of the person who runs this command; with sudo, of the person who typed it."""
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
     except (KeyError, OSError):

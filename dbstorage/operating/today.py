@@ -1,4 +1,4 @@
-"""What the platform's day looks like in the table of orders."""
+"""Today's closed orders, and the last one stored, for `status` and the page Service."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""Decides how the service stands, in one sentence, from plain figures.
+"""Decides how the service stands, as one word and one sentence, from plain figures.
 
 `dbstorage status`, the page Service, the banner on Flower's pages and the metrics all ask `judge`, so that no two of
 them can say different things.
@@ -13,16 +13,16 @@ from typing import NamedTuple
 
 #: An entry may wait for so many seconds before the service counts as behind.
 BEHIND_SECONDS = 10.0
-#: Seconds over which it is looked at whether what waits gets less.
+#: Seconds over which the trend is measured: whether the number of waiting entries falls.
 TREND_SECONDS = 120.0
-#: Workers that a sentence names one by one.
+#: The most workers that a sentence names.
 MOST_NAMED = 2
 
 
 class Standing(StrEnum):
     """How the service stands, the worst first."""
 
-    #: Redis, PostgreSQL or a broker of its own cannot be used, or Redis does not take all that it should.
+    #: Redis, PostgreSQL or a separate broker cannot be used, or Redis refuses some of our commands.
     AWAY = "away"
     #: An operator has paused it.
     PAUSED = "paused"
@@ -35,7 +35,7 @@ class Standing(StrEnum):
     FINE = "fine"
 
 
-#: What a command ends with that says how the service stands.
+#: The exit code of `dbstorage status`.
 EXIT_CODES = {
     Standing.FINE: 0,
     Standing.LOST: 1,
@@ -63,12 +63,12 @@ class Waiting(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What is known at one moment; None is what could not be asked. Ages in seconds, moments in seconds since 1970."""
+    """What is known at one moment; None where it could not be asked. Ages in seconds, moments in seconds since 1970."""
 
     now: float
     #: Why Redis, or the stream in it, cannot be used; a sentence.
     redis_problem: str | None = None
-    #: What Redis does not take, although the stream in it can be worked off; a sentence.
+    #: What Redis refuses, although the stream in it can be read and worked off; a sentence.
     redis_refusal: str | None = None
     #: Why PostgreSQL, or our tables in it, cannot be used; a sentence.
     database_problem: str | None = None
@@ -78,19 +78,19 @@ class Facts:
     #: Workers that read the stream, and those that would take over.
     readers: int | None = None
     standbys: int = 0
-    #: Workers that an operator has told to stand by: they take over from nobody.
+    #: Workers that an operator has told to stand by (`cancel_consumer`): they do not take over.
     aside: Sequence[str] = ()
     #: The command stream's name.
     stream: str = ""
     #: Why the reader stores nothing, as it says itself, and since when.
     holding: str | None = None
     holding_since: float | None = None
-    #: Entries that nobody has read (at least, where not all were counted), and those read and not finished.
+    #: Unread entries (at least so many, where not all were counted), and entries that were read and are not finished.
     unread: int | None = None
     pending: int | None = None
     oldest_unread_seconds: float | None = None
     oldest_pending_seconds: float | None = None
-    #: Entries that were trimmed before anybody read them, and nobody has said that it is known.
+    #: Entries that were trimmed before anybody read them, and that no operator has acknowledged.
     lost: int = 0
     #: How many entries waited lately, the oldest moment first.
     trend: Sequence[Waiting] = ()
@@ -116,12 +116,12 @@ class Verdict(NamedTuple):
 
     @property
     def exit_code(self) -> int:
-        """What a command ends with."""
+        """The exit code of `dbstorage status`."""
         return EXIT_CODES[self.standing]
 
 
 def judge(facts: Facts) -> Verdict:
-    """How the service stands; the first of these that is true counts."""
+    """Decide how the service stands. The cases are tried in this order, and the first that applies counts."""
     if facts.redis_problem is not None:
         problems = [facts.redis_problem, *([facts.database_problem] if facts.database_problem else [])]
         return Verdict(Standing.AWAY, f"nothing is read: {'; '.join(map(_inner, problems))}")
@@ -162,7 +162,7 @@ def judge(facts: Facts) -> Verdict:
 
 
 def caught_up_in(trend: Sequence[Waiting]) -> float | None:
-    """Seconds until nothing waits any more if it goes on like lately; None where nothing says that it ever will."""
+    """Seconds until nothing waits any more, by the trend; None where the number of waiting entries does not fall."""
     recent = [point for point in trend if point.at >= trend[-1].at - TREND_SECONDS]
     if len(recent) < 2 or recent[-1].at <= recent[0].at:
         return None
@@ -186,7 +186,7 @@ def duration(seconds: float) -> str:
 
 
 def _held(facts: Facts, standing: Standing, reason: str) -> Verdict:
-    """Nothing can be stored, for a reason that somebody knows."""
+    """The verdict where nothing can be stored, for a reason that a server or a worker gives."""
     if facts.waiting and facts.oldest_seconds:
         since = facts.holding_since or facts.now - facts.oldest_seconds
         return Verdict(standing, f"{_behind(facts)} {_inner(reason)}{_wait(facts)}", since)
@@ -253,5 +253,5 @@ def _clock(moment: float, now: float) -> str:
 
 
 def _inner(sentence: str) -> str:
-    """A sentence as a part of another one."""
+    """A sentence without its full stop, as a part of another one."""
     return sentence.removesuffix(".")

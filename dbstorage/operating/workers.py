@@ -1,4 +1,4 @@
-"""What each worker says of itself, in Redis, so that standbys are seen too: they have no consumer in the group."""
+"""What each worker reports of itself in Redis. So standbys are seen, too: they have no consumer in the group."""
 
 import json
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from dbstorage.redis_access.holder import KeyHolder
 from dbstorage.redis_access.keys import lease_key, worker_key, workers_key
 from dbstorage.settings import Ordering, Settings
 
-#: Seconds after which what a worker said of itself is old: it says it anew every few seconds.
+#: Seconds after which a worker's report is out of date: it writes a new one every few seconds.
 FRESH_SECONDS = 20.0
 #: Seconds for which a worker that is gone is still named.
 KEPT_SECONDS = 3600
@@ -19,7 +19,7 @@ KEPT_SECONDS = 3600
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerReport:
-    """What a worker says of itself; moments in seconds since 1970."""
+    """A worker's report on itself; moments in seconds since 1970."""
 
     node: str
     host: str
@@ -49,7 +49,7 @@ class Worker:
     holding: str | None = None
     holding_since: float | None = None
     refusal: str | None = None
-    #: Seconds since it last said something of itself; None where it never did.
+    #: Seconds since its last report; None where it has never written one.
     silent_seconds: float | None = None
 
 
@@ -57,7 +57,7 @@ READS, STANDS_BY, ASIDE, WAITS, GONE = "reads", "stands by", "told to stand by",
 
 
 def write_report(redis: Redis, settings: Settings, report: WorkerReport, *, forget_before: float | None) -> None:
-    """Say how this worker does; forget those who were silent since `forget_before`. Raises RedisError and OSError."""
+    """Write this worker's report; delete those from before `forget_before`. Raises RedisError and OSError."""
     key = workers_key(settings)
     with redis.pipeline(transaction=False) as pipeline:
         pipeline.hset(key, report.node, json.dumps(asdict(report)))
@@ -70,14 +70,14 @@ def write_report(redis: Redis, settings: Settings, report: WorkerReport, *, forg
 
 
 def read_reports(redis: Redis, settings: Settings) -> list[WorkerReport]:
-    """What the workers say, by name; what cannot be read is left out. Raises RedisError and OSError."""
+    """The workers' reports by name; what is no report is left out. Raises RedisError and OSError."""
     found: Any = redis.hgetall(workers_key(settings))
     reports = [report for value in found.values() if (report := _parse(value)) is not None]
     return sorted(reports, key=lambda report: report.node)
 
 
 def read_workers(redis: Redis, settings: Settings, consumers: Iterable[str] = ()) -> list[Worker]:
-    """All workers that are known, also by their consumers in the group. Raises RedisError and OSError."""
+    """All workers known by a report, the lease or a consumer of the group. Raises RedisError and OSError."""
     reports = {report.node: report for report in read_reports(redis, settings)}
     now: Any = redis.time()
     token: Any = redis.get(lease_key(settings))
@@ -94,7 +94,7 @@ def read_workers(redis: Redis, settings: Settings, consumers: Iterable[str] = ()
 
 
 def describe(name: str, report: WorkerReport | None, *, alive: bool, leads: bool, strict: bool, now: float) -> Worker:
-    """A worker, from what it says of itself and from its keys: `alive` is its sign of life."""
+    """Describe a worker by its report and its keys; `alive`: its sign of life is there."""
     silent = None if report is None else max(0.0, now - report.at)
     fresh = silent is not None and silent < FRESH_SECONDS
     if not (alive or leads or (fresh and report is not None and report.state == "waiting")):
