@@ -1,4 +1,4 @@
-"""The pages **Service** and **Failed** in Flower: `celery -A dbstorage flower` shows them without further ado."""
+"""The pages **Service** and **Failed** in Flower: `celery -A dbstorage flower` shows them without any option."""
 
 import click
 
@@ -6,7 +6,7 @@ from dbstorage.settings import Settings
 
 
 def install_failed_page_if_flower(settings: Settings) -> None:
-    """Add the page where this process is `celery … flower`; any other command is left alone, and loads nothing."""
+    """Add the pages if this process is `celery … flower`; for any other command do nothing, and import nothing."""
     context = click.get_current_context(silent=True)
     if context is None or context.find_root().invoked_subcommand != "flower":
         return

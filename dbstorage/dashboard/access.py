@@ -1,4 +1,4 @@
-"""Who may use Flower: its login, the names it answers under, and what browsers may do with its pages."""
+"""Who may use Flower: its login, the host names it answers to, and what browsers may do with its pages."""
 
 import hmac
 import math
@@ -20,11 +20,11 @@ from dbstorage.dashboard.hosts import is_expected, is_loopback
 from dbstorage.dashboard.throttle import Throttle
 from dbstorage.embedded.ports import LOOPBACK
 
-#: What every answer carries: no page of another site may show ours in a frame, and none learns our addresses.
+#: Headers of every response: pages of other sites cannot show ours in a frame, and do not learn our URLs.
 PROTECTION = {
     "Content-Security-Policy": "frame-ancestors 'none'",
     "X-Frame-Options": "DENY",
-    # Not no-referrer: forms would then be sent with the origin `null`, which is refused.
+    # Not `no-referrer`: browsers would then send forms with the origin `null`, which is refused.
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
 }
@@ -36,7 +36,7 @@ throttle = Throttle()
 
 
 class Protection(OutputTransform):
-    """Puts PROTECTION on every answer, and takes away what lets pages of other sites read it."""
+    """Adds PROTECTION to every response, and removes headers that let pages of other sites read it (CORS)."""
 
     def __init__(self, request: HTTPServerRequest) -> None:
         super().__init__(request)
@@ -54,10 +54,10 @@ class Protection(OutputTransform):
 
 
 class Refusal(RequestHandler):
-    """Answers with a sentence, whatever is asked."""
+    """Answers every request with the same status and sentence."""
 
     def initialize(self, status: int, sentence: str, retry_after: int | None = None) -> None:
-        """Take the status and the sentence; seconds where it is for a while only."""
+        """Take the status and the sentence; for a refusal that ends, the seconds until then."""
         self._status, self._sentence, self._retry_after = status, sentence, retry_after
 
     def prepare(self) -> None:
@@ -75,7 +75,7 @@ def has_login() -> bool:
 
 
 def shows_payloads() -> bool:
-    """Payloads hold people's addresses: without a login, only this machine sees them."""
+    """Whether payloads are shown. They hold e-mail addresses: without a login, only this machine sees them."""
     return has_login() or is_loopback(options.address)
 
 
@@ -107,7 +107,7 @@ _start_http_server = Flower.start_http_server
 
 
 def find_handler(application: Any, request: HTTPServerRequest, **arguments: Any) -> Any:
-    """What answers a request: Flower, or a refusal."""
+    """Find what handles a request: Flower, or a refusal."""
     if not has_login() and not is_expected(request.host, {*options.allowed_hosts, options.address}):
         refusal = {
             "status": 403,
@@ -124,7 +124,7 @@ def find_handler(application: Any, request: HTTPServerRequest, **arguments: Any)
 
 
 def start_http_server(application: Any) -> int | None:
-    """Listen; without a login on loopback, unless an address was given."""
+    """Start to listen; without a login on loopback, unless an address was given."""
     if problem := wrong_operators():
         print(problem, file=sys.stderr)
         raise SystemExit(2)
@@ -135,7 +135,7 @@ def start_http_server(application: Any) -> int | None:
 
 
 def get_current_user(handler: Any) -> Any:
-    """Who asks: True where anybody may, None where nobody is known; raises HTTPError 401 for a wrong login."""
+    """The login of a request: True where none is needed, None without one; raises HTTPError 401 for a wrong login."""
     address = handler.request.remote_ip
     if options.basic_auth:
         given = handler.request.headers.get("Authorization", "")
@@ -152,7 +152,7 @@ def get_current_user(handler: Any) -> Any:
 
 
 def person(handler: Any) -> str:
-    """The name of whoever asks, for the list of operations; where nobody logs in, from where."""
+    """The name to record with an operation: the login, or without logins the address that the request comes from."""
     if options.basic_auth:
         encoded = handler.request.headers.get("Authorization", "").partition(" ")[2]
         with suppress(ValueError):
@@ -163,12 +163,12 @@ def person(handler: Any) -> str:
 
 
 def operators() -> set[str]:
-    """The logins that may change something; none where everybody may who may use Flower."""
+    """The logins of FLOWER_OPERATORS; empty where everybody who may use Flower may also change something."""
     return {name.strip() for name in options.operators} - {""}
 
 
 def looks_only(handler: Any) -> bool:
-    """Whether whoever asks is known, and may change nothing."""
+    """Whether the request has a login that may look and may not change anything."""
     return bool(operators()) and person(handler) not in operators()
 
 

@@ -1,4 +1,4 @@
-"""What operators do to many tasks at once: how far it is, and stopping it.
+"""Actions of operators on many tasks: their progress, and cancelling them. On the page and in here one is called a job.
 
 A job lives in Flower's memory. When Flower ends, what was changed stays changed, and workers go on with the retries.
 """
@@ -21,9 +21,9 @@ from dbstorage.failed_tasks.store import Change, Progress, apply
 
 logger = logging.getLogger(__name__)
 
-#: BulkActions that are remembered.
+#: The most jobs that are remembered; the oldest are forgotten first.
 MOST_JOBS = 100
-#: Seconds for which a job that has ended is still told of.
+#: Seconds for which a job that has ended is still shown.
 TOLD_SECONDS = 60.0
 
 #: Changes tasks on the connection, and calls back with the ids of each part.
@@ -35,13 +35,13 @@ class Cancelled(Exception):  # nothing went wrong
 
 
 class BulkAction:
-    """One action on any number of tasks."""
+    """One action on any number of tasks, and its progress."""
 
     def __init__(self, number: int, what: str, who: str, matched: int) -> None:
         self.number = number
         self.what = what
         self.who = who
-        #: How many there were when a person was asked.
+        #: How many tasks matched when the operator was asked.
         self.matched = matched
         self.followed = Followed()
         self.is_stopped = False
@@ -67,12 +67,12 @@ class BulkAction:
         return None if self._ended is None else time.monotonic() - self._ended
 
     def note_end(self) -> None:
-        """Note that it has ended, if it has."""
+        """Remember the moment of its end, if it has ended."""
         if self._ended is None and not self.is_applying and not (self.is_retry and self.followed.left):
             self._ended = time.monotonic()
 
     def as_json(self) -> dict[str, Any]:
-        """What a page shows of it."""
+        """What the page shows of it, as JSON takes it."""
         followed = self.followed
         states = followed.states
         left = followed.left if self.is_retry else 0
@@ -118,7 +118,7 @@ class BulkActions:
         return self._jobs.get(number)
 
     def start(self, what: str, who: str, matched: int, run: Run) -> BulkAction:
-        """Begin one."""
+        """Start a job."""
         job = BulkAction(next(self._numbers), what, who, matched)
         self._jobs[job.number] = job
         while len(self._jobs) > MOST_JOBS:
@@ -127,14 +127,14 @@ class BulkActions:
         return job
 
     async def told(self) -> list[BulkAction]:
-        """Those that go on, and those that ended a moment ago, as they stand now."""
+        """The jobs that run, and those that ended within the last minute, with their present progress."""
         told = [job for job in self._jobs.values() if (job.ended_ago or 0.0) < TOLD_SECONDS]
         for job in told:
             await self._look(job)
         return told
 
     async def cancel(self, job: BulkAction, who: str) -> None:
-        """Change no more tasks, and let those that were not tried yet be failed again. Raises DBStorageError."""
+        """Stop changing tasks; retries that have not run yet become `failed` again. Raises DBStorageError."""
         job.is_stopped = True
         if job.applied is not None:
             await job.applied

@@ -1,4 +1,4 @@
-"""What the Failed page changes: retry, discard, restore, mend; open to whom Flower's API is open."""
+"""What the page Failed changes: retry, discard, restore, mend. Whoever may use Flower's API may use them."""
 
 import asyncio
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ from dbstorage.failed_tasks.edit import EDIT, Edited, edit, parse_changes
 from dbstorage.failed_tasks.filters import Filter
 from dbstorage.failed_tasks.store import Change, Matched, apply, count_codes, count_for
 
-#: Seconds until a change is answered, whether it is through or not.
+#: Seconds after which a change is answered, whether it has ended or not.
 PATIENCE = 2.0
 #: Sentences that say why tasks cannot be mended.
 MOST_SENTENCES = 10
 
 
 def change_routes(database: Database) -> list[Any]:
-    """The addresses of what changes something."""
+    """The routes of requests that change something."""
     shared = {"database": database, "jobs": BulkActions(database)}
     changes = "|".join(Change)
     return [
@@ -41,7 +41,7 @@ def change_routes(database: Database) -> list[Any]:
 
 
 class CountForChange(ScriptAnswer):
-    """How many tasks a change would meet; what a person is asked about."""
+    """How many tasks a change would meet, which the operator is asked to confirm."""
 
     @authenticated
     async def get(self, change: str) -> None:
@@ -64,25 +64,25 @@ class _Changing(ScriptAnswer, BaseApiHandler):  # type: ignore[misc]
     jobs: BulkActions
 
     def initialize(self, database: Database, jobs: BulkActions) -> None:  # type: ignore[override]
-        """Take what the route gives."""
+        """Take the arguments of the route."""
         super().initialize(database)
         self.jobs = jobs
 
     def prepare(self) -> None:
-        """Refuse what nobody may do here."""
+        """Refuse the request where nothing may be changed."""
         super().prepare()
         if self.application.options.read_only:
             raise HTTPError(403, "Read only mode is enabled")
 
     def asked_for(self) -> Filter:
-        """Which tasks the form means, as a person was asked about them."""
+        """The filter of the form, limited to the tasks that the operator has confirmed."""
         which = filter_of(self.request.body_arguments)
         if which.up_to is None:
             raise HTTPError(400, "up_to is missing: ask for the number of tasks first")
         return which
 
     async def start(self, what: str, which: Filter, run: Run) -> None:
-        """Begin a job, and answer with the number of tasks that are changed by now."""
+        """Start a job, and answer with the number of tasks that it has changed so far."""
         counted = Change.RETRY if what == EDIT else Change(what)
         matched = await self.database.run(lambda connection: count_for(connection, self.database.scope, which, counted))
         job = self.jobs.start(what, person(self), matched.number, run)
@@ -118,7 +118,7 @@ class ApplyChange(_Changing):
 class _Mending(_Changing):
     def changes(self) -> dict[str, str]:
         """The fields that the form changes."""
-        # As they stand: a space at the end may be what is wrong, or what is meant.
+        # Not stripped: a space at the end may be what is wrong, or what is meant.
         words = self.get_body_arguments("set", strip=False)
         try:
             changes = parse_changes(tuple(words))
@@ -130,11 +130,11 @@ class _Mending(_Changing):
 
 
 class CheckMending(_Mending):
-    """What mending would do."""
+    """A dry run of mending."""
 
     @authenticated
     async def post(self) -> None:
-        """Answer with how many tasks would keep to the rules then, a few of them, and why others would not."""
+        """Answer with how many tasks would be valid, a few of them, and why others would not be."""
         which, changes = filter_of(self.request.body_arguments), self.changes()
         settings = self.database.settings
 
@@ -156,7 +156,7 @@ class ApplyMending(_Mending):
 
     @authenticated
     async def post(self) -> None:
-        """Do it; answer as to a retry."""
+        """Mend and retry; the answer is that of a retry."""
         which, changes = self.asked_for(), self.changes()
         who, reason = person(self), self.get_body_argument("reason", "") or None
         run = partial(_mend, self.database, which, changes, who, reason)
@@ -167,10 +167,10 @@ class ApplyMending(_Mending):
 
 
 class JobsNow(_Changing):
-    """How far everything is."""
+    """The progress of all jobs."""
 
     def prepare(self) -> None:
-        """Whoever may look may look here."""
+        """Allow it to everybody who may look at pages."""
 
     @authenticated
     async def get(self) -> None:
@@ -184,11 +184,11 @@ class JobsNow(_Changing):
 
 
 class CancelJob(_Changing):
-    """Stopping one."""
+    """Cancelling a job."""
 
     @authenticated
     async def post(self, number: str) -> None:
-        """Stop it; answer with how it stands then."""
+        """Cancel the job; answer with its progress."""
         job: BulkAction | None = self.jobs.get(int(number))
         if job is None:
             raise HTTPError(404, "There is no such job any more.")
@@ -221,7 +221,7 @@ def _mend(
 
 
 def _told(found: Edited) -> dict[str, Any]:
-    """The result of a dry run, without what only those may see who may see payloads."""
+    """The result of a dry run, without values for those who may not see payloads."""
     return {
         "mended": found.mended,
         "samples": [

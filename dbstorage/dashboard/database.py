@@ -11,9 +11,9 @@ from dbstorage.settings import Settings
 
 Result = TypeVar("Result")
 
-#: Pages that are looked up at the same time; threads of our own, so that a slow database holds up nothing else.
+#: Threads for looking up pages. They are our own, so that a slow database holds up nothing else in Flower.
 THREADS = 3
-#: Changes to many tasks at the same time.
+#: Threads for changes to many tasks.
 LONG_THREADS = 2
 
 
@@ -33,7 +33,7 @@ class Database:
         return await IOLoop.current().run_in_executor(self._threads, self._run, function)
 
     async def run_long(self, function: Callable[[Connection], Result]) -> Result:
-        """The same for what may take minutes, so that pages need not wait for it."""
+        """The same for what may take minutes, in other threads, so that pages do not wait for it."""
         return await IOLoop.current().run_in_executor(self._long_threads, self._run, function)
 
     def _run(self, function: Callable[[Connection], Result]) -> Result:

@@ -1,4 +1,4 @@
-"""The Failed page's requests. Whoever may use Flower may use them; what Flower's API refuses, they refuse."""
+"""The requests of the page Failed. Whoever may use Flower may look; whoever may use its API may change something."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -34,12 +34,12 @@ from dbstorage.failed_tasks.store import (
 from dbstorage.settings import Scope
 from dbstorage.storage.orders import Field
 
-#: Tasks whose state the page asks for at once: those on the largest page.
+#: The most tasks whose states the page asks for in one request: those of the largest page.
 MOST_POLLED = max(SIZES)
 
 
 def failed_routes(database: Database) -> list[Any]:
-    """The page's addresses."""
+    """The routes of the page."""
     shared = {"database": database}
     return [
         url(r"/failed", FailedTasksPage, shared, name="failed"),
@@ -53,16 +53,16 @@ def failed_routes(database: Database) -> list[Any]:
 
 class _FailedTaskHandler(FlowerPage):
     async def loaded(self, failed_task_id: str) -> tuple[FailedTask, Payload, Readable]:
-        """A task, its payload and what a person reads of it.
+        """A task, its payload, and the payload as a person reads it.
 
         Raises HTTPError 404 where there is none, and DBStorageError.
         """
-        # An id of more digits than any task has is the id of none.
+        # No task has an id of more digits than the column takes.
         number = min(int(failed_task_id[:20]), LARGEST_ID)
 
         def look_up(connection: Connection) -> tuple[FailedTask, Payload, Readable] | None:
             found = load(connection, self.database.scope, number)
-            # Here and not where Flower waits for it: a payload may be large.
+            # In the thread, not on Flower's event loop: a payload may be large.
             return found and (*found, readable_payload(found[1], MOST_SHOWN))
 
         found = await self.database.run(look_up)
@@ -115,7 +115,7 @@ class FailedTasksPage(FlowerPage):
 
 
 def look_up(connection: Connection, scope: Scope, view: View) -> tuple[View, ShownTasks]:
-    """What the view shows, and the view with the last page in the place of those behind."""
+    """What the view shows, and the view itself; for a page behind the end, that of the last page."""
     newest = newest_id(connection, scope)
     total = count(connection, scope, view.which)
     last_page = max(1, -(-total // view.size))
@@ -133,7 +133,7 @@ def look_up(connection: Connection, scope: Scope, view: View) -> tuple[View, Sho
 
 
 class FailedTaskPage(_FailedTaskHandler):
-    """Everything about one task."""
+    """The details of one task."""
 
     @authenticated
     async def get(self, failed_task_id: str) -> None:
@@ -169,11 +169,11 @@ class FailedTaskPage(_FailedTaskHandler):
 
 
 class FieldValues(_FailedTaskHandler, ScriptAnswer):
-    """What stands in the fields of a command that can be mended."""
+    """The values of the fields that can be mended, of one task."""
 
     @authenticated
     async def get(self, failed_task_id: str) -> None:
-        """Answer with name -> value, as it came; without those that it lacks."""
+        """Answer with name -> value, as it came; fields that the command lacks are left out."""
         if not shows_payloads():
             raise HTTPError(403, "%s", HIDDEN)
         try:
@@ -204,11 +204,11 @@ class PayloadBytes(_FailedTaskHandler, ScriptAnswer):
 
 
 class States(ScriptAnswer):
-    """What became of the tasks on the page."""
+    """The present states of the tasks on the page."""
 
     @authenticated
     async def get(self) -> None:
-        """Answer with what may have changed of the tasks with these ids."""
+        """Answer with the columns of these tasks that may have changed."""
         which = filter_of(self.request.query_arguments)
         if not 0 < len(which.ids) <= MOST_POLLED:
             raise HTTPError(400, f"expected 1 to {MOST_POLLED} ids")

@@ -1,14 +1,14 @@
-"""Under which names Flower answers where it has no login.
+"""The host names that Flower answers to where it has no login.
 
-Without one, whoever can send it a request may do everything. A page of another site cannot read its answers, unless the
-page's own name is pointed at Flower's address (DNS rebinding): then the browser takes both for the same site. What it
-cannot do is send another name than the page's, and no page has the name `localhost` or a number.
+Without a login, whoever can send a request may do everything. A page of another site cannot read the answers, unless
+the page's own name is made to point to Flower's address (DNS rebinding): then the browser takes both for the same site.
+But the browser still sends the page's name as `Host`, and no such page is named `localhost` or by an IP address.
 """
 
 from collections.abc import Collection
 from ipaddress import ip_address
 
-#: What listens here is reached from this machine alone.
+#: Addresses that only this machine can reach.
 LOOPBACK_NAMES = ("localhost", "ip6-localhost")
 ANY = "*"
 
@@ -19,7 +19,7 @@ def is_loopback(address: str) -> bool:
 
 
 def is_expected(host: str, allowed: Collection[str]) -> bool:
-    """Whether a request's `Host` is one under which nobody else's page can be: a number, localhost, or one allowed."""
+    """Whether no page of a stranger can have this `Host`: an IP address, localhost, or a name that is allowed."""
     name = _without_port(host).rstrip(".").lower()
     return (
         name in LOOPBACK_NAMES

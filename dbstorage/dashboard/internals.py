@@ -25,10 +25,10 @@ from tornado.template import Loader, Template
 from dbstorage.dashboard.access import LOOKS_ONLY, looks_only, protect
 
 OWN_TEMPLATES = Path(__file__).parent / "templates"
-#: Tasks that Flower remembers unless told otherwise, at 7 KB each; its own default would be 700 MB.
+#: Tasks that Flower remembers unless told otherwise, at 7 KB each; its own default, 100,000, would take 700 MB.
 MAX_TASKS = 10_000
 
-#: Template -> the texts that we look for, each with what is put behind it.
+#: Template -> texts in it, each with what we insert behind it.
 ADDITIONS: dict[str, list[tuple[str, str]]] = {
     "navbar.html": [
         (
@@ -90,7 +90,7 @@ ADDITIONS: dict[str, list[tuple[str, str]]] = {
 
 
 class TemplateLoader(Loader):
-    """Flower's templates and ours; ours stand beside its own in the bar, on all pages and on the task page."""
+    """Loads Flower's templates and ours; adds ours to its bar, to all of its pages, and to its page of a task."""
 
     def _create_template(self, name: str) -> Template:
         if (OWN_TEMPLATES / name).is_file():
@@ -111,7 +111,7 @@ class TemplateLoader(Loader):
 
 
 class AuthenticatedMetrics(Metrics):  # type: ignore[misc]  # Flower has no types
-    """`/metrics`, which Flower leaves open."""
+    """`/metrics` behind the login; Flower itself leaves it open."""
 
     @tornado.web.authenticated
     async def get(self) -> None:
@@ -120,7 +120,7 @@ class AuthenticatedMetrics(Metrics):  # type: ignore[misc]  # Flower has no type
 
 
 class AuthenticatedNotFound(NotFoundErrorHandler):  # type: ignore[misc]
-    """Any other path; without a login not even that it does not exist is told."""
+    """Any other path: without a login one does not even learn that it does not exist."""
 
     @tornado.web.authenticated
     def get(self) -> None:
@@ -137,10 +137,10 @@ _flower_check = BaseHandler.check_xsrf_cookie
 
 
 def check_origin(handler: Any) -> None:
-    """Refuse what a page of another origin sends, which Flower does with authentication only, and who may look only.
+    """Refuse requests that pages of other origins send, and logins that may look only; raises HTTPError 403.
 
-    Called before every request that may change something. Raises HTTPError 403. A program that is no browser names no
-    origin.
+    Called before every request that may change something. Flower itself refuses other origins only where it has a
+    login. A program that is no browser sends no origin.
     """
     request: HTTPServerRequest = handler.request
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")

@@ -1,4 +1,4 @@
-"""What the requests of all our pages share."""
+"""What the request handlers of all our pages share."""
 
 import math
 from datetime import UTC, datetime
@@ -49,11 +49,11 @@ class FlowerPage(BaseHandler):  # type: ignore[misc]  # Flower has no types
         self.render(template, refusal=self.refusal, hidden=HIDDEN, when=when, printable=printable, **values)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Say it within Flower's frame, so that a person finds the way on."""
+        """Show the error within Flower's frame, so that its navigation is still there."""
         if status_code == 401:
             super().write_error(status_code, **kwargs)
             return
-        # Not to ask once more who somebody is.
+        # The login may be what failed: it is not asked for again.
         if not hasattr(self, "_current_user"):
             self.current_user = None
         sentence = sentence_of(kwargs) or _SENTENCES.get(status_code, "Flower cannot do that.")
@@ -61,7 +61,7 @@ class FlowerPage(BaseHandler):  # type: ignore[misc]  # Flower has no types
 
 
 class ScriptAnswer(FlowerPage):
-    """A request of a script, which gets JSON, or a sentence."""
+    """A request of one of our scripts; the answer is JSON, or a sentence where something is wrong."""
 
     def fail(self, error: DBStorageError) -> None:
         """Answer with 503 and the sentence."""
@@ -105,7 +105,7 @@ def iso(value: datetime | None) -> str:
 
 
 def json_safe(value: Any) -> Any:
-    """The value without what JSON does not have, and its texts without what would act on a reader."""
+    """The value as JSON can have it (no NaN), its texts with control characters made visible."""
     match value:
         case float() if not math.isfinite(value):
             return None

@@ -35,17 +35,17 @@ Value = TypeVar("Value")
 
 ASSETS = Path(__file__).parent / "assets"
 TYPES = {".js": "text/javascript; charset=UTF-8", ".css": "text/css; charset=UTF-8"}
-#: Seconds for which what was looked up serves everybody who asks.
+#: Seconds for which a look-up is kept for everybody who asks.
 FRESH_SECONDS = 2.0
-#: Operations on the page.
+#: How many operations the page shows.
 MOST_OPERATIONS = 20
 THREADS = 3
-#: Characters of what is looked for.
+#: The most characters that a search may have.
 LONGEST_SEARCH = 500
 
 
 class Looks(Generic[Value]):
-    """Looks something up in a thread, once for all who ask at about the same time."""
+    """Looks something up in a thread, once for all requests at about the same time."""
 
     def __init__(self, threads: ThreadPoolExecutor, look: Callable[[], Value]) -> None:
         self._threads = threads
@@ -54,14 +54,14 @@ class Looks(Generic[Value]):
         self._found_at = -math.inf
 
     async def get(self) -> Value:
-        """What was found a moment ago, or is found now."""
+        """The last result if it is fresh, else a new one."""
         running = self._running
         if running is None or (running.done() and time.monotonic() - self._found_at > FRESH_SECONDS):
             running = self._running = asyncio.ensure_future(self._in_thread())
         return await asyncio.shield(running)
 
     def forget(self) -> None:
-        """Look anew when somebody asks again."""
+        """Drop the result: the next request looks anew."""
         self._running = None
 
     async def _in_thread(self) -> Value:
@@ -97,7 +97,7 @@ def service_routes(settings: Settings, database: Database) -> list[Any]:
 
 
 class ServicePage(FlowerPage):
-    """The page itself; everything on it comes by its script, so that it is there whatever is away."""
+    """The page itself. Its script loads everything on it, so the page comes even while servers are away."""
 
     @authenticated
     def get(self) -> None:
@@ -119,7 +119,7 @@ class VerdictAnswer(_ServiceHandler, ScriptAnswer):
 
     @authenticated
     async def get(self) -> None:
-        """Answer with it; no server's being away is an error here."""
+        """Answer with it; a server that is away is part of the answer, not an error."""
         verdict = await self.service.verdict.get()
         self.finish({"standing": verdict.standing.value, "sentence": printable(verdict.sentence)})
 
@@ -144,7 +144,7 @@ class StateAnswer(_ServiceHandler, ScriptAnswer):
 
 
 class FindPage(_ServiceHandler):
-    """Where something is."""
+    """The search: where an order, a user or an entry is."""
 
     @authenticated
     async def get(self) -> None:
@@ -165,7 +165,7 @@ class PauseOrResume(_ServiceHandler, ScriptAnswer, BaseApiHandler):  # type: ign
 
     @authenticated
     async def post(self, what: str) -> None:
-        """Do it; answer with a sentence."""
+        """Pause or resume; answer with a sentence."""
         if self.application.options.read_only:
             raise HTTPError(403, "Read only mode is enabled")
         who, reason = person(self), self.get_body_argument("reason", "")

@@ -1,11 +1,11 @@
-"""Slows down whoever tries passwords."""
+"""Slows down whoever guesses passwords."""
 
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
-#: Failures that cost nothing: people mistype.
+#: Failures without a delay, because people mistype.
 FREE_FAILURES = 4
 #: Seconds after the next failure, doubled with each further one.
 FIRST_PAUSE = 1.0
@@ -28,7 +28,7 @@ class _Failures:
 
 
 class Throttle:
-    """Remembers failed logins by address, and for how long an address is to wait; `clock` gives seconds."""
+    """Counts failed logins by address, and says for how long an address has to wait; `clock` gives seconds."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
@@ -54,5 +54,5 @@ class Throttle:
             self._failures.popitem(last=False)
 
     def succeeded(self, address: str) -> None:
-        """Note a right one: all is forgotten."""
+        """Note a right login: the failures of the address are forgotten."""
         self._failures.pop(address, None)

@@ -1,4 +1,4 @@
-"""What the Failed page shows, as its address says it: filter, sorting and page."""
+"""What the page Failed shows, as its URL says it: filter, sorting and page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from dbstorage.failed_tasks.filters import OPEN_STATES, Filter, State, parse_ids
 from dbstorage.failed_tasks.groups import By, Group
 from dbstorage.failed_tasks.store import NEWEST_FIRST, SortColumn, Sorting
 
-#: Which tasks a word in the address means; the first is meant where there is none.
+#: The words for states in the URL; without one the first counts.
 STATES: dict[str, tuple[State, ...]] = {
     "open": OPEN_STATES,
     **{state.value: (state,) for state in State},
@@ -66,7 +66,7 @@ class View:
         return urlencode({name: value for name, value in parameters.items() if value != ""})
 
     def can_name(self, group: Group) -> bool:
-        """Whether the filter can mean this group alone: not where it has no user, or one with blanks around it."""
+        """Whether a filter can select this group alone: not if it has no user, or a userId with blanks around it."""
         return bool(group.what) and group.what == (group.what or "").strip() and group.code == group.code.strip()
 
     def group_query(self, group: Group) -> str:
@@ -74,7 +74,7 @@ class View:
         return urlencode({**self.values, "state": self.state, **self.of_group(group)})
 
     def of_group(self, group: Group) -> dict[str, str]:
-        """What the filter says of one of the groups alone."""
+        """The filter's fields that select one of the groups."""
         assert self.by is not None
         assert group.what is not None
         return {"code": group.code, self.by.value: group.what}
@@ -130,7 +130,7 @@ def read_filter(arguments: Arguments) -> Filter:
 
 
 def _default_state(values: Mapping[str, str]) -> str:
-    """Who names a task wants to see it, whatever became of it."""
+    """The state where the URL names none: any state if it names tasks, since who does wants to see them anyway."""
     return "all" if "ids" in values or "task_id" in values else "open"
 
 
