@@ -1,6 +1,6 @@
-"""Celery's way to a Redis broker: connections that can be given up all at once, and refusals told in a line.
+"""Celery's connections to a Redis broker: all of them can be given up at once, and refusals are logged in one line.
 
-A worker that stops still has a dozen commands for its broker. Each would wait for a frozen Redis until its time is out.
+A worker that stops still has a dozen commands for its broker. With a frozen Redis each would wait until its timeout.
 kombu documents none of the classes below as open to change: tests/worker/test_internals.py names the versions.
 """
 
@@ -37,7 +37,7 @@ _given_up = threading.Event()
 
 
 class GivesUp(ShortBeginning):
-    """A connection that fails at once when the broker was given up, also where it is waiting for a reply."""
+    """A connection that fails at once when the broker is given up, even while it waits for a reply."""
 
     _sock: Any
 
@@ -68,8 +68,8 @@ class TLSBrokerConnection(GivesUp, SSLConnection):
     """The same with TLS."""
 
 
-#: A full Redis refuses what needs more room only as the first write of a script, so each begins with one that removes.
-#: What kombu keeps of its queues and of tasks in hand is small, and without it no worker could begin.
+#: A full Redis refuses a command that needs room only as the first write of a script, so each script begins with one
+#: that removes something. What kombu keeps of queues and tasks in hand is small, and without it no worker could start.
 _ALSO_WHEN_FULL = "redis.call('SREM', KEYS[1], '')"
 #: KEYS: the exchange's bindings, those that do not expire. ARGV: the binding.
 BIND = f"""
@@ -91,7 +91,7 @@ class BrokerChannel(Channel):
     connection_class_ssl: Any = TLSBrokerConnection
     #: Tags of the tasks that processes are working on.
     tags_in_work: Callable[[], Collection[str]] = staticmethod(_nothing)
-    #: The one that was made last: what belongs to channels before it is settled through it.
+    #: The channel that was made last. Tasks that came through earlier channels are acknowledged through it.
     newest: "BrokerChannel | None" = None
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -102,7 +102,7 @@ class BrokerChannel(Channel):
 
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
-        """A client; where this channel is closed that of the newest one. Raises ConnectionError without one."""
+        """A client; if this channel is closed, that of the newest channel. Raises ConnectionError without one."""
         if client is None and not self.is_open:
             newest = BrokerChannel.newest
             if newest is None or not newest.is_open:
@@ -112,9 +112,10 @@ class BrokerChannel(Channel):
             yield client
 
     def close(self) -> None:
-        """Close the channel, also where the broker cannot be told.
+        """Close the channel, even if the broker does not answer.
 
-        kombu would leave its connections open then, and Celery asks a connection that is gone what its errors are.
+        kombu alone would then leave its connections open, and Celery would fail when it asks the lost connection for
+        its error classes.
         """
         try:
             super().close()  # type: ignore[no-untyped-call]
@@ -159,7 +160,7 @@ class BrokerChannel(Channel):
 
 
 class BrokerPoller(MultiChannelPoller):
-    """Lets the event loop turn without the broker, and without a traceback every five seconds when that is full."""
+    """Keeps the event loop going while the broker is away, and logs no traceback every five seconds if it is full."""
 
     _refused = False
 

@@ -1,4 +1,5 @@
-"""Celery's remote control commands that would say OK and do nothing for the stream: they act on it, or refuse.
+"""Celery's remote control commands for the stream. By themselves some would say OK and do nothing: here they act on
+the stream, or refuse with a sentence.
 
 `celery -A dbstorage control cancel_consumer <stream>` lets a worker stand by; the others refuse with a sentence.
 `control pause [reason]` and `control resume` pause the whole service, whichever worker is asked.
@@ -22,20 +23,20 @@ logger = logging.getLogger(__name__)
 
 
 class StandbyReader(Protocol):
-    """The reader, as remote control sees it: it can be told to stand by."""
+    """What remote control needs of the reader: it can be told to stand by."""
 
     def set_aside(self, aside: bool) -> None:
-        """Leave the stream to others, or take a turn again."""
+        """Leave the stream to other workers, or stop doing so."""
 
 
-#: Who it was, for the list of operations: remote control names nobody.
+#: The name in the list of operations: remote control does not say who sent a command.
 REMOTE = "remote control"
 #: What entries of the stream become.
 STREAM_TASKS = frozenset((CREATE_CLOSE_ORDER, CREATE_USER, GET_CLOSE_ORDERS))
 
 
 def register_pause() -> None:
-    """Add our own commands, also where somebody sends them: `celery control` refuses what it does not know."""
+    """Add our own commands, also to `celery control`, which refuses to send a command that it does not know."""
     control.control_command(name="pause", args=[("reason", str)], signature="[reason]")(_pause)
     control.control_command(name="resume")(_resume)
 
@@ -116,7 +117,7 @@ def _resume(state: Any, **_: Any) -> Any:
 
 
 def _note(settings: Settings, what: str, reason: str | None) -> None:
-    """Record it beside the event loop, which does not wait for the database."""
+    """Record it in a thread: the event loop does not wait for the database."""
     note = {"settings": settings, "what": what, "who": REMOTE, "reason": reason}
     threading.Thread(target=record_alone, kwargs=note, name="dbstorage-trail", daemon=True).start()
 

@@ -1,7 +1,8 @@
 """Tasks that this worker has taken from a Redis broker: they outlive the connection that brought them.
 
-kombu keeps them in two keys until they are acknowledged, and gives them back through the channel that brought them.
-With the connection that channel is gone; the next one settles what it left.
+kombu keeps them in two keys until they are acknowledged, and gives them back to the queue through the channel that
+brought them. When the connection is lost, that channel is gone. Then the next channel acknowledges what has ended, and
+gives back what nobody works on.
 """
 
 import time
@@ -13,7 +14,7 @@ from kombu.transport.redis import QoS
 from kombu.utils.json import dumps
 from redis.exceptions import RedisError, ResponseError
 
-#: A full Redis refuses what needs more room only as the first write of a script, so this begins with one that removes.
+#: A full Redis refuses a command that needs room only as the first write of a script, so this begins with a removal.
 #: KEYS: times of the tasks in hand, the tasks in hand. ARGV: the task's tag, its time, the task.
 TAKE_IN_HAND = """
 redis.call('ZREM', KEYS[1], ARGV[1])
@@ -21,24 +22,24 @@ redis.call('ZADD', KEYS[1], ARGV[2], ARGV[1])
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[3])
 """
 
-#: Tags of tasks that were in hand when the connection was lost, and of those that ended before there was another one.
+#: Tags of tasks that were in hand when the connection was lost, and of those that ended before it was back.
 _left_in_hand: set[str] = set()
 _left_done: set[str] = set()
 
 
 def forget_what_was_left() -> None:
-    """Forget it in a pool process: tasks of the broker are acknowledged or returned by the main process alone."""
+    """Clear both sets in a pool process: only the main process acknowledges the broker's tasks or gives them back."""
     _left_in_hand.clear()
     _left_done.clear()
 
 
 def something_is_left() -> bool:
-    """Whether a lost connection left tasks that the next one has to settle."""
+    """Whether a lost connection left tasks to acknowledge or to give back."""
     return bool(_left_in_hand or _left_done)
 
 
 class BrokerQoS(QoS):
-    """What this worker has taken from the broker and not acknowledged."""
+    """The tasks that this worker has taken from the broker and not acknowledged yet."""
 
     def append(self, message: Any, delivery_tag: str) -> None:
         """Note that a task is in hand: kombu has removed it from its queue already, so this must not be refused."""
@@ -75,9 +76,9 @@ class BrokerQoS(QoS):
             self._delivered.clear()
 
     def take_up_what_was_left(self) -> None:
-        """Settle what earlier channels left: acknowledge what is done, give back what nobody works on.
+        """Take over what earlier channels left: acknowledge what has ended, give back what nobody works on.
 
-        What is refused comes back when its time is up.
+        If Redis refuses that, kombu gives the task back after its visibility timeout.
         """
         in_work = self.channel.tags_in_work()
         _left_in_hand.difference_update(in_work, _left_done)

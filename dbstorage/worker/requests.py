@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 class BrokerRequest(Request):  # type: ignore[misc]  # Celery has no types
     """A task called through the broker; shows its arguments without e-mail addresses.
 
-    Who calls it writes its arguments as text into the message, as events and pages are to show them.
+    The caller's Celery writes the arguments as text into the message, for events and pages to show.
     """
 
     @property

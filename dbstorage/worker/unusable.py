@@ -1,4 +1,4 @@
-"""Redis servers with which a worker could never work: it says so in a sentence and ends, instead of trying for ever."""
+"""Redis servers with which a worker can never work: it ends with a sentence instead of trying for ever."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +12,7 @@ from dbstorage.urls.redis_url import is_redis
 
 
 def unusable_servers(settings: Settings) -> Iterator[str]:
-    """Yield a sentence for each reason; a server that cannot be reached is waited for, and none."""
+    """Yield a sentence for each reason. A server that cannot be reached is no reason: the worker waits for it."""
     brokers = [settings.broker_url] if is_redis(settings.broker_url) else []
     for url in dict.fromkeys([settings.redis_url, *brokers]):
         # redis-py types only a part of what is used here.

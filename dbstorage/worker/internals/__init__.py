@@ -1,6 +1,6 @@
-"""The parts of Celery that its documentation does not promise; tests/worker/test_internals.py names the versions.
+"""The undocumented parts of Celery that we use; tests/worker/test_internals.py names the versions that have them.
 
-Each file has one subject and names what it leans on: events, the consumer, the pool, remote control, tasks and the
-worker itself. What is less public in kombu, below Celery, stands in `worker/broker_connections.py`; Flower's in
+Each file has one subject and names what it depends on: events, the consumer, the pool, remote control, tasks and the
+worker itself. Undocumented parts of kombu, below Celery, are used in `worker/broker_connections.py`, Flower's in
 `dashboard/internals.py`.
 """

@@ -1,4 +1,4 @@
-"""The consumer, whose parts are the worker's connection to the broker, its event loop and its end.
+"""The consumer: the worker's connection to the broker, its event loop, and how both end.
 
 Leans on `Consumer.ensure_connected`, `on_connection_error_before_connected` and `…_after_connected`: short pauses
 while the broker is away. On `Consumer.loop` and `stop`: the last moments before Celery closes its pool, and forgets
@@ -49,14 +49,14 @@ class StoppableReader(Protocol):
 
 
 class PatientConsumer(Consumer):  # type: ignore[misc]
-    """Reconnects to the broker without end, with pauses of 0.2 s to 2 s, and stops when the reader's jobs are done."""
+    """Reconnects to the broker for ever, with pauses of 0.2 s to 2 s, and stops when the reader's jobs have ended."""
 
     reader: StoppableReader | None = None
     _told_of_loss = False
     _drained_by = math.inf
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        # Celery's gossip between workers serves nobody here, and at each loss of the broker it fails with a traceback.
+        # Nothing here uses Celery's gossip between workers, and it logs a traceback whenever the broker is lost.
         super().__init__(*arguments, **{**options, "without_gossip": True})
         self._celerys_loop: Any = self.loop  # type: ignore[has-type]
         self.loop = self._turn_until_shutdown
@@ -64,7 +64,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
         signals.worker_shutting_down.connect(self._prepare_stop)
 
     def _prepare_stop(self, **_: Any) -> None:
-        """See to it that stopping comes to an end; called by the signal's handler, in the midst of anything."""
+        """Make sure that stopping ends in time. Called by the signal handler, whatever the main thread is doing."""
         if self._drained_by < math.inf:
             return
         self._drained_by = time.monotonic() + DRAIN_SECONDS
@@ -75,7 +75,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
             give_up_broker()
 
     def _end(self) -> None:
-        # The pool first: whatever becomes of the connections, the worker has to end.
+        # The pool first, because the worker has to end even if closing the connections fails.
         killed = kill_processes(self.pool)
         give_up_broker()
         if killed:
@@ -87,7 +87,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
         super().start()
 
     def _turn_until_shutdown(self, *arguments: Any) -> None:
-        """Turn the event loop; at its end the pool is not closed yet, and replaces processes that end meanwhile."""
+        """Run the event loop, then drain. The pool is still open then, and replaces processes that end meanwhile."""
         try:
             self._celerys_loop(*arguments)
         except WorkerShutdown:
@@ -95,7 +95,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
             raise
 
     def stop(self) -> None:
-        """Stop, where that has not been done: SIGTERM finds a worker that waits for its broker outside of its loop."""
+        """Stop the reader if that has not been done: at SIGTERM the worker may have been waiting for its broker."""
         self._drain()
         super().stop()
 
@@ -111,7 +111,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
         if not self.hub.readers:
             # Celery's loop has ended, and it has forgotten the pool.
             self.pool.register_with_event_loop(self.hub)
-        # A process may end by itself (--max-tasks-per-child) with a job of ours in its pipe.
+        # A process may end by itself (--max-tasks-per-child) while a job of ours is in its pipe.
         looking = self.timer.call_repeatedly(LOOK_WHILE_DRAINING, look_for_dead_processes, (self.pool,))
         turns = self.hub.create_loop()
         while self.reader.busy and time.monotonic() < self._drained_by:
@@ -123,8 +123,8 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
         looking.cancel()
 
     def ensure_connected(self, connection: Any) -> Any:
-        """Connect, however long it takes; SIGTERM is obeyed meanwhile."""
-        # A single attempt of kombu's at a frozen Redis takes 15 s, in which nothing else is heard.
+        """Connect, however long it takes, and react to SIGTERM meanwhile."""
+        # A single attempt of kombu's at a frozen Redis blocks for 15 s, signals included.
         while (error := self._redis_error(REFUSED_PAUSE)) is not None:
             self._broker_is_away(error, REFUSED_PAUSE)
             time.sleep(REFUSED_PAUSE / 4)
@@ -137,7 +137,7 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
         return connection
 
     def _redis_error(self, timeout: float) -> Exception | None:
-        """Why a Redis broker does not answer; None where it does, or where the broker is another."""
+        """Why a Redis broker does not answer; None where it does, or where the broker is no Redis."""
         url: str = self.app.settings.broker_url
         return redis_error(url, timeout) if is_redis(url) else None
 

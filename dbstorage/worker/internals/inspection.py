@@ -23,7 +23,7 @@ def tags_in_work() -> set[str]:
 
 
 class ListedRequest(Protocol):
-    """What Celery's inspection asks of a request; there is more, see StreamRequest."""
+    """The part of a request that is used here; StreamRequest has all that Celery's inspection asks for."""
 
     id: str
 

@@ -1,7 +1,7 @@
-"""The pool: functions given to it, its processes and its size.
+"""The pool: how it gets functions to run, its processes and its size.
 
-Leans on the pool's list of its processes, which are killed when they do not end; on `inqW_fd` of each, its pipe,
-which is too narrow for a batch; and on `limit`, how many there should be. `pool_shrink` is a command in `Panel.data`.
+Leans on the pool's list of processes, to kill those that do not end; on `inqW_fd` of each, a pipe that is too small for
+a batch; and on `limit`, how many processes there should be. `pool_shrink` is a command in `Panel.data`.
 """
 
 import fcntl
@@ -14,9 +14,9 @@ from typing import Any
 
 from celery.worker.control import Panel
 
-#: What Linux lets anybody ask for.
+#: The largest size that Linux gives to any user.
 PIPE_BYTES = 1024 * 1024
-#: Processes that reading needs.
+#: The fewest processes with which the stream is read.
 LEAST_PROCESSES = 1
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ def look_for_dead_processes(pool: Any) -> None:
 
 
 def widen_pipes(pool: Any) -> None:
-    """Let a whole batch fit into the pipe to a pool process (Linux); else it goes through it in five pieces."""
+    """Make the pipe to each pool process large enough for a batch (Linux). Else a batch is written in five pieces."""
     for process in _processes(pool):
         with suppress(AttributeError, OSError):
             fcntl.fcntl(process.inqW_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
@@ -92,7 +92,7 @@ def keep_a_process(pool: Any) -> None:
 
     def shrink_to_what_is_needed(n: int = 1) -> None:
         if refusal := shrinking_refused(pool, n):
-            # What the autoscaler takes for "not now".
+            # The autoscaler takes a ValueError as "not now".
             raise ValueError(refusal)
         shrink(n)
 
@@ -103,7 +103,7 @@ def keep_a_process(pool: Any) -> None:
         try:
             return command(controlled, n=n, **options)
         except ValueError as error:
-            # Celery would tell of it by a traceback: fewer than are needed, or no process is idle.
+            # Celery would log a traceback. The reason is the above, or that no process is idle.
             logger.warning("pool_shrink: %s", error)
             return {"error": str(error)}
 

@@ -14,7 +14,7 @@ from celery.events.event import group_from
 from celery.utils.time import utcoffset
 from kombu.serialization import register
 
-#: Task events that gather before they are published; more come to the same thing at a higher cost for each.
+#: How many task events are published in one message. Larger messages cost more for each event.
 EVENT_BUFFER = 1_000
 #: The serializer of events: JSON, for Flower and everybody else, written five times as fast.
 EVENT_SERIALIZER = "orjson"

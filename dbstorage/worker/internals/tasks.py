@@ -1,4 +1,4 @@
-"""How tasks run, as those see it who listen.
+"""How tasks run, as seen by receivers of signals and by tools that wrap Celery's tracer.
 
 Leans on `celery.app.task.Context`, the request that receivers of signals find at `task.request`; on
 `celery.app.trace.build_tracer`, which Sentry and New Relic replace to see tasks run; and on billiard's
@@ -18,7 +18,7 @@ _tracers: dict[Any, Any] = {}
 
 
 class BriefExceptionInfo(ExceptionInfo):  # type: ignore[misc]  # billiard has no types
-    """An ExceptionInfo whose traceback is written when somebody reads it; it stays in its process."""
+    """An ExceptionInfo that formats its traceback only when it is read. It never leaves its process."""
 
     def __init__(self, error: BaseException) -> None:
         self.exception = error
@@ -45,12 +45,12 @@ def request_context(request: dict[str, Any], arguments: dict[str, Any]) -> Any:
 def is_traced_by_others() -> bool:
     """Whether somebody has replaced the function that makes tracers."""
     made_by = trace.build_tracer
-    # A wrapper may call itself what it wraps, and be no function.
+    # A wrapper may have the name of what it wraps, and may be an object instead of a function.
     return type(made_by) is not FunctionType or made_by.__module__ != "celery.app.trace"
 
 
 def trace_with_others(app: Any, task: Any, task_id: str, arguments: dict[str, Any], request: dict[str, Any]) -> None:
-    """Run a task through a tracer, which tells everybody who changed it; raises nothing for the task's own failure."""
+    """Run a task through Celery's tracer, with whatever has wrapped it. The task's own failure is not raised."""
     if task not in _tracers:
         _tracers[task] = trace.build_tracer(task.name, task, app.loader, request["hostname"], app=app)
     _tracers[task](task_id, (), arguments, request)
