@@ -16,7 +16,7 @@ CONNECT_TIMEOUT = 5.0
 
 
 def check_broker(settings: Settings, *, trial: bool = True) -> Iterator[Finding]:
-    """Yield whether it answers, and what it refuses."""
+    """Yield a finding on whether the broker answers, and one for each thing that it refuses."""
     address = without_password(settings.broker_url)
     broker = broker_address(settings.broker_url)
     # kombu has no type hints.

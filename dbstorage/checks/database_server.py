@@ -1,4 +1,4 @@
-"""What can be said about PostgreSQL without changing anything: version, durability, tables, and the migration."""
+"""Checks PostgreSQL without changing anything: version, durability, tables, and the migration."""
 
 from collections.abc import Iterator
 
@@ -33,7 +33,7 @@ OLDEST, NEWEST = 15, 18
 SERVER, WRITES, TABLES, MIGRATION = "PostgreSQL", "PostgreSQL writes", "Tables", "Migration"
 ENCODING, RIGHTS, NUMBERS, FAILED = "Encoding", "Rights", "Sequences", "Failed tasks"
 UNIQUE = "Unique indexes"
-#: Unique and exclusion rules on the platform's tables, but for those over one of the columns that are unique anyway.
+#: Unique and exclusion rules on the platform's tables, without those over a single column that is unique anyway.
 FOREIGN_UNIQUE_INDEXES = """
 SELECT class.relname, pg_get_indexdef(rule.indexrelid)
 FROM pg_index AS rule JOIN pg_class AS class ON class.oid = rule.indexrelid
@@ -46,16 +46,16 @@ WHERE rule.indrelid IN ('"User"'::regclass, '"Orders"'::regclass) AND (rule.indi
     )
 ORDER BY class.relname
 """
-#: With fewer numbers left, a person should know.
+#: A warning says so when a sequence has fewer numbers left.
 FEW_NUMBERS = 10_000_000
-#: With more bytes of failed tasks on the disk, too; docs/operations.md and the alert name the same.
+#: A warning says so when failed tasks take more bytes; docs/operations.md and the alert have the same figure.
 MANY_BYTES = 2**30
 
 
 def check_database(settings: Settings, *, trial: bool = True) -> Iterator[Finding]:
-    """Yield what is found; only the first finding when the server cannot be reached.
+    """Yield the findings; a single one when the server cannot be reached.
 
-    A `trial` does what the service does, and rolls it back.
+    With `trial` it also does what the service does, and rolls it back.
     """
     address = settings.database
     engine = create_engine(address, statement_timeout=30, session_settings={"lock_timeout": str(LOCK_TIMEOUT)})
@@ -66,7 +66,7 @@ def check_database(settings: Settings, *, trial: bool = True) -> Iterator[Findin
                 return
             migration = list(_migration(address))
             findings = [_version(connection, address), *_encoding(connection), *_writes(connection)]
-            # What was asked before is read anew.
+            # Nothing that was looked up before is reused.
             connection.rollback()
             findings += [_tables(connection, migrated=migration[0].grade is Grade.FINE), *migration]
             if findings[-1].subject == MIGRATION and all(each.grade is Grade.FINE for each in migration):
@@ -79,7 +79,7 @@ def check_database(settings: Settings, *, trial: bool = True) -> Iterator[Findin
 
 
 def _closed_schema(connection: Connection) -> Finding | None:
-    """What is wrong where our own schema is closed to the role: then nothing in it can be looked at."""
+    """The finding that the role may not use our own schema, in which case nothing in it can be checked; else None."""
     if (
         connection.scalar(
             text("SELECT has_schema_privilege(oid, 'USAGE') FROM pg_namespace WHERE nspname = :name"),
@@ -103,7 +103,7 @@ def _encoding(connection: Connection) -> Iterator[Finding]:
 
 
 def _use(connection: Connection, scope: Scope, *, trial: bool) -> Iterator[Finding]:
-    """What the service does with tables that are as they should be; `connection` is left without a transaction."""
+    """Check what the service does with its tables, once these are in order. Leaves no transaction open."""
     try:
         shape = inspect_shape(connection)
     except DatabaseNotReadyError:
@@ -121,7 +121,7 @@ def _use(connection: Connection, scope: Scope, *, trial: bool) -> Iterator[Findi
         yield from _unique_indexes(connection)
         yield from _failed_tasks(connection)
         if trial:
-            # The service waits as long as it takes; here nobody shall be held up.
+            # The service waits for a lock as long as it takes; a check should not keep anybody waiting.
             connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = '10s'"))
             yield from run_trial(connection, shape, find_service(connection, scope), numbered)
     finally:
@@ -135,7 +135,7 @@ def _numbers(connection: Connection, numbered: list[NumberedColumn]) -> Iterator
 
 
 def _unique_indexes(connection: Connection) -> Iterator[Finding]:
-    """Rules of somebody else's: what breaks one of them fails for its own value, which may surprise people."""
+    """Warn of unique rules that somebody else added: entries that break one fail, which may surprise people."""
     for name, definition in connection.execute(text(FOREIGN_UNIQUE_INDEXES)):
         yield warning(
             UNIQUE,

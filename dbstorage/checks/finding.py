@@ -3,7 +3,7 @@ from typing import NamedTuple
 
 
 class Grade(StrEnum):
-    """What a finding means for the service."""
+    """How serious a finding is."""
 
     FINE = "fine"
     #: It works, but a person should know.
@@ -18,12 +18,12 @@ class Finding(NamedTuple):
     subject: str
     grade: Grade
     sentence: str
-    #: Whether it is that a server cannot be used, so that nothing else on it was looked at.
+    #: Whether a server cannot be used, so that nothing else on it was checked.
     away: bool = False
 
 
 def fine(subject: str, sentence: str) -> Finding:
-    """A finding that needs nobody."""
+    """A finding that needs no attention."""
     return Finding(subject, Grade.FINE, sentence)
 
 

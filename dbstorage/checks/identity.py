@@ -18,7 +18,7 @@ SUBJECT = "stored so far"
 
 
 def check_identity(settings: Settings) -> Iterator[Finding]:
-    """Compare what Redis remembers with the database; says nothing where either cannot be asked."""
+    """Compare what Redis remembers with the database; yields nothing if one of them cannot be asked."""
     engine = create_engine(settings.database, application_name="dbstorage check")
     try:
         with connect_redis(settings.redis_url) as redis:

@@ -1,4 +1,4 @@
-"""Whether our Redis user may do what the service and its broker do: asked by ACL DRYRUN, else tried on our own key."""
+"""Checks that our Redis user may do what the service and its broker do: by ACL DRYRUN, else by trying on a key."""
 
 import secrets
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def _check(redis: Any, settings: Settings, wanted: list[Trial], subject: str, *,
 
 
 def _dry_run(redis: Any, wanted: list[Trial]) -> list[str] | None:
-    """What Redis says of commands that it would refuse; None where it is not to be asked."""
+    """What ACL DRYRUN says of commands that Redis would refuse; None if the user may not ask."""
     try:
         user: Any = redis.execute_command("ACL", "WHOAMI")
         replies = [redis.execute_command("ACL", "DRYRUN", user, *trial.arguments) for trial in wanted]
@@ -60,7 +60,7 @@ def _dry_run(redis: Any, wanted: list[Trial]) -> list[str] | None:
 
 
 def _harmless(redis: Any, settings: Settings, wanted: list[Trial]) -> Iterator[str]:
-    """Send what changes nothing, and the rest with a key of our own in the place of theirs, removed at the end."""
+    """Send commands that change nothing as they are, the others with a key of our own, which is removed at the end."""
     own = f"{prefix(settings.scope)}check:{secrets.token_hex(8)}"
     told: set[str] = set()
     try:
@@ -80,7 +80,7 @@ def _harmless(redis: Any, settings: Settings, wanted: list[Trial]) -> Iterator[s
 
 
 def _variants(trial: Trial, own: str, settings: Settings) -> Iterator[tuple[str | int, ...]]:
-    """The command on a key of ours, which shows whether the command is allowed; and on theirs what changes nothing."""
+    """The command on a key of ours, which shows whether it is allowed; on the real key only if it changes nothing."""
     name = trial.arguments[0]
     if name == "PUBLISH":
         return

@@ -1,4 +1,4 @@
-"""What can be said about Redis without changing anything: version, persistence, memory, and the two streams."""
+"""Checks Redis without changing anything: version, persistence, memory, and the two streams."""
 
 import re
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from dbstorage.settings import Settings, without_password
 OLDEST, NEWEST = (7, 0), (8, 99)
 SUPPORTED = "7.0 to 8"
 SERVER, PERSISTENCE, MEMORY = "Redis", "Redis persistence", "Redis memory"
-#: A group that nobody has served for so long may have been forgotten.
+#: A consumer group that has been idle for so long may have been left behind by mistake.
 FORGOTTEN_SECONDS = 3600
 COMMANDS, RESPONSES, GROUP = "Command stream", "Response stream", "Consumer group"
 
@@ -33,7 +33,7 @@ def check_redis(settings: Settings, *, trial: bool = True) -> Iterator[Finding]:
     with connect_redis(settings.redis_url, timeout=5) as redis:
         try:
             findings = [*_server(redis, address), *check_sentinel(redis, settings)]
-            # What comes next leans on what came before.
+            # Each check needs what the one before it found.
             if not _any_problem(findings):
                 findings += check_redis_rights(redis, settings, trial=trial)
             if not _any_problem(findings):
@@ -59,7 +59,7 @@ def _server(redis: Redis, address: str) -> Iterator[Finding]:
         persistence: Any = redis.info("persistence")
         memory: Any = redis.info("memory")
     except NoPermissionError:
-        # Without INFO there is still what it said when we came.
+        # Without the right to INFO there is still the version that HELLO has told us.
         yield _version(address, {"redis_version": said["version"].decode(), "server": said["server"].decode()})
         yield warning(PERSISTENCE, "This user may not ask (INFO): whether Redis keeps its data is unknown to us.")
         return
@@ -160,7 +160,7 @@ def _trimmed(settings: Settings, stream: dict[str, Any], groups: Any) -> Iterato
 
 
 def _forgotten(redis: Redis, settings: Settings, groups: Any) -> Iterator[Finding]:
-    """Groups that nobody serves any more hold the trimming, because no entry is trimmed that a group has to see."""
+    """Warn of idle groups: an entry is not trimmed before every group has acknowledged it, so the stream grows."""
     for group in groups:
         name = group["name"].decode(errors="replace")
         behind = group.get("lag") or 0

@@ -1,4 +1,4 @@
-"""What a master behind Sentinel may forget: writes that it took when it had lost its replicas, or its place."""
+"""Checks which writes a master behind Sentinel may lose: those it takes without replicas, or once it is replaced."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,6 +1,6 @@
 """The trial: what the service does with the tables, done as the very role, and rolled back.
 
-Rows get numbers of our own choosing, so that no sequence is asked: a number that was drawn would be gone for good.
+Rows get ids that we choose, so that no number is drawn from a sequence: a rollback would not give it back.
 """
 
 import secrets
@@ -33,16 +33,16 @@ from dbstorage.storage.work import Record, Work
 from dbstorage.wire.entry import CREATE_CLOSE_ORDER, Layout, Request, StreamEntry
 
 TRIAL = "Trial"
-#: Bytes of a failed task's payload that no compression makes small: a disk that is full shows itself.
+#: Size of a failed task's random payload, which cannot be compressed: writing it shows whether the disk is full.
 PAYLOAD = 65_536
-#: Every combination of the words that an order may have.
+#: Every combination of symbol and type that an order may have.
 WORDS = [
     dict(zip(of_kind(ColumnKind.WORD), words, strict=True))
     for words in product(*(column.words for column in ORDER_COLUMNS if column.kind is ColumnKind.WORD))
 ]
-#: A number that only shows as itself where numbers are read exactly.
+#: A number that comes back unchanged only if all of its digits are read.
 EXACT = 0.1 + 0.2
-#: Before every entry of a stream.
+#: A position before every entry of a stream.
 POSITION = 1
 
 
@@ -62,9 +62,9 @@ class Step(NamedTuple):
 def run_trial(
     connection: Connection, shape: TableShape, service: Service, numbered: list[NumberedColumn]
 ) -> Iterator[Finding]:
-    """Yield a finding for all that works, or for the first thing that does not. The caller rolls the transaction back.
+    """Yield one finding if every step works, else one for the first that fails. The caller rolls the transaction back.
 
-    What comes behind a thing that fails depends on it, and is not tried.
+    Later steps depend on earlier ones, so they are not tried after a failure.
     """
     trial = _Trial(connection, shape, service, numbered)
     done: list[str] = []
@@ -137,7 +137,7 @@ class _Trial:
 
     def fail(self) -> None:
         entry = StreamEntry("0-1", [b"message", secrets.token_bytes(PAYLOAD)])
-        # Decoded by hand, because the payload says nothing.
+        # Made by hand, because the random payload cannot be decoded.
         work = Work(entry, Request(entry.id, Layout.ENVELOPE, CREATE_CLOSE_ORDER, {}), self.order(0))
         outcome = Outcome(Status.FAILED, ORDER_CONFLICT, "A trial of dbstorage check.")
         failure = Failed(work, outcome, 0.0)
