@@ -1,4 +1,4 @@
-"""Whether orders and users are in the database as their entries say: the `look` of these two kinds of command."""
+"""Checks that orders and users are in the database as their entries say: the `look` functions of these two commands."""
 
 from collections.abc import Iterator, Sequence
 
@@ -31,7 +31,7 @@ def look_at_orders(
 
 
 def _look_at_orders(connection: Connection, shape: TableShape, orders: Sequence[CloseOrder]) -> Iterator[AuditFinding]:
-    """Of each; an order that the database refuses to compare fails alone."""
+    """A finding for each order. If the database refuses to compare one, that one alone is IMPOSSIBLE_ORDER."""
     try:
         with connection.begin_nested():
             compared = compare_orders(connection, shape, orders)

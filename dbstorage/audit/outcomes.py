@@ -1,4 +1,4 @@
-"""What became of an entry, decided over plain data from what Redis and the database say of it."""
+"""Decides what became of an entry, from plain data that was read from Redis and the database."""
 
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -56,7 +56,7 @@ class FailedRecord(NamedTuple):
 
     @property
     def is_open(self) -> bool:
-        """Whether it says itself what became of the entry."""
+        """Whether the record itself says what became of the entry."""
         return self.state is not State.RESOLVED
 
     @property
@@ -68,7 +68,7 @@ class FailedRecord(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What Redis and the database say of some entries; what was not asked for an entry is not in here."""
+    """What Redis and the database say about some entries. An entry has only what had to be looked up for it."""
 
     #: Ids of entries in the group's pending list or not delivered yet, asked before the database was.
     unacknowledged: Set[str]
@@ -115,7 +115,7 @@ def _without_look(work: Work) -> AuditFinding:
         kind = KINDS.get(work.identity.name)
         if kind is not None and kind.is_kept:
             return missing(f"it breaks a rule ({work.command.code})")
-    # Nobody but its own record, which it does not have, could say that it came to nothing.
+    # Only a record of its own could say that it had no effect, and it has none.
     return ACKNOWLEDGED
 
 

@@ -1,7 +1,7 @@
-"""Whether a stored order stands under the right person, decided over plain data.
+"""Decides from plain data whether a stored order belongs to the right person.
 
-Right is who had the order's userID at the order's place in the stream, whatever userID that person has by now. Where
-the stream and the records do not prove who that is, the answer is `unknown`: nobody is accused on a guess.
+The right person is the one who had the order's userID at the order's place in the stream, whatever userID that person
+has by now. Where the stream and the records do not prove who that is, the answer is `unknown`, never a guess.
 """
 
 from collections.abc import Mapping
@@ -14,12 +14,12 @@ from dbstorage.storage.users import identities
 
 
 class Owner(StrEnum):
-    """Under whom a stored order stands."""
+    """Whether a stored order belongs to the right person."""
 
     RIGHT = "right"
-    #: Under another person than the one whose it is.
+    #: It belongs to another person.
     OTHER = "other"
-    #: Trimming, a retry or another program hides whose it is.
+    #: Trimming, a retry or another program makes it impossible to tell.
     UNKNOWN = "unknown"
 
 
@@ -33,7 +33,7 @@ class PlacedOrder(NamedTuple):
 
 
 class OwnerRows(NamedTuple):
-    """What the database holds, all of it as of one moment."""
+    """Rows of the database, all of them as of one moment."""
 
     #: userID -> e-mail address
     people: Mapping[str, str]
@@ -42,22 +42,22 @@ class OwnerRows(NamedTuple):
 
 
 class Owners:
-    """Knows whose an order is; fed with all createUsers that the stream holds, in order."""
+    """Knows who owns an order, once `feed` was given all createUsers of the stream, in order."""
 
     def __init__(self) -> None:
         self.people = PeopleOverTime()
         #: The position of the last entry that was read.
         self.end = -1
-        #: Identities that are connected by createUsers, each with another one of its group, in the end with the first.
+        #: Groups of userIDs and e-mail addresses that createUsers connect; a union-find, identity -> parent.
         self._group: dict[str, str] = {}
-        #: Groups of which the stream alone does not say what happened to them.
+        #: Groups (their first identity) for which the stream alone does not tell what happened.
         self._unclear: set[str] = set()
 
     def feed(self, command: CreateUser, position: int, *, is_conflict: bool, is_clear: bool) -> None:
         """Take in the next createUser.
 
-        `is_conflict` says whether its record calls it a conflict that changed nothing; it is not clear where it has
-        another record, because then it was applied at another time, or with other values, than its place says.
+        `is_conflict`: its record says that it was a conflict and changed nothing. `is_clear` is False where it has
+        another record: it was applied at another time, or with other values, than its place in the stream says.
         """
         first, second = (self._group_of(identity) for identity in identities(command))
         if first != second:
@@ -69,30 +69,30 @@ class Owners:
             self._unclear.add(first)
 
     def is_clear(self, identity: str) -> bool:
-        """Whether the stream says all about whoever had this identity, as far as it tells of them."""
+        """Whether the stream tells everything that happened to the people with this identity."""
         return self._group_of(identity) not in self._unclear
 
     def needed(self, order: PlacedOrder) -> set[str]:
-        """The identities whose applied positions, and the userIDs whose rows, decide under whom it should stand."""
+        """The identities whose applied positions, and the userIDs whose rows, decide who should own the order."""
         person = self.people.person_of(order.user_id, order.position)
         return {f"id:{order.user_id}", *(self.people.identities_of(person) if person is not None else ())}
 
     def find(self, order: PlacedOrder, stands: CreateUser, rows: OwnerRows) -> Owner:
-        """Under whom an order stands whose row belongs to the person `stands`.
+        """Whether an order, whose row belongs to the person `stands`, belongs to the right person.
 
-        OTHER holds only if no other entry has the same order, of which this does not know.
+        OTHER is certain only if no other entry has the same order; the caller checks that.
         """
         named = f"id:{order.user_id}"
         if not self.is_clear(named) or any(rows.applied.get(key, -1) > self.end for key in self.needed(order)):
             return Owner.UNKNOWN
         person = self.people.person_of(order.user_id, order.position)
         if person is None:
-            # Where no createUser of the stream gave this userID to anybody, it is still whose it was.
+            # No createUser of the stream gave this userID to anybody, so its owner has not changed.
             untouched = not self.people.holders_since(order.user_id, 0)
             return Owner.RIGHT if untouched and stands.user_id == order.user_id else Owner.UNKNOWN
         had = self.people.had(order.user_id, order.position)
         if not had and order.failed_as != "user_not_found":
-            # Who had it then came before what the stream still holds, or its record is gone.
+            # Who had it then was created by an entry that has been trimmed, or whose record is gone.
             return Owner.UNKNOWN
         addresses = self.people.emails_of(person)
         applied = {email: rows.applied[key] for email in addresses if (key := f"email:{email}") in rows.applied}
@@ -102,10 +102,10 @@ class Owners:
         if stands == row:
             return Owner.RIGHT
         if stands.email in addresses:
-            # By now somebody else's address; or this is the person, changed by another program.
+            # The address may belong to somebody else by now; or another program changed this person's row.
             return Owner.UNKNOWN
         if order.has_record and self.people.holders_since(order.user_id, order.position) != {person}:
-            # When it was run again decides: one that was discarded and restored meanwhile did not follow a move.
+            # Its owner depends on when it was retried: one that was discarded during a move did not follow the person.
             return Owner.UNKNOWN
         return Owner.OTHER
 

@@ -1,7 +1,7 @@
-"""Who had which userID when, as the createUsers of the stream say; pure.
+"""Who had which userID at which position, as the createUsers of the stream say; pure.
 
-An order of an old entry names the userID that its person had then. That person may have another one by now, and
-somebody else may have this one.
+An old entry names the userID that its person had then. By now that person may have another userID, and somebody else
+may have this one.
 """
 
 from bisect import bisect_right
@@ -17,7 +17,7 @@ Value = TypeVar("Value")
 
 
 class _History(Generic[Key, Value]):
-    """What a key had from which position on."""
+    """The values of a key over time: each with the position from which on it had it."""
 
     def __init__(self) -> None:
         self._positions: dict[Key, list[int]] = defaultdict(list)
@@ -28,16 +28,16 @@ class _History(Generic[Key, Value]):
         self._values[key].append(value)
 
     def at(self, key: Key, position: int) -> Value | None:
-        """What it had at this position; None before the first."""
+        """The value at this position; None before the first."""
         index = bisect_right(self._positions.get(key, []), position)
         return self._values[key][index - 1] if index else None
 
     def after(self, key: Key, position: int) -> Iterable[Value]:
-        """What it has behind this position, in order."""
+        """The values that it got after this position, in order."""
         return self._values.get(key, [])[bisect_right(self._positions.get(key, []), position) :]
 
     def all(self, key: Key) -> Iterable[Value]:
-        """What it ever had, in order."""
+        """All values, in order."""
         return self._values.get(key, [])
 
 
@@ -48,7 +48,7 @@ class PeopleOverTime:
         self._known = KnownUsers([], {})
         self._number = 0
         self._person_of: dict[str, int] = {}
-        #: userID -> person, None once that has another one.
+        #: userID -> the person who has it, None once that person has moved.
         self._holders: _History[str, int | None] = _History()
         self._ids: _History[int, str] = _History()
         self._emails: dict[int, set[str]] = defaultdict(set)
@@ -77,7 +77,7 @@ class PeopleOverTime:
         return decision
 
     def person_of(self, user_id: str, position: int) -> int | None:
-        """Whose an order for this userID at this position is: who had it, else who came next; None where nobody did."""
+        """The owner of an order for this userID at this position: who had it then, else who got it next, else None."""
         person = self._holders.at(user_id, position)
         if person is not None:
             return person

@@ -36,7 +36,7 @@ class AuditedRows:
         self.engine: Engine = create_engine(
             settings.database, application_name="dbstorage audit", statement_timeout=STATEMENT_TIMEOUT
         )
-        # One snapshot: an order whose retry succeeds meanwhile is retrying or stored, never neither.
+        # One snapshot: an order whose retry succeeds meanwhile is seen as retrying or as stored, never as neither.
         self.snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         with connected(self.snapshots) as connection:
             self.shape = inspect_shape(connection)
@@ -84,7 +84,7 @@ class AuditedRows:
     def _by_look(
         self, works: Sequence[Work], unacknowledged: Set[str], records: Mapping[str, FailedRecord]
     ) -> dict[str, list[Work]]:
-        """Those that are done, as they were mended, by the look of their kind."""
+        """The finished entries, as operators have mended them, grouped by the `look` of their command."""
         alike: dict[str, list[Work]] = defaultdict(list)
         for work in works:
             entry_id = entry_id_of(work)

@@ -53,7 +53,7 @@ class CommandStream:
         self.group = settings.consumer_group
         self.trimmed_key = trimmed_key(settings)
         self.redis: Redis = connect_redis(settings.redis_url, REDIS_TIMEOUT)
-        # As a dict a field that stands twice would be lost.
+        # Not as a dict, in which a field that occurs twice would be lost.
         self.redis.set_response_callback("XRANGE", lambda reply, **_options: reply)
 
     def close(self) -> None:
@@ -128,7 +128,7 @@ class CommandStream:
             first = position_of(entries[-1].id) + 1
 
     def unacknowledged(self, entry_ids: Sequence[str]) -> set[str]:
-        """Which of these entries, given in stream order, are pending or not delivered yet; all, without a group."""
+        """Which of these entries, given in stream order, are pending or not delivered; without a group all of them."""
         with redis_errors_explained():
             try:
                 groups: Any = self.redis.xinfo_groups(self.name)

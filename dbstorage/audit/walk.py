@@ -15,7 +15,7 @@ from dbstorage.settings import Ordering, Settings
 from dbstorage.storage.work import Work, understand
 from dbstorage.wire.entry_id import position_of
 
-#: Called after each chunk with the number of entries looked at by now, and that of the whole stream at the start.
+#: Called after each chunk with the number of entries audited so far, and the length of the stream at the start.
 Progress = Callable[[int, int], None]
 #: What was found of an entry, and its record where it has one.
 Found: TypeAlias = tuple[AuditFinding, FailedRecord | None]
@@ -59,7 +59,7 @@ def audit(
 
 
 def _meet_people(settings: Settings, stream: CommandStream, rows: AuditedRows) -> Owners:
-    """All people of whom the stream tells; whose an order is does not depend on the range alone."""
+    """Read all createUsers of the stream, since the owner of an order may have been created outside of the range."""
     owners = Owners()
     for entries in stream.chunks(stream.range(FROM_BEGINNING, TO_END)):
         works = [understand(entry, settings.history_limit) for entry in entries]
@@ -81,7 +81,7 @@ def _meet_people(settings: Settings, stream: CommandStream, rows: AuditedRows) -
 
 
 def _confirm(settings: Settings, stream: CommandStream, owners: Owners, suspects: Sequence[Work]) -> list[Owner]:
-    """Clear those orders that another entry, which names another person, may have stored."""
+    """Drop the suspicion against orders that another entry, which names another person, may have stored."""
     if settings.ordering is not Ordering.STRICT or stream.trimmed_before() is not None:
         # Such an entry may be gone; and in parallel order a createUser may have been applied behind later orders.
         return [Owner.UNKNOWN] * len(suspects)
@@ -103,7 +103,7 @@ def _confirm(settings: Settings, stream: CommandStream, owners: Owners, suspects
 
 
 def _look_twice(stream: CommandStream, rows: AuditedRows, works: Sequence[Work]) -> list[Found]:
-    """What was found; what seems missing is looked up once more, in case a server came back with an older state."""
+    """The findings. Entries that seem missing are looked up once more: a server may have shown an older state."""
     findings = _look(stream, rows, works)
     doubtful = [index for index, (finding, _) in enumerate(findings) if finding.outcome is AuditOutcome.MISSING]
     if doubtful:

@@ -1,4 +1,4 @@
-"""The replay itself: nobody else writes meanwhile, and what is run again goes through the same code as ever."""
+"""The replay itself. Nobody else writes meanwhile, and entries run through the same code as the first time."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -76,14 +76,14 @@ class _Kept(NamedTuple):
 
 
 class _ReplayResources(Resources):
-    """The same, but it holds the writers' lock itself, and its positions are noted at the end."""
+    """Resources of a replay: it holds the lock that keeps writers out, and notes its position only at the end."""
 
     def apply(self, connection: Connection, entries: Sequence[StreamEntry]) -> tuple[Applied | None, bool]:
         return None, True
 
 
 class _TrialEngine:
-    """Runs what a dry run does within one transaction, which is rolled back in the end."""
+    """The engine of a dry run: everything happens in one transaction, which is rolled back in the end."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -95,11 +95,11 @@ class _TrialEngine:
             yield self._connection
 
     def get_execution_options(self) -> dict[str, bool]:
-        """Each reading statement is a part of the same transaction, too."""
+        """Reading statements are a part of the same transaction, too, instead of being committed each by itself."""
         return {SHARED_SESSIONS: True}
 
     def dispose(self) -> None:
-        """It is not ours to close."""
+        """Do nothing: the connection belongs to whoever made this engine."""
 
 
 def replay(
@@ -230,7 +230,7 @@ class _Run:
         if unclear:
             with engine.begin() as connection:
                 there = _orders_there(connection, unclear)
-            # Whose an order is does not matter any more once it is stored.
+            # An order that is stored already needs no owner.
             missing = [
                 work for work in unclear if isinstance(work.command, CloseOrder) and work.command.order_id not in there
             ]
@@ -238,7 +238,7 @@ class _Run:
             again = [work for work in again if not any(work is each for each in missing)]
         for segment in segments(resources, again):
             writer = BatchWriter(resources)
-            # Nothing is handed back here: no worker is to stop in time.
+            # There is no time limit here: no job has to end in time.
             writer.deadline = float("inf")
             writer.run(segment)
         for work in again:
@@ -246,7 +246,7 @@ class _Run:
                 self.report.count(work.identity.name, work.outcome.code or work.outcome.status.value)
 
     def _find_owner(self, work: Work, applied: dict[str, int], *, is_whole: bool) -> bool:
-        """Let an order name its person as the database does; False where nobody can tell whose it is."""
+        """Put the userID that its owner has in the database into an order; False if the owner is unknown."""
         command, entry = work.command, work.entry
         if not isinstance(command, CloseOrder) or entry is None:
             return True
@@ -256,10 +256,10 @@ class _Run:
             return True
         user_id = self.people.user_id_of(person, position, applied)
         if user_id is None:
-            # Still to come: it waits for its user, as it did at first.
+            # The user is still to come: the order waits, as it did the first time.
             return True
         if not is_whole and not self.people.had(command.user_id, position):
-            # Who had the userID then may have come, and gone, before what the stream still holds.
+            # Who had the userID then may have come, and moved on, in entries that have been trimmed.
             return False
         work.command = command._replace(user_id=user_id)
         return True
@@ -304,7 +304,7 @@ def _records(connection: Connection, service: Service, works: Sequence[Work]) ->
 
 
 def _where_the_database_is(connection: Connection, service: Service) -> int:
-    """The position up to which everything is stored: the last, or with several at work the hindmost of them."""
+    """The position up to which everything is stored: the lowest of the processes that wrote in the last minute."""
     return int(
         connection.exec_driver_sql(
             "SELECT coalesce(min(entry_position), 0) FROM dbstorage.positions AS known "
