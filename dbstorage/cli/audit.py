@@ -47,7 +47,7 @@ def audit(first: str, last: str, show: int, as_json: bool) -> None:
     try:
         whole = (first, last) == (FROM_BEGINNING, TO_END)
         with progress_bar("Auditing") as advance:
-            # Of a part of the stream nobody knows how many entries it has.
+            # The number of entries is only known for the whole stream, not for a part of it.
             report = run_audit(settings, first, last, lambda done, length: advance(done, length if whole else None))
     except (RedisUnavailableError, DatabaseUnavailableError, DatabaseNotReadyError) as error:
         say_error(error)

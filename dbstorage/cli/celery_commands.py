@@ -10,12 +10,12 @@ from dbstorage.cli.settings import use_running_servers
 PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
 
 
-#: Takes whatever stands behind the command's name.
+#: Takes all arguments behind the command's name.
 arguments_of_celery = click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 
 
 def run_celery(command: str, arguments: Sequence[str]) -> None:
-    """Become `celery -A dbstorage COMMAND ARGUMENTS`, but for what lies in the current directory."""
+    """Run as `celery -A dbstorage COMMAND ARGUMENTS` in this process, without importing from the current directory."""
     use_running_servers()
     # Its import reads the settings.
     from dbstorage.celery import app

@@ -50,7 +50,7 @@ from dbstorage.operating.person import this_person
 from dbstorage.settings import Scope
 from dbstorage.storage.orders import Field
 
-#: Tasks that are discarded by a simple yes; for more, their number has to be typed.
+#: Up to so many tasks are discarded after a simple yes; for more, their number has to be typed.
 MOST_BY_YES = 100
 
 INTERRUPTED = 130
@@ -66,7 +66,7 @@ COLUMNS = {
     "last_failed_at": "last failed",
     "message": "what happened",
 }
-#: What is left out first where the terminal is narrow.
+#: The columns that are left out first on a narrow terminal.
 SPARE = ("attempts", "last failed", "state", "user")
 
 
@@ -174,7 +174,7 @@ def _say_payload(title: str, payload: Payload) -> None:
 
 
 def _side_by_side(conflict: Sequence[Field]) -> Iterator[str]:
-    """Both orders in columns, with a mark at what differs."""
+    """Both orders in columns, with a mark at the fields that differ."""
     rows = [(each.name, printable(each.stored or "-"), printable(each.incoming or "-")) for each in conflict]
     name_width, stored_width = (max(len(row[column]) for row in rows) for column in (0, 1))
     for each, (name, stored, incoming) in zip(conflict, rows, strict=True):
@@ -183,7 +183,7 @@ def _side_by_side(conflict: Sequence[Field]) -> Iterator[str]:
 
 
 def change_options(command: Command) -> Command:
-    """Add what `retry` and `discard` have in common."""
+    """Add the options that `retry`, `cancel`, `discard` and `restore` have in common."""
     for option in reversed(
         [
             click.argument("ids", nargs=-1, metavar="[ID]..."),
@@ -293,7 +293,7 @@ def _change(
         if matched.number and not dry_run:
             if not yes:
                 _confirm(change, matched.number, by_code)
-            # Not what failed since it was counted.
+            # Not the tasks that failed after they were counted.
             meant = replace(which, up_to=matched.up_to)
             changed = _apply(connection, scope, meant, change, reason, followed, matched.number)
             if wait and changed:
@@ -325,7 +325,7 @@ def _apply(
     followed: Followed,
     number: int,
 ) -> int:
-    """Do it, and say how far it is; the number of tasks, which `followed` has then."""
+    """Apply the change with a progress bar; returns the number of tasks, which are all in `followed` then."""
     with progress_bar(change.capitalize()) as advance:
 
         def progress(ids: Sequence[int]) -> None:
@@ -373,7 +373,7 @@ def _cell(task: FailedTask, column: str) -> str | None:
 
 
 def _print_array(tasks: Iterator[FailedTask]) -> None:
-    """Print a JSON array item by item: there may be more than memory likes."""
+    """Print a JSON array item by item, so that the items need not fit into memory."""
     write("[")
     for index, task in enumerate(tasks):
         write(("," if index else "") + "\n  " + to_json(_as_json(task)))

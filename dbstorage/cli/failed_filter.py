@@ -1,4 +1,4 @@
-"""Which failed tasks a command means, and the database that it finds them in."""
+"""The filter options of `dbstorage failed`, and its connection to the database."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -48,12 +48,12 @@ KNOWN_CODES = sorted({*CODES, *CODES_OF_FIELDS.values(), "invalid_entry"})
 
 
 def _complete_code(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """Codes for the shell, asked of nobody: completion has to work without a database."""
+    """Complete codes in the shell from a fixed list: completion has to work without a database."""
     return [code for code in KNOWN_CODES if code.startswith(incomplete)]
 
 
 def filter_options(command: Command) -> Command:
-    """Add the options that say which tasks are meant."""
+    """Add the options that select tasks."""
     for option in reversed(
         [
             click.option(
@@ -102,7 +102,7 @@ def read_filter(
 
 
 def check_code(connection: Connection, scope: Scope, which: Filter, number: int) -> None:
-    """Where nothing matches, a code that no task has is more likely a slip than good news."""
+    """If nothing matches, end the command for a code that no task has: it is more likely mistyped than good news."""
     if which.code is None or number:
         return
     known = sorted({*KNOWN_CODES, *codes(connection, scope)})
@@ -114,7 +114,7 @@ def check_code(connection: Connection, scope: Scope, which: Filter, number: int)
 
 @contextmanager
 def database() -> Iterator[tuple[Connection, Scope]]:
-    """A connection, and whose tasks are meant; ends the command with a sentence where that fails."""
+    """A connection and the scope of the service; ends the command with a sentence where that fails."""
     try:
         settings = settings_for_command(redis_needed=False)
         engine = create_engine(settings.database, application_name="dbstorage failed")
@@ -140,5 +140,5 @@ def ask(question: str) -> None:
 
 
 def number_of_tasks(number: int) -> str:
-    """A number of tasks in words."""
+    """A number with its noun: `1 task`, `2 tasks`."""
     return f"{number} task" if number == 1 else f"{number} tasks"

@@ -30,7 +30,7 @@ from dbstorage.operating.person import this_person
 
 
 def _tell(found: Edited) -> None:
-    """Show what becomes of the first tasks, and why others would still fail."""
+    """Show the new values of the first tasks, and why others would still fail."""
     for each in found.samples:
         for name, (before, after) in each.values.items():
             say(f"{each.id}: {name} {'(none)' if before is None else before} -> {after}", err=True)

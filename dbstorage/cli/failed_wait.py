@@ -1,4 +1,4 @@
-"""Waiting until a retry is through."""
+"""Waiting until a retry has ended."""
 
 import time
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def wait_options(command: Command) -> Command:
 def wait_for_retries(connection: Connection, scope: Scope, followed: Followed, timeout: float) -> None:
     """Wait until none of these tasks is retrying any more, nothing has happened for so many seconds, or Ctrl-C.
 
-    Raises what `connected` makes a sentence of.
+    Raises database errors, of which `connected` makes a sentence.
     """
     changed_at = time.monotonic()
     try:

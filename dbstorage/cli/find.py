@@ -51,7 +51,7 @@ def find(what: str, as_json: bool) -> None:
 
 
 def as_plain(found: Found) -> dict[str, Any]:
-    """The same, as JSON takes it."""
+    """The result as JSON takes it."""
     plain = asdict(found)
     if found.failed is not None:
         plain["failed"] = [

@@ -7,14 +7,14 @@ from dbstorage.printable import printable
 
 
 class SuggestingGroup(click.Group):
-    """A group that says which of its commands a typo may have meant, and what was typed wrong in one line."""
+    """A command group that suggests what a typo may have meant, and reports wrong usage in one line."""
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command; whatever of its arguments an error names is printable."""
         try:
             return super().invoke(context)
         except (click.MissingParameter, click.exceptions.NoArgsIsHelpError):
-            # These name nothing that was typed, in several lines.
+            # These print help of several lines, and nothing that was typed.
             raise
         except click.UsageError as error:
             raise click.UsageError(printable(error.format_message()), error.ctx) from None

@@ -21,7 +21,7 @@ EXPLANATIONS = {
     "paused": "an operator has paused the service",
     "unavailable": "the service cannot use its database at the moment",
 }
-#: Where a column is not headed by its own words.
+#: Headings of columns that differ from their names.
 HEADINGS = {
     "closeTime": "closed",
     "openTime": "opened",

@@ -41,7 +41,7 @@ def operations(limit: int, as_json: bool) -> None:
 
 
 def _which(operation: Operation) -> str | None:
-    """The filter, as the command's options would say it."""
+    """The filter, written as options of the command."""
     if operation.filter is None:
         return None
     return ", ".join(

@@ -1,6 +1,6 @@
-"""Everything that the command prints goes through here, so that no text of a stranger reaches a terminal as it came.
+"""Everything that the command prints goes through here, so that no text of others reaches a terminal unescaped.
 
-An orderId may hold what clears the screen, or a line end with a made-up line behind it.
+An orderId may hold a control sequence that clears the screen, or a line end with a made-up line behind it.
 """
 
 import csv
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-#: What is left at least of a column that is cut, and what stands between two columns.
+#: The fewest characters that a cut column keeps, and those between two columns.
 SHORTEST_CUT, GAP = 16, 2
 
 
@@ -66,14 +66,14 @@ def write(text: str) -> None:
 
 
 def console(*, err: bool = False) -> "Console":
-    """Where rich prints; text of strangers goes there as `text`."""
+    """The console of rich; wrap text of others in `text`."""
     from rich.console import Console
 
     return Console(stderr=err)
 
 
 def text(content: object, style: str = "") -> "Text":
-    """What rich prints as it stands: neither markup nor anything invisible in it counts."""
+    """Text that rich prints as it is: no markup in it counts, and invisible characters are escaped."""
     from rich.text import Text
 
     return Text(printable(str(content)), style=style)
@@ -124,7 +124,7 @@ def print_table(
 
 
 def _line(widths: dict[str, int], shown: Sequence[str]) -> int:
-    """How wide a line of these columns is."""
+    """The width of a line of these columns."""
     return sum(widths[name] + GAP for name in shown) - GAP
 
 

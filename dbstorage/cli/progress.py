@@ -1,4 +1,4 @@
-"""A bar on the terminal for what takes a while; nothing where standard error is none."""
+"""A progress bar for what takes a while; nothing where standard error is no terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from rich.text import Text
 
 from dbstorage.cli.output import console
 
-#: Called with how much is done by now, and of how much; None where the end is not known.
+#: Called with how much is done, and the total; None where the total is not known.
 Advance = Callable[[int, int | None], None]
 
 
@@ -22,7 +22,7 @@ class Speed(ProgressColumn):
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Advance]:
-    """Show how far something is; the bar is gone at the end."""
+    """Show the progress of something; the bar is removed at the end."""
     terminal = console(err=True)
     if not terminal.is_terminal:
         yield lambda done, total: None

@@ -13,7 +13,7 @@ from dbstorage.replay import replay as run_replay
 
 NOT_CONFIRMED = 4
 INCOMPLETE = 1
-#: Orders that are named where nobody can tell whose they are.
+#: The most orders that are named because their owner cannot be told.
 NAMED = 20
 LEFT_ALONE = {
     "question": "questions, which nobody waits for",
@@ -90,7 +90,7 @@ def _position(option: str, text: str, *, last: bool) -> int | None:
 
 
 def _milliseconds(text: str) -> int | None:
-    """A time as the milliseconds of an entry id; None for what is none."""
+    """A time as the milliseconds of an entry id; None where the text is no time."""
     if text.replace("-", "").isdecimal() and text.count("-") < 2:
         return None
     try:

@@ -104,7 +104,7 @@ def send(file: str, layout: str, rate: float | None, wait: bool, timeout: float,
 
 
 def _check(file: BinaryIO, name: str, layout: Layout, raw: bool) -> int:
-    """The number of lines; ends the command when there is anything wrong with them."""
+    """The number of lines; ends the command if one of them is wrong."""
     checked = check_lines(file, layout)
     if not checked.lines:
         _refuse(f"{name} holds no line, so there is nothing to send.")
@@ -162,7 +162,7 @@ def _outcome(
 
 
 def _failures(settings: Settings, sent: Sent) -> dict[str, Any]:
-    """Failed and retrying entries by code, None where the database does not tell."""
+    """Failed and retrying entries by code; None where the database cannot be asked."""
     engine = create_engine(settings.database)
     try:
         counts: list[FailedCount] = count_failed(engine, settings.scope, sent.entry_ids)

