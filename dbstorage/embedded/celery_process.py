@@ -12,7 +12,7 @@ from dbstorage.embedded.process import OURSELVES, Account, spawn
 
 
 class CeleryProcess:
-    """A `celery -A dbstorage …` process that ends with us; its output goes to the log file, by default to ours."""
+    """A `celery -A dbstorage …` process that ends with us. Its output goes to the log file, by default to ours."""
 
     def __init__(
         self,
@@ -37,7 +37,7 @@ class CeleryProcess:
             output = stack.enter_context(open_log(self.log_file)) if self.log_file else None
             self._process = spawn(
                 [sys.executable, "-P", "-m", "dbstorage", *self.arguments],
-                # Without its servers it could finish nothing, so there is nothing to be gentle about.
+                # SIGKILL when we die: without its servers it could finish nothing in any case.
                 signal_when_orphaned=signal.SIGKILL,
                 environment=self._environment(),
                 account=self.account,
@@ -46,7 +46,7 @@ class CeleryProcess:
             )
 
     def _environment(self) -> dict[str, str]:
-        """Another account is at home elsewhere: what libraries look for in our home is closed to it."""
+        """The environment; for another account with its own home directory, because ours is closed to it."""
         if self.account == OURSELVES:
             return dict(self.environment)
         known = pwd.getpwuid(self.account.user_id)
@@ -71,6 +71,6 @@ class CeleryProcess:
 
 
 def _what_python_needs() -> list[Path]:
-    """Where the interpreter and all packages are; and where we are, for files that settings name from there."""
+    """Directories of the interpreter and of all packages; and the current one, from which settings may name files."""
     own = [Path(spec.origin).parent for name in ("dbstorage", "tasks") if (spec := find_spec(name)) and spec.origin]
     return [Path(sys.base_prefix), Path(sys.prefix), *own, Path.cwd()]

@@ -1,6 +1,6 @@
-"""Files in a directory that another account may write to: never through a link of that account's.
+"""Reads and writes files in a directory that another account may write to, and follows no link of that account.
 
-Started by root, they belong to the owner of the directory, who may start the next time.
+Started by root, the files belong to the owner of the directory, who may start the service the next time.
 """
 
 import errno
@@ -12,7 +12,7 @@ from typing import IO
 
 
 def write_private(path: Path, text: str) -> None:
-    """Put a file that only its owner can read in the place of whatever has the name; nobody ever reads half of it."""
+    """Write a file that only its owner can read, in the place of whatever has its name; never half of it is seen."""
     new = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     descriptor = _create(new, os.O_WRONLY)
     try:
@@ -25,7 +25,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 def read_private(path: Path) -> str | None:
-    """The text of such a file; None where there is none, or where the name is that of something else."""
+    """The text of such a file; None if there is none, or if something else has the name."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
@@ -35,12 +35,12 @@ def read_private(path: Path) -> str | None:
 
 
 def open_log(path: Path) -> IO[bytes]:
-    """The file, to be written to behind what is there."""
+    """Open a log file for appending."""
     return os.fdopen(open_own(path, os.O_WRONLY | os.O_APPEND), "ab")
 
 
 def open_own(path: Path, flags: int) -> int:
-    """A descriptor of the file; of a new one where there is none, or where the name is that of something else."""
+    """A descriptor of the file; of a new file if there is none, or if something else has the name."""
     try:
         descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, IsADirectoryError):
@@ -76,5 +76,5 @@ def _create(path: Path, flags: int) -> int:
 
 
 def _is_plain(status: os.stat_result) -> bool:
-    """A file by one name only: the second may be a hard link to a file that is none of our business."""
+    """Whether it is a regular file with one name only: another name may be a hard link to somebody else's file."""
     return stat.S_ISREG(status.st_mode) and status.st_nlink == 1

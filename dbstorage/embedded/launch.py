@@ -21,7 +21,7 @@ PR_SET_NO_NEW_PRIVS = 38
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 CAPABILITY_VERSION_3 = 0x20080522
-# Either opens directories that are closed to a user; the first only for reading, but few containers have it.
+# With either capability a user may enter closed directories; the first allows reading only, but few containers have it.
 CAP_DAC_READ_SEARCH = 2
 CAP_DAC_OVERRIDE = 1
 SECURE_NO_SETUID_FIXUP = 1 << 2
@@ -45,9 +45,9 @@ class CapabilitySets(ctypes.Structure):
 
 
 def closed_directories(paths: Sequence[str], user: int, group: int) -> dict[str, list[str]]:
-    """The topmost directories on the way to `paths` that the user may not enter, each with the paths below it.
+    """The topmost directories above `paths` that the user may not enter, each with the paths below it.
 
-    A path that is such a directory itself stands for what is in it.
+    If a path is such a directory itself, the paths in it are meant.
     """
     closed: dict[str, list[str]] = {}
     forms = sorted({*map(os.path.abspath, paths), *map(os.path.realpath, paths)})
@@ -60,7 +60,7 @@ def closed_directories(paths: Sequence[str], user: int, group: int) -> dict[str,
 
 
 def open_parts(path: str, user: int, group: int) -> list[str]:
-    """The path, or where it is a directory that the user may not enter, all that is in it."""
+    """The path itself, or everything in it, if it is a directory that the user may not enter."""
     if os.path.isdir(path) and not may_enter(os.stat(path), user, group):
         return [os.path.join(path, name) for name in sorted(os.listdir(path))]
     return [path]
@@ -74,10 +74,10 @@ def may_enter(status: os.stat_result, user: int, group: int) -> bool:
 
 
 def open_ways(reach: Sequence[str], user: int, group: int) -> None:
-    """Put, for this process alone, an open directory in the place of each closed one, which holds the paths alone.
+    """For this process alone, mount an open directory over each closed one; it contains nothing but the paths.
 
-    So a program below /root can be run by somebody who may not enter /root, and who gets no right to do so. Raises
-    OSError where we may not mount, as in many containers.
+    So a user who may not enter /root can run a program below /root, and gets no further right there. Raises OSError
+    where mounting is not allowed, as in many containers.
     """
     closed = closed_directories(reach, user, group)
     if not closed:
@@ -125,7 +125,7 @@ def call(name: str, *arguments: Any) -> None:
 
 
 def become(user: int, group: int, reach: Sequence[str]) -> None:
-    """Change to the user, without any right of root's; where no way can be opened, all but that to go through."""
+    """Change to the user and drop root's rights. If nothing can be mounted, keep the one right to enter directories."""
     directory = os.getcwd()
     try:
         if LINUX:
@@ -150,7 +150,7 @@ def become(user: int, group: int, reach: Sequence[str]) -> None:
 
 
 def change_user(user: int, group: int) -> None:
-    """Become the user for good; the kernel takes root's capabilities away with it."""
+    """Become the user for good; the kernel then takes root's capabilities away."""
     os.setgroups([])
     os.setgid(group)
     os.setuid(user)
@@ -183,7 +183,7 @@ def die_with_parent(parent: int, signal_number: int) -> None:
 
 
 def main(plan: str, *command: str) -> None:
-    """Take the steps and become the program."""
+    """Do what the plan says, then become the program."""
     wanted = json.loads(plan)
     if wanted["user"] >= 0:
         try:

@@ -10,7 +10,7 @@ from dbstorage.errors import EmbeddedServerError
 
 @contextmanager
 def directory_lock(directory: Path) -> Iterator[None]:
-    """Make the directory ours for the duration; the kernel gives it back however we end.
+    """Lock the directory while the context lasts; the kernel releases the lock however we end.
 
     Raises EmbeddedServerError where another process has it, or where the directory cannot be written.
     """

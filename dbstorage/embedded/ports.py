@@ -3,15 +3,15 @@ import socket
 
 LOOPBACK = "127.0.0.1"
 
-#: Below the range from which systems take the ports of outgoing connections: a client that keeps trying to reach a
-#: stopped server on a port of that range would some day be given the very port, and connect to itself.
+#: Below the range from which systems take the ports of outgoing connections. A client that keeps trying to reach a
+#: stopped server on a port of that range may be given this very port for its own end, and connect to itself.
 CANDIDATES = range(10_000, 32_768)
 
 
 def is_free(port: int) -> bool:
     """Whether a server could listen on the loopback port now."""
     with socket.socket() as probe:
-        # As servers do: connections of an earlier server that are still closing do not count.
+        # As servers do (SO_REUSEADDR): connections of an earlier server that are still closing do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))

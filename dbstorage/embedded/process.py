@@ -24,10 +24,10 @@ OURSELVES = Account(-1, -1)
 
 
 def account_for(directory: Path) -> Account:
-    """The account of what works with the data in `directory`, or with new data below it.
+    """The account for processes that work with the data in `directory`, or with new data below it.
 
-    PostgreSQL refuses to run as root, and the others had better not: started by root, they run as the owner of the
-    data, `nobody` for new data. Raises EmbeddedServerError where the data belongs to somebody else.
+    PostgreSQL refuses to run as root, and the others should not. Started by root, they run as the owner of the data,
+    or as `nobody` for new data. Raises EmbeddedServerError where the data belongs to somebody else.
     """
     status = directory.stat()
     if os.geteuid() != 0:
@@ -61,10 +61,9 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own, so that the terminal's Ctrl-C does not reach it.
 
-    It gets the signal when the thread that started it ends, whatever the reason (Linux; elsewhere it stays, and a
-    server is replaced by the next start). `output` takes what it prints, by default that goes where ours goes.
-    `reach` are files and directories that another account has to reach, though it may lie below a directory that is
-    closed to it, such as /root.
+    It gets the signal when the thread that started it ends, whatever the reason (Linux; elsewhere it goes on, and the
+    next start replaces a server). Its output goes to `output`, by default to ours. `reach` names files and directories
+    that another account has to reach, although they may be below a directory that is closed to it, such as /root.
     """
     plan = {
         "parent": os.getpid(),

@@ -46,7 +46,7 @@ class EmbeddedRedis(EmbeddedServer):
     def _prepare(self, account: Account) -> None:
         if not self.data.is_dir():
             self._make_data("data", account)
-            # Earlier versions kept them outside.
+            # Earlier versions of DBStorage kept the files outside of this directory.
             for name in ("appendonly.aof", "appendonlydir"):
                 with suppress(FileNotFoundError):
                     (self.directory / name).rename(self.data / name)
@@ -57,7 +57,7 @@ class EmbeddedRedis(EmbeddedServer):
         return [self._installation(), "-"]
 
     def _standard_input(self) -> AbstractContextManager[IO[bytes]]:
-        """The settings: on a command line every user of the machine could read the password."""
+        """The settings, which go through standard input: on a command line every user could read the password."""
         settings: dict[str, str | Path] = {
             "bind": LOOPBACK,
             "port": str(self.port),
@@ -67,7 +67,7 @@ class EmbeddedRedis(EmbeddedServer):
             "save": "",
             "appendonly": "yes" if self.durable else "no",
             "appendfsync": "everysec",
-            # Whoever knows the password may use the data, and not make the server load a program or write elsewhere.
+            # Clients with the password may use the data, but not make the server load a program or write elsewhere.
             "enable-module-command": "no",
             "enable-debug-command": "no",
             "enable-protected-configs": "no",

@@ -15,7 +15,7 @@ from dbstorage.embedded.ports import choose_port, is_free
 from dbstorage.embedded.process import Account, account_for, spawn
 from dbstorage.errors import EmbeddedServerError
 
-#: Seconds; recovery after a crash reads all that was written since the last checkpoint.
+#: Seconds that a start may take: recovery after a crash reads everything that was written since the last checkpoint.
 START_TIMEOUT = 120.0
 STOP_TIMEOUT = 30.0
 #: Seconds until a server that was asked to stop is asked again.
@@ -33,7 +33,7 @@ class EmbeddedServer(ABC):
     """
 
     name: ClassVar[str]
-    #: How the names of its processes begin.
+    #: What the names of its processes begin with.
     programs: ClassVar[tuple[str, ...]]
     signal_stop: ClassVar[signal.Signals]
 
@@ -122,7 +122,7 @@ class EmbeddedServer(ABC):
             return
         deadline = time.monotonic() + STOP_TIMEOUT
         while time.monotonic() < deadline:
-            # More than once: Redis forgets that it was asked while it writes its first append-only file.
+            # Asked more than once: Redis ignores the request while it writes its first append-only file.
             self._process.send_signal(signal_number)
             # A frozen process would not see the signal.
             self._process.send_signal(signal.SIGCONT)
@@ -145,7 +145,7 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def _installation(self) -> Path:
-        """What the server has to reach of its program."""
+        """Files and directories of its program that the server has to reach."""
 
     def _standard_input(self) -> AbstractContextManager[IO[bytes] | None]:
         """What the server reads from its standard input."""
@@ -153,10 +153,10 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def _prepare(self, account: Account) -> None:
-        """See to it that there is a data directory of the account's."""
+        """Make sure that there is a data directory that belongs to the account."""
 
     def _take_directory(self) -> Account:
-        """Make the directory, and have it belong to us, with only the data therein belonging to the server's account.
+        """Make the directory. It belongs to us; only the data in it belongs to the server's account.
 
         A server that was broken into can then put no link in the place of what we write.
         """
@@ -166,7 +166,7 @@ class EmbeddedServer(ABC):
         account = account_for(self.directory)
         if account.user_id >= 0:
             if self.directory.parent.stat().st_uid == 0:
-                # Earlier versions gave all of it to the server.
+                # Earlier versions of DBStorage gave the whole directory to the server's account.
                 os.chown(self.directory, 0, 0)
             self.directory.chmod(0o711)
         if self.data.is_dir():
@@ -192,7 +192,7 @@ class EmbeddedServer(ABC):
         deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
             if self._answers():
-                # Not another server that took the port a moment before ours.
+                # It may be another server that took the port a moment before ours.
                 return self._process.poll() is None
             if self._process.poll() is not None:
                 return False
@@ -207,7 +207,7 @@ class EmbeddedServer(ABC):
             return None
 
     def _stop_leftover(self) -> None:
-        """Stop a server of this directory whose starter could not do it; forget the pid file of one that is gone."""
+        """Stop a server of this directory that an earlier start has left; delete the pid file of one that is gone."""
         pid_file = self._pid_file()
         try:
             process = psutil.Process(int(pid_file.read_text().split("\n")[0]))
@@ -216,7 +216,7 @@ class EmbeddedServer(ABC):
                 _wait_until_ended([process])
         except (OSError, ValueError, psutil.Error):
             pass
-        # Its number may be another program's by now, which PostgreSQL would take for a running server.
+        # Another program may have this process id by now, and PostgreSQL would take it for a running server.
         pid_file.unlink(missing_ok=True)
 
     def _log_tail(self, start: int) -> str:

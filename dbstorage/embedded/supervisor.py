@@ -7,10 +7,10 @@ from typing import Protocol
 from dbstorage.errors import EmbeddedServerError
 
 POLL_INTERVAL = 0.2
-#: Seconds before something that ended is started again; doubled each time it does not last.
+#: Seconds before a part that ended is started again; doubled each time that it ends soon.
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
-#: Seconds after which something that was started again counts as well.
+#: Seconds after which a part that was started again counts as healthy.
 LASTING = 60.0
 #: Exit code of a process whose settings are wrong: starting it again would not help.
 WRONG_SETTING = 2
@@ -21,7 +21,7 @@ class Part(Protocol):
 
     @property
     def name(self) -> str:
-        """What people call it."""
+        """Its name in sentences."""
 
     def start(self) -> None:
         """Start it; raises EmbeddedServerError."""
@@ -42,9 +42,9 @@ class _Watched:
 
 
 class Supervisor:
-    """Starts parts, starts again those that end by themselves, and stops them in the opposite order.
+    """Starts parts, restarts those that end by themselves, and stops all of them in the opposite order.
 
-    `say` takes each sentence about that.
+    `say` is called with a sentence about each of these.
     """
 
     def __init__(self, say: Callable[[str], None]) -> None:
@@ -53,7 +53,7 @@ class Supervisor:
 
     def start(self, part: Part) -> None:
         """Start a part; raises EmbeddedServerError."""
-        # Known before it runs: an interruption in between must find it to stop it.
+        # Listed before it runs: if Ctrl-C comes in between, it is stopped, too.
         self._watched.append(_Watched(part, time.monotonic()))
         part.start()
 
