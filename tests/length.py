@@ -1,4 +1,4 @@
-"""How long the tests run that could go on for ever: `make test` runs a short form, `make chaos` all of it."""
+"""How long tests run that could go on for ever: `make test` runs a short form, `make chaos` the full length."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""In which order the tests run, and which of them never beside each other where several processes run them."""
+"""In which order the tests run, and which files never run at the same time when several processes run them."""
 
 from pathlib import Path
 from typing import Any

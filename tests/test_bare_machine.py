@@ -1,7 +1,7 @@
 """`make run` and `make test` need Python and make, nothing else: no server, no git, no compiler.
 
-Slow (10 s): the whole service is started. What make has installed for these tests is taken as it is; `.ci/run` has make
-install it on such a machine, too.
+Slow (10 s): the whole service is started, from the packages that make has installed for these tests. `.ci/run` tries
+the installation on such a machine, too.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What documents say in the words of the code: commands, log lines, names, paths. Each has to be there."""
+"""Commands, log lines, names and paths that documents mention: each has to exist in the code."""
 
 import ast
 import re

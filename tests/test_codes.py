@@ -1,4 +1,4 @@
-"""Every code that the source speaks of is in the one list, with a meaning, advice, and who is at fault."""
+"""Every code that the source uses is in the list of `codes.py`, with a meaning, advice, and who is at fault."""
 
 import re
 from pathlib import Path

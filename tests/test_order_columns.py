@@ -1,4 +1,4 @@
-"""No document and no example forgets a column of an order."""
+"""Every document and example that lists the columns of an order has all of them."""
 
 import re
 from pathlib import Path

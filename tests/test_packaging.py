@@ -1,4 +1,4 @@
-"""The sdist and the wheel, used where no checkout is.
+"""The sdist and the wheel, used outside of a checkout.
 
 Slow (10 s): both are built, the wheel of the sdist is installed, and the whole service is started from it.
 """

@@ -1,4 +1,4 @@
-"""What docs/operations.md shows of a service at work, played on one; numbers, times and places may differ."""
+"""The samples of docs/operations.md, played on a running service; numbers, times and places may differ."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What docs/architecture.md says of the tree: its words, its rooms, and three walks from file to file."""
+"""Compares docs/architecture.md with the code: its words, its rooms, and three walks from file to file."""
 
 import re
 from pathlib import Path

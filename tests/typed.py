@@ -1,4 +1,4 @@
-"""Commands as a person types them, in a directory, without the servers of whoever runs the tests."""
+"""Runs commands as a person types them, in a directory of their own, without the URLs of servers in the environment."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What the service promises once everything around it is well again: all that is due is taken up by itself."""
+"""Checks the promise of liveness: once everything around the service works again, all that is due is taken up."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""A TCP proxy on the way to a server, whose link a test makes slow, deaf, silent or dead."""
+"""A TCP proxy in front of a server: a test can slow its link, drop all bytes or the replies only, cut and refuse it."""
 
 import asyncio
 import socket

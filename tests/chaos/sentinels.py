@@ -1,4 +1,4 @@
-"""A master, two replicas and three sentinels of a test's own, with passwords on all of them."""
+"""A Redis master, two replicas and three sentinels for one test, all with passwords."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Bounded: memory, the pending list, the response stream and the command stream, whatever comes."""
+"""Memory, the pending list and both streams stay within bounds under any load."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""A broker of its own (RabbitMQ) that is away while Redis and PostgreSQL are well: the worker waits, and says so."""
+"""A separate broker (RabbitMQ) that is away while Redis and PostgreSQL answer: the worker waits, and says so."""
 
 import os
 import subprocess

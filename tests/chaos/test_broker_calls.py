@@ -1,4 +1,4 @@
-"""Operators' calls in hand when the broker goes away: the worker lives, and each call comes to its end."""
+"""Operators' calls that a worker has in hand when the broker goes away: the worker survives, and each call ends."""
 
 import threading
 from collections.abc import Iterator

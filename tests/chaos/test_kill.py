@@ -1,4 +1,4 @@
-"""Killed at any instant: a crash leads to redelivery, which tasks that are idempotent make harmless."""
+"""Processes killed at any instant: entries are delivered again, which is harmless because tasks are idempotent."""
 
 import random
 import threading

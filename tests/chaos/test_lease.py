@@ -1,4 +1,4 @@
-"""Whatever holds the lease to read: it is never taken from a worker that lives, and never kept by nobody."""
+"""The lease, whatever its key holds: it is never taken from a live worker, and never kept by a dead one."""
 
 import subprocess
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""From whatever state: once the servers answer, all that is due is taken up within ten seconds, by itself."""
+"""Liveness from any state: once the servers answer, all that is due is taken up within ten seconds, by itself."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""An outage is one event for those who watch errors, at its beginning."""
+"""An outage is one event in tools that collect errors, at its beginning."""
 
 import json
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""PostgreSQL with a standby that replicates it, and is promoted when it dies: the service follows by itself.
+"""A PostgreSQL standby is promoted when its primary dies: the service follows by itself.
 
-Slow: a base backup, and a worker that finds the other host.
+Slow: it takes a base backup, and waits until a worker finds the other host.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The proxy that other tests put before a server does what it says."""
+"""The proxy that other tests put in front of a server does what its methods say."""
 
 import socket
 import threading

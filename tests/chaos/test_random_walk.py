@@ -5,7 +5,7 @@ A walk that fails prints itself as one line. To do exactly the same steps again,
     RANDOM_WALK='strict 2: writes 30; redis frozen; wait 7.0; redis well; check all' \\
         .venv/bin/pytest tests/chaos/test_random_walk.py
 
-`RANDOM_WALK_SEED` makes other walks of the same number.
+`RANDOM_WALK_SEED` chooses other walks, as many as before.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""A batch that waits, decoded, for the one before it: whatever becomes of that one, the order of the stream is kept."""
+"""A decoded batch waits for the one before it: whatever happens to that one, the order of the stream is kept."""
 
 import threading
 from typing import Any

@@ -1,4 +1,4 @@
-"""Redis at the end of a slow or a long link: slower work, and nothing else."""
+"""Redis behind a link with little bandwidth or high latency: work is slower, and nothing else changes."""
 
 import json
 from collections.abc import Iterator

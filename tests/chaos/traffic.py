@@ -1,4 +1,4 @@
-"""Traffic with a known end: what must be stored, answered and failed when everything was worked off."""
+"""Traffic with a known result: what must be stored, answered and failed once everything is worked off."""
 
 import random
 import threading

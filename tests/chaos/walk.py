@@ -1,4 +1,4 @@
-"""A random walk over faults in combination: which steps there are, in which order, and how they are written down.
+"""The steps of a random walk over faults in combination, in which order they come, and how a walk is written as a line.
 
 Nothing here touches a server; `walk_world.py` does what the steps say.
 """

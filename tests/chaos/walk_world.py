@@ -1,4 +1,4 @@
-"""The world of a random walk: real servers, workers behind proxies of their own, and what the service owes us."""
+"""The world of a random walk: real servers, workers behind proxies, and a list of what must be stored and answered."""
 
 import functools
 import json

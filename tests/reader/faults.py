@@ -1,4 +1,4 @@
-"""Faults that were found in a reader or in its core, put back one at a time; the check has to find each of them."""
+"""Known faults of the reader and its core, to be put back one at a time: the model check has to find each of them."""
 
 from collections.abc import Iterable
 from math import inf

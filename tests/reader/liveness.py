@@ -1,4 +1,4 @@
-"""What is asked of every state: from there on the servers answer and time passes; then everything is finished."""
+"""Checks liveness of a state: from there on the servers answer and time passes; in the end all work is finished."""
 
 from collections.abc import Hashable
 from math import inf

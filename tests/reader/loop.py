@@ -1,4 +1,4 @@
-"""An event loop of a few lines, for what the reader hangs into Celery's."""
+"""A small event loop, in the place of Celery's, for the reader's connections and timers."""
 
 import select
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Every event in every order, by chance: a Hypothesis state machine in the simulated world."""
+"""Random events in random order: a Hypothesis state machine in the simulated world."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule

@@ -1,4 +1,4 @@
-"""The smallest steps that a world can take next, as values; chance or a search through all orders chooses."""
+"""The smallest steps that the world can take next, as values; `machine.py` chooses by chance, `search.py` tries all."""
 
 from typing import TypeAlias
 

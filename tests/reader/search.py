@@ -1,4 +1,4 @@
-"""Every order of events over a few entries, breadth first; liveness is asked of every state that is found."""
+"""Searches every order of events over a few entries, breadth first, and checks liveness of every state found."""
 
 from collections.abc import Hashable, Iterator
 from math import inf

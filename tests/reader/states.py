@@ -1,4 +1,4 @@
-"""What makes two states of the world the same: everything that affects what comes, with numbers and moments renamed."""
+"""Compares states of the world: two are the same if all that affects the future is, apart from numbers and times."""
 
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The reader's core as a table of values: what it is told at which moment, and what it asks for.
+"""The rules of the reader's core: which events it gets at which moment, and which actions it returns.
 
 Each test is one rule. `Story` tells a core events and compares what it asks for; `tests/reader/test_machine.py` and
 `test_orders.py` look for what no rule here says.

@@ -1,4 +1,4 @@
-"""Slow: the check of the reader is checked itself: each fault, put back into the core, has to be found by it."""
+"""Slow: tests the model check of the reader itself. It has to find each known fault that is put back into the core."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""The stream is trimmed behind the work, by a number of entries or by their age."""
+"""Finished entries are trimmed from the stream, by their number or by their age."""
 
 import time
 from datetime import timedelta

@@ -1,8 +1,8 @@
 """A small world for the reader's core: two workers with real cores, a Redis, a database, pools, and time.
 
 Everything happens one small step at a time, and a test decides which: a request is served, its reply comes in, a job
-is taken by a process, ends, and its report comes in. `pass_time` lets everything go its way. Each step of a core is
-followed by the promises that have to hold in every state (`_check`), each effect by those about order.
+is taken by a process, ends, and its report comes in. `pass_time` runs everything as it would happen by itself. After
+each step of a core the promises are checked that hold in every state (`_check`), after each effect those about order.
 """
 
 import pickle

@@ -1,7 +1,7 @@
 """A slow and obvious model of the commands (docs/contract.md), one after the other; the service is compared with it.
 
-Of one thing the model knows less than the service: when an order that waits for its user is tried again. What becomes
-of such an order may differ by that moment, so it has several possible owners, and contents where its id came twice.
+The model does not know when the service retries an order that waits for its user, and the result may depend on that
+moment. So such an order has several possible owners, and several possible contents if its id came twice.
 """
 
 from dataclasses import dataclass, field

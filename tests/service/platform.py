@@ -1,4 +1,4 @@
-"""The platform around the service, as a test sees it: what it writes, what it reads, what is stored."""
+"""The platform around the service, for tests: writes commands, reads answers, looks up what is stored."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""Redis as the reader's connection speaks to it: words there, an unparsed reply or an error back."""
+"""Sends Redis commands as the reader's connection does; returns the plain reply or the error."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Celery's remote control: what says OK acts on the stream, and what cannot refuses with a sentence."""
+"""Celery's remote control: a command that says OK acts on the stream, one that cannot refuses with a sentence."""
 
 import subprocess
 import sys

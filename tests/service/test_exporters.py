@@ -1,4 +1,4 @@
-"""Exporters of Celery's events count entries of the stream right: Flower's own, which works as others do."""
+"""Exporters of Celery's events count entries of the stream correctly. Flower's stands for the others."""
 
 from typing import Any
 

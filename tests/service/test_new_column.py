@@ -1,4 +1,4 @@
-"""A further column of an order: a line in the one table goes from the wire to the answers."""
+"""CONTRIBUTING's example column: one line in the table of columns is enough, from the wire to the answers."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What people plug into Celery sees entries of the stream as tasks: receivers of signals, Sentry, OpenTelemetry."""
+"""Tools that plug into Celery see entries of the stream as tasks: receivers of signals, Sentry, OpenTelemetry."""
 
 import json
 from collections import Counter

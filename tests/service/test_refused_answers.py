@@ -1,4 +1,4 @@
-"""What happens to questions and commands while Redis takes no answers: another kind of key stands in their place."""
+"""What happens to questions and commands while Redis refuses answers, because their stream's key has another type."""
 
 from dbstorage.embedded.ports import choose_port
 from dbstorage.settings import load_settings

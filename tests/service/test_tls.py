@@ -1,4 +1,4 @@
-"""TLS with real handshakes: the service verifies the server's certificate, and goes through nothing else."""
+"""TLS with real handshakes: the service verifies the server's certificate, and never talks without TLS."""
 
 from collections.abc import Iterator
 from pathlib import Path

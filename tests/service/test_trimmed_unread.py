@@ -1,4 +1,4 @@
-"""Entries that somebody trims before they were read are lost, and everybody is told how many."""
+"""Entries that somebody trims before they were read are lost; log, status, audit and metrics say how many."""
 
 import json
 from typing import Any

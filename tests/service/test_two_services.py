@@ -1,4 +1,4 @@
-"""Two services on one Redis, one database and one broker: neither finds anything of the other's."""
+"""Two services on one Redis, one database and one broker: neither sees or touches anything of the other's."""
 
 import json
 import time

@@ -1,6 +1,6 @@
-"""TLS in front of a server that has none: who comes with a handshake gets one, who comes without is let through.
+"""A TLS proxy in front of a server without TLS. Clients that begin with a handshake get one, others are passed through.
 
-The certificate is signed by an authority of the test's own and is good for 127.0.0.1 alone.
+The certificate is signed by an authority that the test makes, and is valid for 127.0.0.1 alone.
 """
 
 import shutil
