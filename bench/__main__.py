@@ -66,7 +66,7 @@ def sizes_option(name: str, default: str, help: str) -> Callable[[Command], Comm
 @click.group()
 def main() -> None:
     """Measure DBStorage on servers of its own, and compare it with other ways to do the same."""
-    # So that what was started is stopped, whoever ends us.
+    # SIGTERM becomes an exception, so that everything that was started is stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("Ended by SIGTERM."))
 
 
@@ -152,7 +152,7 @@ def growth(
     output: Path,
 ) -> None:
     """Store closed orders with more rows, more workers, more processes, other sizes of a batch."""
-    # A batch of one makes a commit of each order: a twentieth of them is work enough.
+    # With a batch size of one each order is a commit of its own, so a twentieth of the orders is enough work.
     batch_entries = {size: entries if size >= 100 else max(1, entries // 20) for size in batches}
     with running_servers() as servers, _one_sentence():
         machine = this_machine(servers)

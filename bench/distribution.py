@@ -36,5 +36,5 @@ def bucket_names() -> list[str]:
 
 
 def _percentile(ordered: Sequence[float], share: float) -> float:
-    # The smallest value that is not exceeded by this share of all: one that was really measured.
+    # The smallest measured value that this share of all values does not exceed; nothing is interpolated.
     return ordered[max(0, -(-int(share * 10_000) * len(ordered) // 10_000) - 1)] if ordered else 0.0

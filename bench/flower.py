@@ -1,4 +1,4 @@
-"""Flower beside a flooded worker: does it stay connected, and do its pages come?"""
+"""Flower beside a worker under full load: does it stay connected, and how long do its pages take?"""
 
 import statistics
 import threading
@@ -21,7 +21,7 @@ PAUSE = 0.5
 
 
 class Flower:
-    """The dashboard as a process of its own, and somebody who visits its page of workers again and again."""
+    """The dashboard as a process of its own, and a visitor who requests its page of workers again and again."""
 
     def __init__(self, port: int, redis: Redis) -> None:
         self._url = f"http://{LOOPBACK}:{port}/workers"

@@ -1,4 +1,4 @@
-"""What happens when there is more: rows in the table, workers, processes of a worker, entries in a batch."""
+"""How the rate changes with the size of something: rows in the table, workers, pool processes, entries in a batch."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ WORKER = (PYTHON, "-m", "celery", "-A", "dbstorage", "worker")
 
 @dataclass(frozen=True)
 class Step:
-    """One size of what grows, and the entries a second with it (median of the rounds)."""
+    """One size, and the rate with it in entries a second (median of the rounds)."""
 
     size: int
     rate: float
@@ -102,7 +102,7 @@ def _workers_seconds(servers: Servers, count: int, entries: Sequence[bytes]) -> 
         for number in range(count):
             name = f"parallel-{number + 1}"
             processes.start(SERVICE, name, (*WORKER, "-n", f"{name}@bench"), ORDERING="parallel", LOG_LEVEL="WARNING")
-        # Each waits for entries and for its broker's tasks.
+        # Each worker has two blocked connections: it waits for entries, and for tasks of its broker.
         ready = 2 * count
         wait_for(
             lambda: redis.info("clients")["blocked_clients"] >= ready, START_SECONDS, 0.05, processes, "The workers"

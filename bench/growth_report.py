@@ -1,4 +1,4 @@
-"""What grows, as tables and charts."""
+"""The results of `growth` as tables and charts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict

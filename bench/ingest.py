@@ -1,4 +1,4 @@
-"""Storing a stream of closed orders: how long it takes, and what it costs."""
+"""Stores a stream of closed orders with each contender: how long it takes, and how much CPU and memory it needs."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -43,7 +43,7 @@ class IngestRun:
 
 @dataclass
 class Rounds:
-    """All runs, and for each contender that has none the reason."""
+    """All runs, and the reason for each contender that has none."""
 
     runs: list[IngestRun] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)
@@ -56,7 +56,7 @@ def run_rounds(
     rounds: int,
     say: Callable[[str], None],
 ) -> Rounds:
-    """Run all contenders in turn, `rounds` times, so that a change of the machine's mood meets all of them.
+    """Run all contenders in turn, `rounds` times, so that all of them see the same changes of the machine's speed.
 
     One that cannot run, or stores something wrong, is left out from then on and does not keep the others from running.
     """

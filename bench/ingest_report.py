@@ -41,7 +41,8 @@ TARGETS = (
     Target(SERVICE_FAILURES.name, 40.0, PLAIN_CELERY.name),
     *(Target(SERVICE_PARALLEL.name, 1.0, other) for other in (BARE_ARRAYS.name, STREAQ, FASTSTREAM)),
 )
-#: CPU seconds of the service's own processes for PER_ORDERS; PostgreSQL's, × those of the same statement alone.
+#: Limits: CPU seconds of the service's own processes for PER_ORDERS orders; and PostgreSQL's CPU time, as a multiple of
+#: what the bare loop with the same statement costs it.
 MOST_CPU_SECONDS = 1.8
 MOST_POSTGRES_CPU = 1.0
 
@@ -133,7 +134,7 @@ def _costs(of: Mapping[str, Sequence[IngestRun]]) -> Table:
 
 
 def _cpu_seconds(runs: Sequence[IngestRun], group: str) -> float:
-    """What a group of processes needs for PER_ORDERS."""
+    """The CPU seconds that a group of processes needs for PER_ORDERS orders."""
     return statistics.median(run.usage[group].cpu_seconds / run.entries * PER_ORDERS for run in runs)
 
 

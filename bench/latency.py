@@ -22,10 +22,10 @@ from dbstorage.settings import Settings
 from dbstorage.wire.entry import GET_CLOSE_ORDERS
 from dbstorage.wire.received import decode_answer
 
-#: Commit times are what an order's latency is measured by.
+#: PostgreSQL records commit times: the latency of an order ends at its commit.
 POSTGRES_SETTINGS = {"track_commit_timestamp": "on"}
 ORDER_USERS = 500
-#: Seconds of traffic before anything is measured: connections are made, statements seen once.
+#: Seconds of traffic before measuring: connections are made and statements planned meanwhile.
 WARM_UP = 3.0
 #: Seconds from the decision to begin until the first entry is due.
 LEAD = 0.3
@@ -47,7 +47,7 @@ class Scenario:
 
 @dataclass(frozen=True)
 class LatencyRun:
-    """What was measured; `unanswered` counts questions that no answer came to, `orders` is None when idle."""
+    """What was measured; `unanswered` counts questions without an answer; `orders` is None for an idle service."""
 
     scenario: Scenario
     questions: Distribution
@@ -142,7 +142,7 @@ def measure_questions(
             sender = EntrySender(servers.redis_url, entries)
             stack.callback(sender.stop)
         orders = Schedule(time.time() + LEAD, scenario.orders_per_second)
-        # Between two orders' times, not at the same.
+        # Questions are due between two orders, never at the same moment.
         questions = Schedule(orders.start + 0.0005, scenario.questions_per_second)
         count = round(scenario.questions_per_second * scenario.seconds)
         prefix = f"{orders.start:.3f}-"

@@ -1,4 +1,4 @@
-"""What telling of a batch costs: nobody listens, plain receivers do, OpenTelemetry does. `python -m bench.listening`
+"""The cost of a batch's task signals: no receivers, plain ones, OpenTelemetry. Run by `python -m bench.listening`.
 
 No server is needed: the batch is one that has run.
 """
@@ -38,7 +38,7 @@ def batch(failed: int) -> tuple[BatchJob, Report]:
 
 
 def microseconds(job: BatchJob, report: Report) -> float:
-    """Of one batch, the median of ROUNDS."""
+    """Microseconds for one batch, the median of ROUNDS."""
     taken = []
     for _ in range(ROUNDS):
         began = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What became of a long stream, as tables and a chart."""
+"""The results of `long` as tables and a chart."""
 
 import statistics
 from collections.abc import Sequence
@@ -39,9 +39,10 @@ def long_report(entries: int, runs: Sequence[LongRun], machine: Machine) -> Repo
 
 
 def growth(run: LongRun) -> dict[str, float]:
-    """What the last tenth has of the first, by the straight line nearest to all tenths: 1 where nothing grows.
+    """The last tenth as a share of the first, both taken from the straight line through all tenths: 1 without growth.
 
-    A single tenth takes seconds, and machines have their moods. A figure whose line begins at nothing is left out.
+    A single tenth takes only seconds, and a machine's speed changes meanwhile. A figure whose line begins at 0 is left
+    out.
     """
     figures = {RATE: [part.rate for part in run.parts]}
     for group, title in CPU_TITLES.items():

@@ -29,9 +29,9 @@ SHORTEST_LIMIT = 60.0
 
 @dataclass(frozen=True)
 class Part:
-    """A tenth of a long stream; the memory in bytes at its end, PSS of all of the contender's processes.
+    """A tenth of a long stream. `memory`: PSS of all of the contender's processes at its end, in bytes.
 
-    `cpu_seconds` by the name of a group of processes.
+    `cpu_seconds`: by the name of a group of processes.
     """
 
     seconds: float
@@ -50,7 +50,7 @@ class LongRun:
 
 
 class _Look(NamedTuple):
-    """What is seen between two tenths."""
+    """Measurements between two tenths."""
 
     moment: float
     memory: int

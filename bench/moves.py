@@ -1,4 +1,4 @@
-"""People who get another userID, in turn with orders: what a move costs, by the orders that move along."""
+"""Gives people another userID, in turn with orders: the cost of a move by the number of orders that follow it."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -20,9 +20,9 @@ from bench.traffic import closed_orders
 
 #: Slower than this many entries a second, a run is given up.
 SLOWEST_RATE = 20
-#: What moves in turn with orders are to reach, of the rate of orders alone.
+#: The budget: the rate with moves in turn with orders, as a share of the rate of orders alone.
 BUDGET = 0.1
-#: Up to so many orders of a person the budget holds.
+#: The budget holds for people with up to so many orders.
 BUDGET_ORDERS = 100
 
 PEOPLE = (

@@ -154,7 +154,7 @@ async def _serve(host: str, port: int, delay: float, connection: Connection) -> 
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
-    """Forward until the end, each chunk late by the delay; how many are under way does not matter."""
+    """Forward until the connection ends, each chunk late by the delay. Any number of chunks may be on their way."""
     loop = asyncio.get_running_loop()
     while chunk := await reader.read(CHUNK):
         if delay:

@@ -1,4 +1,4 @@
-"""Sending at a steady rate whatever comes back: what was due is sent, and counts from when it was due."""
+"""Sends at a steady rate, whatever comes back (an open loop). Latencies count from when an entry was due."""
 
 import multiprocessing
 import time
@@ -11,7 +11,7 @@ from redis import Redis
 from bench.processes import TooSlowError
 from bench.servers import STREAM
 
-#: At most so many entries leave in one round trip, so that being late once does not make a flood.
+#: The most entries that are sent in one round trip, so that a sender that was late once does not cause a flood.
 CHUNK = 500
 READY_SECONDS = 60.0
 #: Seconds; sleeping shorter than this is not worth it.

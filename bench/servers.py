@@ -1,4 +1,4 @@
-"""PostgreSQL and Redis of our own, the same for all contenders, with the settings they keep data safely with."""
+"""PostgreSQL and Redis for the benchmarks, the same for all contenders, with durable settings."""
 
 import os
 import tempfile
@@ -54,7 +54,7 @@ class Servers(NamedTuple):
                 return list(cursor.fetchall()) if cursor.description else []
 
     def reset(self, users: Sequence[User]) -> None:
-        """Empty everything, then create these users and the consumer group; both servers come to rest."""
+        """Empty everything, create these users and the consumer group, then wait until both servers are idle."""
         with self.redis() as redis:
             redis.flushall()
             redis.xgroup_create(STREAM, GROUP, "0", mkstream=True)
@@ -79,7 +79,7 @@ class Servers(NamedTuple):
                     pipeline.execute()
 
     def settle(self) -> None:
-        """Get the servers' own housekeeping done, so that it falls into nobody's measurement."""
+        """Do the servers' housekeeping (vacuum, checkpoint, append-only file) now, so that no measurement has it."""
         self.query("VACUUM (ANALYZE)")
         self.query("CHECKPOINT")
         with self.redis() as redis:

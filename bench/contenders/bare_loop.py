@@ -1,8 +1,7 @@
-"""The least that could do: read 500 entries, write them with one statement, acknowledge them.
+"""The smallest possible program: read 500 entries, write them with one statement, acknowledge them.
 
 With the argument `arrays` it is the service's own statement in a session with the service's settings, else the one with
-a JSON document. No retries, no failed tasks, no answers, no validation but the database's own, nobody to ask how it is
-going.
+a JSON document. It has no retries, no failed tasks, no answers, no monitoring, and no validation but the database's.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""The barest way to answer questions: one process, one at a time, from a prepared statement, answered and acknowledged.
+"""The smallest program that answers questions: one process, one question at a time, with a prepared statement.
 
-No limits but the page's, no errors told, no writes beside it.
+It has no limits but the size of a page, reports no errors, and writes nothing else.
 """
 
 import os

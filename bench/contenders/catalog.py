@@ -1,4 +1,4 @@
-"""Everybody who takes part: which processes to start, and how to see that the work is done."""
+"""All contenders: which processes to start, and how to see that the work is done."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ FLOWER = "flower"
 
 
 def nothing_queued(redis: Redis) -> bool:
-    """For those whose work is done when the stream's entries are acknowledged."""
+    """True: for contenders whose work is done when the stream's entries are acknowledged."""
     return True
 
 
@@ -30,10 +30,9 @@ def celery_queue_empty(redis: Redis) -> bool:
 class Contender:
     """One way to store the stream's orders.
 
-    `commands` are started in turn, by the name of their process, the last one, which reads the stream, when the others
-    wait for work. `queue_empty` tells whether a queue of its own behind
-    the stream is empty; `counts_rows` says that this queue forgets tasks before they are done, so that the rows have to
-    be counted.
+    `commands`, by the name of their process, are started in turn. The last one reads the stream, and is started when
+    the others wait for work. `queue_empty` tells whether the contender's own queue, behind the stream, is empty.
+    `counts_rows`: this queue forgets tasks before they are done, so the rows have to be counted instead.
     """
 
     name: str

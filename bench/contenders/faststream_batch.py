@@ -29,7 +29,7 @@ def main() -> None:
 
     @broker.subscriber(stream=stream)
     async def store_orders(commands: list[dict[str, Any]]) -> None:
-        # Nothing else could run meanwhile: the next batch is read when this one is acknowledged.
+        # Blocking is no loss here: the next batch is read only when this one is acknowledged.
         cursor.execute(INSERT_ARRAYS, as_arrays([command["message"] for command in commands]))
 
     asyncio.run(FastStream(broker).run())

@@ -1,4 +1,4 @@
-"""The same with every switch turned for speed, at a price: tasks that a worker holds are lost when it dies.
+"""Plain Celery with every setting tuned for speed, at a price: tasks that a worker holds are lost when it dies.
 
 Tasks are published 500 in a round trip, many are fetched ahead, and the broker is not asked to remember them until they
 are done (`ack_emulation`).
