@@ -15,6 +15,7 @@ from dbstorage.audit.rows import AuditedRows
 from dbstorage.audit.stream import FROM_BEGINNING, TO_END, CommandStream
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.questions import HistoryQuestion
+from dbstorage.commands.registry import KINDS
 from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError, RedisUnavailableError
 from dbstorage.failed_tasks.connected import connected
 from dbstorage.failed_tasks.filters import Filter
@@ -29,6 +30,7 @@ from dbstorage.wire.entry_id import position_of
 #: Entries, and failed tasks, that are told of.
 MOST_ENTRIES = 200
 MOST_FAILED = 50
+NAMES_OF_FAILED = ("user_id", "entry_id", "task_id")
 
 UNREAD, IN_HAND, DONE, UNKNOWN = "unread", "in hand", "answered or expired", "unknown"
 
@@ -68,6 +70,8 @@ class Found:
     order: dict[str, Any] | None = None
     user: dict[str, Any] | None = None
     failed: list[FoundFailed] | None = None
+    #: Whether there are more failed tasks than these.
+    more_failed: bool = False
     #: Entries that the stream no longer holds may have been trimmed: the oldest that it holds.
     oldest_entry: str | None = None
     #: Why a server could not be asked.
@@ -91,8 +95,8 @@ def find(settings: Settings, what: str, progress: Progress = lambda done, length
             if works:
                 outcomes = _outcomes(rows, works, places)
             with connected(rows.engine) as connection:
-                found.order, found.user = _order(connection, what), _user(connection, what)
-                found.failed = list(_failed(connection, settings, what))
+                found.order, found.user = _order(connection, _order_id(what, works)), _user(connection, what)
+                found.failed = list(_failed(connection, settings, what, found))
     except (DatabaseUnavailableError, DatabaseNotReadyError) as error:
         found.problems.append(str(error))
     if found.entries is not None:
@@ -116,13 +120,16 @@ def _look_through(stream: CommandStream, settings: Settings, what: str, found: F
     """The entries that it is about, oldest first; the newest where there are very many."""
     first, last = (what, what) if _is_entry_id(what) else (FROM_BEGINNING, TO_END)
     wanted = stream.range(first, last)
-    # As an entry may spell it: as it is, or within JSON in ASCII.
-    spellings = {what.encode(errors="replace"), json.dumps(what)[1:-1].encode()}
+    # As an entry may spell it: as it is, or within JSON in ASCII; of a task id what stands behind the function.
+    names = _names(what)
+    spellings = {
+        spelling for name in names for spelling in (name.encode(errors="replace"), json.dumps(name)[1:-1].encode())
+    }
     works: list[Work] = []
     looked_at = 0
     for entries in stream.chunks(wanted):
         for entry in entries:
-            if entry.id != what and not _may_be(entry, spellings):
+            if entry.id not in names and not _may_be(entry, spellings):
                 continue
             work = understand(entry, settings.history_limit)
             if _is_about(work, what):
@@ -145,7 +152,7 @@ def _may_be(entry: StreamEntry, spellings: set[bytes]) -> bool:
 
 
 def _is_about(work: Work, what: str) -> bool:
-    if entry_id_of(work) == what:
+    if what in (entry_id_of(work), f"{work.identity.task_id}:{entry_id_of(work)}"):
         return True
     identity, request = work.identity, work.request
     if what in (identity.order_id, identity.user_id, identity.task_id):
@@ -155,6 +162,23 @@ def _is_about(work: Work, what: str) -> bool:
     names = [body.get("requestId"), body.get("correlationId"), body.get("userEmail")]
     names += [message.get("userEmail")] if isinstance(message, dict) else []
     return what in [str(name) for name in names if isinstance(name, str | int | float)]
+
+
+def _names(what: str) -> list[str]:
+    """What it may be in an entry: as it is; of a task id what stands behind the function, and before an entry id."""
+    function, _, rest = what.partition(":")
+    if function not in KINDS or not rest:
+        return [what]
+    before, _, last = rest.rpartition(":")
+    return [what, rest, before, last] if before and _is_entry_id(last) else [what, rest]
+
+
+def _order_id(what: str, works: Sequence[Work]) -> str:
+    """Whose row is shown: that of the order named, or of the one that a task, an entry or a request is about."""
+    if any(what in (work.identity.order_id, work.identity.user_id) for work in works):
+        return what
+    orders = {work.identity.order_id for work in works} - {None}
+    return orders.pop() or what if len(orders) == 1 else _names(what)[:2][-1]
 
 
 def _oldest(stream: CommandStream) -> str | None:
@@ -230,29 +254,35 @@ def _plain(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-def _failed(connection: Connection, settings: Settings, what: str) -> Iterator[FoundFailed]:
+def _failed(connection: Connection, settings: Settings, what: str, found: Found) -> Iterator[FoundFailed]:
     seen: set[int] = set()
-    for name in ("order_id", "user_id", "entry_id", "task_id"):
+    # A conflict is on record under a task id of its own, and under its order.
+    for name, value in (("order_id", _names(what)[:2][-1]), *((name, what) for name in NAMES_OF_FAILED)):
         try:
-            which = Filter(**{name: what})  # type: ignore[arg-type]
+            which = Filter(**{name: value})  # type: ignore[arg-type]
         except ValueError:
             return
-        for task in find_failed(connection, settings.scope, which, limit=MOST_FAILED):
+        tasks = find_failed(connection, settings.scope, which, limit=MOST_FAILED + 1)
+        found.more_failed = found.more_failed or len(tasks) > MOST_FAILED
+        for task in tasks[:MOST_FAILED]:
             if task.id not in seen:
                 seen.add(task.id)
                 yield FoundFailed(task=task, attempts=attempts_of(connection, task.id))
 
 
 def _states(found: Found) -> Iterator[str]:
-    if found.order is not None:
+    told = found.order is not None and found.order["orderId"] in _names(found.what)
+    if told:
         yield "stored"
     if found.user is not None:
         yield "a user"
     for each in found.failed or ():
         yield f"{each.task.state} ({each.task.code})"
     for entry in found.entries or ():
-        # The row, or the record, says it better.
-        if entry.state not in ("stored", "failed", "retrying", "resolved", "discarded"):
+        # The row, or the record, says it better, where there is one.
+        if entry.state not in ("stored", "failed", "retrying", "resolved", "discarded") or not (
+            told or found.user or found.failed
+        ):
             yield entry.state
     if not (found.order or found.user or found.failed or found.entries or found.problems):
         yield _nowhere(found)

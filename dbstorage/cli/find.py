@@ -81,6 +81,8 @@ def _print(found: Found) -> None:
         for attempt in each.attempts:
             outcome = f"{attempt.outcome}{f' ({attempt.code})' if attempt.code else ''}"
             say(f"  attempt {attempt.number} at {attempt.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z: {outcome}")
+    if found.more_failed:
+        say("", "These are the last failed tasks; `dbstorage failed list` has all of them.")
     if found.entries:
         say("", "In the stream:")
         rows = [(each.entry_id, each.function, each.state, each.detail) for each in found.entries]

@@ -29,7 +29,12 @@ def find(what: str) -> dict[str, Any]:
 
 def test_everything_that_became_of_entries(found: Platform, start_worker: StartWorker):
     stored, again, other, bad, _, person = found.send(
-        user("user-1"), order("o-1"), order("o-1"), order("o-2", symbol="doge"), question("user-1", "r-1"), user("u-2")
+        user("user-1"),
+        order("o-1"),
+        order("o-1"),
+        order("o-2", symbol="doge"),
+        question("user-1", "asked"),
+        user("u-2"),
     )
     worker = start_worker()
     found.wait_until_finished()
@@ -46,7 +51,7 @@ def test_everything_that_became_of_entries(found: Platform, start_worker: StartW
     [failed] = order_2["failed"]
     assert [attempt["code"] for attempt in failed["kept"]] == ["invalid_symbol"]
 
-    assert find("r-1")["states"] == ["answered or expired"]
+    assert find("asked")["states"] == ["answered or expired"]
     assert find(bad)["states"] == ["failed (invalid_symbol)"]
     assert find(person)["entries"][0]["state"] == "stored"
     assert find("u-2@example.com")["user"]["userID"] == "u-2"
@@ -64,6 +69,38 @@ def test_everything_that_became_of_entries(found: Platform, start_worker: StartW
     assert find("o-1")["states"] == ["stored"]
     found.send(order("o-4"))
     assert find(stored)["states"] == ["trimmed from the stream, with no failure on record"]
+
+
+def test_an_entry_a_request_and_a_task_say_what_became_of_their_order(found: Platform, start_worker: StartWorker):
+    _, stored, conflict = found.send(
+        user("u:1"), {**order("o:1", "u:1"), "requestId": "wanted"}, order("o:1", "u:1", symbol="eth")
+    )
+    [person] = found.send(user("u-2"))
+    start_worker()
+    found.wait_until_finished()
+
+    for what in (stored, "wanted"):
+        assert (find(what)["states"], find(what)["order"]["orderId"]) == (["stored"], "o:1")
+    task = find("createCloseOrder:o:1")
+    assert task["states"] == ["stored", "failed (order_conflict)"]
+    assert [entry["entry_id"] for entry in task["entries"]] == [stored, conflict]
+    refused = find(f"createCloseOrder:o:1:{conflict}")
+    assert [entry["entry_id"] for entry in refused["entries"]] == [conflict]
+    assert [each["code"] for each in refused["failed"]] == ["order_conflict"]
+    assert find(f"createUser:{person}")["states"] == find(person)["states"] == ["stored"]
+
+    found.redis.xtrim(STREAM, maxlen=0, approximate=False)
+    assert find("createCloseOrder:o:1")["states"][0] == "stored"
+    assert find("createCloseOrder:o:2")["states"] == ["never seen"]
+
+
+def test_more_failures_than_are_told_of_are_mentioned(found: Platform, start_worker: StartWorker):
+    found.send(*(order(f"o-{number}", symbol="doge") for number in range(51)))
+    start_worker()
+    found.wait_until_finished()
+    assert (len(find("user-1")["failed"]), find("user-1")["more_failed"]) == (50, True)
+    assert "`dbstorage failed list` has all of them" in run("user-1").stdout
+    assert not find("o-1")["more_failed"]
 
 
 def test_what_is_nowhere_is_exit_code_1(found: Platform):
