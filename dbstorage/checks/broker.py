@@ -8,6 +8,7 @@ from kombu.exceptions import OperationalError
 
 from dbstorage.checks.finding import Finding, away, fine
 from dbstorage.checks.redis_rights import check_broker_rights
+from dbstorage.redis_access.client import without_objects
 from dbstorage.settings import Settings, without_password
 from dbstorage.urls.broker_url import broker_address
 
@@ -27,7 +28,7 @@ def check_broker(settings: Settings, *, trial: bool = True) -> Iterator[Finding]
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_TIMEOUT)
         except (OperationalError, *connection.connection_errors, *connection.channel_errors) as error:
-            yield away(BROKER, f"{address} cannot be used: {str(error).rstrip('.')}.")
+            yield away(BROKER, f"{address} cannot be used: {without_objects(error).rstrip('.')}.")
         else:
             yield fine(BROKER, f"{address} answers.")
             yield from check_broker_rights(settings, trial=trial)

@@ -1,5 +1,6 @@
 """How this service connects to Redis: RESP2, a short beginning, an early end to waiting, and no retry unseen."""
 
+import re
 import time
 from typing import Any
 
@@ -9,6 +10,7 @@ from redis.connection import Connection, SSLConnection, UnixDomainSocketConnecti
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
 from redis.sentinel import (
+    MasterNotFoundError,
     Sentinel,
     SentinelConnectionPool,
     SentinelManagedConnection,
@@ -24,6 +26,25 @@ SENTINEL_TIMEOUT = 0.5
 #: For so long the last answer of the sentinels is trusted. After a planned fail-over the old master takes writes for
 #: ten seconds more, and forgets them.
 MASTER_SECONDS = 0.5
+#: What redis-py says of a sentinel that did not answer: its own object in Python's words, and the kind of error.
+_UNANSWERED = re.compile(r"<redis\.client\.Redis\(.*?\bhost=([^,]+),port=(\d+)[^<>]*(?:<[^<>]*>[^<>]*)*>\)>\)> - [^,]*")
+
+
+class Sentinels(Sentinel):
+    """Sentinels whose silence is told in one sentence."""
+
+    def discover_master(self, service_name: str) -> Any:
+        """Host and port of the master."""
+        try:
+            return super().discover_master(service_name)  # type: ignore[no-untyped-call]
+        except MasterNotFoundError as error:
+            raise MasterNotFoundError(without_objects(error)) from None
+
+
+def without_objects(error: Exception) -> str:
+    """The sentence of an error of sentinels: addresses in place of redis-py's objects."""
+    sentence, silent = _UNANSWERED.subn(r"\1:\2 does not answer", str(error))
+    return sentence.replace(" : ", ": ", 1) if silent else sentence
 
 
 class MasterPool(SentinelConnectionPool):
@@ -101,7 +122,7 @@ def connection_pool(url: str, timeout: float) -> ConnectionPool:
 def master_address(url: str) -> tuple[str, int]:
     """Host and port of the master, by the sentinels of the URL; raises RedisError where none of them knows."""
     address = parse_sentinel_url(url)
-    host, port = _sentinels(address).discover_master(address.service)  # type: ignore[no-untyped-call]
+    host, port = _sentinels(address).discover_master(address.service)
     return host, int(port)
 
 
@@ -119,7 +140,7 @@ def _master_pool(address: SentinelAddress, timeout: float) -> MasterPool:
     )
 
 
-def _sentinels(address: SentinelAddress) -> Sentinel:
+def _sentinels(address: SentinelAddress) -> Sentinels:
     # Nothing of what the server is asked with holds for the sentinels: login, limits and TLS are told again.
     asking: dict[str, Any] = {
         **_options("redis://", SENTINEL_TIMEOUT),
@@ -127,7 +148,7 @@ def _sentinels(address: SentinelAddress) -> Sentinel:
         "password": address.sentinel_password,
         **({"ssl": True, **address.tls} if address.tls is not None else {}),
     }
-    return Sentinel(list(address.hosts), sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+    return Sentinels(list(address.hosts), sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
 
 
 def redis_error(url: str, timeout: float) -> Exception | None:
