@@ -99,6 +99,41 @@ def test_the_verdict_and_five_pictures_are_shown(browser: Chrome, open_flower: F
     assert errors == []
 
 
+def test_a_lone_answer_is_in_the_picture(
+    browser: Chrome, open_flower: Flower, connection: Connection, module_environment: dict[str, str]
+):
+    settings = load_settings(module_environment)
+    with redis.Redis.from_url(settings.redis_url) as client:
+        now: Any = client.time()
+        add_point(client, settings, Point(at=now[0], seconds=10, answer_median=20, answer_slowest=40))
+        add_point(client, settings, Point(at=now[0] + 300, seconds=10))
+    open_page(browser, open_flower, "/service")
+    wait_until(lambda: is_shown(browser), "the verdict")
+    drawn = browser.execute_script(
+        "const canvas = document.querySelectorAll('#service-charts figure')[3].querySelector('canvas');"
+        "const colour = getComputedStyle(document.documentElement).getPropertyValue('--flower-warning');"
+        "const paint = document.createElement('canvas').getContext('2d');"
+        "paint.fillStyle = colour.trim(); paint.fillRect(0, 0, 1, 1);"
+        "const wanted = paint.getImageData(0, 0, 1, 1).data.join();"
+        "const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;"
+        "let count = 0;"
+        "for (let at = 0; at < pixels.length; at += 4) { count += pixels.slice(at, at + 4).join() === wanted; }"
+        "return count;"
+    )
+    assert drawn > 4
+
+
+def test_the_servers_are_called_what_they_are(
+    browser: Chrome, open_flower: Flower, connection: Connection, module_environment: dict[str, str]
+):
+    with redis.Redis.from_url(load_settings(module_environment).redis_url) as client:
+        told: Any = client.info("server")
+    name = f"Valkey {told['valkey_version']}" if "valkey_version" in told else f"Redis {told['redis_version']}"
+    open_page(browser, open_flower, "/service")
+    wait_until(lambda: is_shown(browser), "the verdict")
+    assert one(browser, "#service-servers tbody td").text == name
+
+
 def test_it_is_paused_and_resumed_by_keyboard_alone(browser: Chrome, open_flower: Flower, connection: Connection):
     open_page(browser, open_flower, "/service")
     wait_until(lambda: one(browser, "#service-pause-button").is_enabled(), "the button")

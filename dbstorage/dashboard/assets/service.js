@@ -101,6 +101,18 @@ function columns(chart, history) {
     return [times, ...values];
 }
 
+// A value with nothing on either side is no line: it is drawn as a point.
+function alone(plot, which) {
+    const values = plot.data[which];
+    const found = [];
+    values.forEach((value, index) => {
+        if (value !== null && (values[index - 1] ?? null) === null && (values[index + 1] ?? null) === null) {
+            found.push(index);
+        }
+    });
+    return found;
+}
+
 function draw(history) {
     const place = one("charts");
     if (!place.childElementCount) {
@@ -130,6 +142,7 @@ function draw(history) {
             axes: [axis, {...axis, size: 56, values: (u, ticks) => ticks.map((tick) => number.format(tick))}],
             series: [{}, ...chart.series.map(([label], which) => ({
                 label: label, stroke: strokes[which], width: 2, dash: which ? [6, 3] : undefined,
+                points: {show: true, size: 5, fill: strokes[which], filter: alone},
             }))],
         }, columns(chart, history), at));
     });
@@ -172,7 +185,7 @@ function show(state) {
             worker.host, worker.holding]
     ), "No worker is known.");
     table(one("servers"), ["server", "is", "where, and what is wrong"], [
-        ["Redis " + (redis.version || ""), redis.up ? "up" : "down", redis.problem || redis.refusal || redis.url],
+        [(redis.server || "Redis") + " " + (redis.version || ""), redis.up ? "up" : "down", redis.problem || redis.refusal || redis.url],
         ["PostgreSQL " + (database.version || ""), database.up ? "up" : "down", database.problem || database.address],
     ], "");
     table(one("today"), ["symbol", "orders", "profit"], database.today && database.today.map(
