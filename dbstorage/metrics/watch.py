@@ -189,7 +189,7 @@ class Watch:
         except (RedisError, OSError) as error:
             refused = isinstance(error, ResponseError)
             self._figures = replace(self._figures, redis_up=refused, redis_full=None, stream=None)
-            return f"Redis {'refuses what it is asked' if refused else 'does not answer'}: {error}."
+            return f"Redis {'refuses what it is asked' if refused else 'does not answer'}: {str(error).rstrip('.')}."
         self._figures = replace(self._figures, redis_up=True, redis_full=full is not None, stream=stream)
         return problem
 

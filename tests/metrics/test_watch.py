@@ -59,7 +59,10 @@ def test_a_redis_that_is_away_is_down_and_takes_its_figures_with_it(settings: Se
     assert samples["dbstorage_redis_up"] == 0
     assert samples["dbstorage_database_up"] == 1
     assert "dbstorage_stream_entries" not in samples
-    assert (metrics.health.not_ready() or "").startswith("Redis does not answer: ")
+    sentence = metrics.health.not_ready() or ""
+    assert sentence.startswith("Redis does not answer: ")
+    assert sentence.endswith(".")
+    assert not sentence.endswith("..")
     server.start()
     watch.gather()
     server.kill()
