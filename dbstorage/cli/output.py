@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -128,10 +129,19 @@ def _line(widths: dict[str, int], shown: Sequence[str]) -> int:
     return sum(widths[name] + GAP for name in shown) - GAP
 
 
+class _Kept(io.StringIO):
+    """What is kept on its way to a terminal: it is drawn as for that."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def redraw(draw: Callable[[], None]) -> None:
     """Print on a cleared terminal, and no more lines than it has, so that the beginning stays in sight."""
-    lines = shutil.get_terminal_size().lines
-    printed = io.StringIO()
+    from rich.cells import cell_len
+
+    columns, lines = shutil.get_terminal_size()
+    printed = _Kept()
     terminal = sys.stdout
     sys.stdout = printed
     try:
@@ -139,8 +149,11 @@ def redraw(draw: Callable[[], None]) -> None:
     finally:
         sys.stdout = terminal
     shown = printed.getvalue().splitlines()
-    if len(shown) >= lines:
-        shown = [*shown[: max(1, lines - 2)], f"… {len(shown) - max(1, lines - 2)} more lines"]
+    # A long line takes several of the terminal's.
+    heights = [max(1, -(-cell_len(click.unstyle(line)) // max(1, columns))) for line in shown]
+    if sum(heights) >= lines:
+        kept = max(1, sum(height <= lines - 2 for height in accumulate(heights)))
+        shown = [*shown[:kept], f"… {len(shown) - kept} more lines"]
     click.clear()
     write("\n".join(shown) + "\n")
 

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, text
 
 from dbstorage import status
 from dbstorage.cli import main
-from dbstorage.cli.output import redraw, say
+from dbstorage.cli.output import print_table, redraw, say
 from dbstorage.database.engine import create_engine
 from dbstorage.database.url import parse_database_url
 from dbstorage.redis_access.holder import KeyHolder, Place
@@ -268,6 +268,20 @@ def test_a_terminal_shows_no_more_lines_than_it_has(
     monkeypatch.setenv("LINES", "5")
     redraw(lambda: say(*(f"line {number}" for number in range(9))))
     assert capsys.readouterr().out.splitlines()[-4:] == ["line 0", "line 1", "line 2", "… 6 more lines"]
+
+
+def test_a_long_verdict_stays_in_sight_and_tables_keep_their_columns(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("LINES", "6")
+    monkeypatch.setenv("COLUMNS", "20")
+    redraw(lambda: say("v" * 45, *(f"line {number}" for number in range(4))))
+    assert capsys.readouterr().out.splitlines()[-3:] == ["v" * 45, "line 0", "… 3 more lines"]
+    monkeypatch.setenv("COLUMNS", "80")
+    redraw(lambda: print_table(["code", "failed"], [["invalid_symbol", 7]]))
+    drawn = capsys.readouterr().out
+    assert "\t" not in drawn
+    assert "invalid_symbol  7" in drawn
 
 
 def test_a_role_that_may_not_see_orders_is_no_problem_of_the_service(
