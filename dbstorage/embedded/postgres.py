@@ -108,7 +108,7 @@ class EmbeddedPostgres(EmbeddedServer):
         for_initdb.unlink()
         if initdb.returncode:
             lines = output.decode(errors="replace").strip().splitlines()
-            raise EmbeddedServerError("\n  ".join([f"{self.name} cannot create its data, it says", *lines[-5:]]))
+            raise EmbeddedServerError("\n  ".join([f"{self.name} cannot create its data, it says", *lines[-15:]]))
         unfinished.rename(self.data)
 
     def _command(self) -> list[str | Path]:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import kombu.transport
 import pytest
 from celery import Celery
 from redis.exceptions import ConnectionError
@@ -63,7 +64,9 @@ def test_a_full_broker_is_told_of_once(app: Celery, platform: Platform, caplog: 
 @pytest.mark.parametrize(
     "url", ["redis://localhost", "rediss://localhost", "redis+sentinel://localhost/x", "rediss+sentinel://localhost/x"]
 )
-def test_every_redis_broker_can_be_given_up(url: str) -> None:
+def test_every_redis_broker_can_be_given_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # kombu remembers the transports that this process has used, in other tests too.
+    monkeypatch.setattr(kombu.transport, "_transport_cache", {})
     app = create_app(load_settings({"REDIS_URL": url, "DATABASE_URL": "postgresql://user@localhost/database"}))
     channel_class = app.connection_for_read().transport.Channel
     assert issubclass(channel_class.connection_class, broker_connections.GivesUp)
