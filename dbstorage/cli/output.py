@@ -129,10 +129,11 @@ def _line(widths: dict[str, int], shown: Sequence[str]) -> int:
     return sum(widths[name] + GAP for name in shown) - GAP
 
 
-class _Kept(io.StringIO):
-    """What is kept on its way to a terminal: it is drawn as for that."""
+class _Drawing(io.StringIO):
+    """What is drawn for a terminal, before it is printed."""
 
     def isatty(self) -> bool:
+        """Colours and widths are those of a terminal."""
         return True
 
 
@@ -141,7 +142,7 @@ def redraw(draw: Callable[[], None]) -> None:
     from rich.cells import cell_len
 
     columns, lines = shutil.get_terminal_size()
-    printed = _Kept()
+    printed = _Drawing()
     terminal = sys.stdout
     sys.stdout = printed
     try:

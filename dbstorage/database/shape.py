@@ -134,7 +134,7 @@ def inspect_shape(connection: Connection) -> TableShape:
         revision = connection.scalar(text("SELECT version_num FROM dbstorage.alembic_version"))
     if revision is None or revision < NEEDED_REVISION:
         raise DatabaseNotReadyError(
-            f'The database "{state.database}" is not migrated for this version of DBStorage: run alembic upgrade head.'
+            f'The database "{state.database}" is not migrated for this version of DBStorage: run dbstorage migrate.'
         )
     tables = read_tables(connection)
     missing = [name for name in ("User", "Orders") if name not in tables]

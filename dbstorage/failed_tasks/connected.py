@@ -23,7 +23,7 @@ def connected(engine: Engine) -> Iterator[Connection]:
     except SQLAlchemyError as error:
         sqlstate = getattr(error.orig, "pgcode", None) if isinstance(error, DBAPIError) else None
         if sqlstate in NOT_MIGRATED:
-            sentence = "The database is not migrated: `alembic upgrade head` creates the table of failed tasks."
+            sentence = "The database is not migrated: `dbstorage migrate` creates the table of failed tasks."
             raise DatabaseNotReadyError(sentence) from error
         if sqlstate == TOO_SLOW:
             sentence = "The database did not finish in time: it is busy, or the filter matches too much."

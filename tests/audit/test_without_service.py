@@ -106,7 +106,7 @@ def test_servers_that_are_away_are_told_in_a_sentence(environment: dict[str, str
         audit(settings(REDIS_URL="redis://localhost:1"))
     with pytest.raises(DatabaseUnavailableError, match=r"^The database cannot be used: "):
         audit(settings(DATABASE_URL="postgresql://localhost:1/nowhere"))
-    with pytest.raises(DatabaseNotReadyError, match="alembic upgrade head"):
+    with pytest.raises(DatabaseNotReadyError, match="dbstorage migrate"):
         audit(settings(DATABASE_URL=empty_database_url))
 
 

@@ -188,7 +188,7 @@ def test_a_database_that_is_not_migrated_yet_is_waited_for(
     url = servers.postgres.url_of("unmigrated")
     worker = start_worker(DATABASE_URL=url)
     platform.send(user("u"), order("o", "u"))
-    wait_until(lambda: "run alembic upgrade head" in worker.log, "the log to say what is missing")
+    wait_until(lambda: "run dbstorage migrate" in worker.log, "the log to say what is missing")
     upgrade(parse_database_url(url))
     platform.wait_until_finished()
     with closing(Platform(servers.redis.url, url)) as migrated:

@@ -203,7 +203,7 @@ def test_a_database_that_is_not_migrated_is_a_sentence_too(
     monkeypatch.setenv("DATABASE_URL", empty_database_url)
     result = failed("retry", "--all")
     assert result.exit_code == 3
-    assert result.stderr == "The database is not migrated: `alembic upgrade head` creates the table of failed tasks.\n"
+    assert result.stderr == "The database is not migrated: `dbstorage migrate` creates the table of failed tasks.\n"
 
 
 def test_settings_that_are_missing_are_exit_code_2(connection: Connection, monkeypatch: pytest.MonkeyPatch):

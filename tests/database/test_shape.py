@@ -110,5 +110,5 @@ def test_a_database_migrated_by_a_newer_version_serves_too(migrated_database):
 
 
 def test_an_empty_database_is_not_ready(empty_database):
-    with empty_database.connect() as connection, pytest.raises(DatabaseNotReadyError, match="run alembic upgrade head"):
+    with empty_database.connect() as connection, pytest.raises(DatabaseNotReadyError, match="run dbstorage migrate"):
         inspect_shape(connection)
