@@ -30,7 +30,7 @@ MASTER_SECONDS = 0.5
 _UNANSWERED = re.compile(r"<redis\.client\.Redis\(.*?\bhost=([^,]+),port=(\d+)[^<>]*(?:<[^<>]*>[^<>]*)*>\)>\)> - [^,]*")
 
 
-class Sentinels(Sentinel):
+class PlainSentinels(Sentinel):
     """Sentinels whose silence is told in one sentence."""
 
     def discover_master(self, service_name: str) -> Any:
@@ -140,7 +140,7 @@ def _master_pool(address: SentinelAddress, timeout: float) -> MasterPool:
     )
 
 
-def _sentinels(address: SentinelAddress) -> Sentinels:
+def _sentinels(address: SentinelAddress) -> PlainSentinels:
     # Nothing of what the server is asked with holds for the sentinels: login, limits and TLS are told again.
     asking: dict[str, Any] = {
         **_options("redis://", SENTINEL_TIMEOUT),
@@ -148,7 +148,7 @@ def _sentinels(address: SentinelAddress) -> Sentinels:
         "password": address.sentinel_password,
         **({"ssl": True, **address.tls} if address.tls is not None else {}),
     }
-    return Sentinels(list(address.hosts), sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+    return PlainSentinels(list(address.hosts), sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
 
 
 def redis_error(url: str, timeout: float) -> Exception | None:

@@ -13,6 +13,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from sqlalchemy import Connection
 
 from dbstorage.operating.last_hour import Point, add_point
+from dbstorage.redis_access.keys import history_key
 from dbstorage.settings import load_settings
 from tests.dashboard.browser import chromium
 from tests.dashboard.conftest import StartFlower
@@ -107,6 +108,7 @@ def test_a_lone_answer_is_in_the_picture(
 ):
     settings = load_settings(module_environment)
     with redis.Redis.from_url(settings.redis_url) as client:
+        client.delete(history_key(settings))  # each test adds an hour of its own, and a picture takes one in order
         now: Any = client.time()
         add_point(client, settings, Point(at=now[0], seconds=10, answer_median=20, answer_slowest=40))
         add_point(client, settings, Point(at=now[0] + 300, seconds=10))
@@ -123,6 +125,7 @@ def test_a_lone_answer_is_in_the_picture(
         "for (let at = 0; at < pixels.length; at += 4) { count += pixels.slice(at, at + 4).join() === wanted; }"
         "return count;"
     )
+    # Flower answers several pages with one look at Redis.
     wait_until(lambda: browser.execute_script(count) > 4, "the point")
 
 

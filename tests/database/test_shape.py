@@ -78,8 +78,14 @@ def test_what_differs_is_told(change, differs, migrated_database):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ("DROP TABLE dbstorage.alembic_version", "is not migrated for this version of DBStorage: run alembic"),
-        ("DELETE FROM dbstorage.alembic_version", "is not migrated for this version of DBStorage: run alembic"),
+        (
+            "DROP TABLE dbstorage.alembic_version",
+            "is not migrated for this version of DBStorage: run dbstorage migrate",
+        ),
+        (
+            "DELETE FROM dbstorage.alembic_version",
+            "is not migrated for this version of DBStorage: run dbstorage migrate",
+        ),
         ("UPDATE dbstorage.alembic_version SET version_num = '0000'", "is not migrated for this version of DBStorage"),
         ('DROP TABLE "Orders"', 'has no table "Orders" in schema "public", although it was migrated'),
         ('ALTER TABLE "Orders" DROP "symbol"', '"Orders" in schema "public": the column "symbol" is missing.'),
