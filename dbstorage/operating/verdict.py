@@ -152,9 +152,9 @@ def judge(facts: Facts) -> Verdict:
             outlook = ", and they do not get fewer" if len(facts.trend) > 1 else ""
         return Verdict(Standing.BEHIND, f"{_behind(facts)}{_count(facts)}{outlook}", since, seconds)
     if facts.lost:
-        gone = "1 entry was" if facts.lost == 1 else f"{facts.lost:,} entries were"
+        gone, them = ("1 entry was", "it") if facts.lost == 1 else (f"{facts.lost:,} entries were", "them")
         sentence = (
-            f"{gone} trimmed from the stream before anybody read them: have them sent again, then say so with "
+            f"{gone} trimmed from the stream before anybody read {them}: have {them} sent again, then say so with "
             "`dbstorage status --acknowledge`"
         )
         return Verdict(Standing.LOST, sentence)

@@ -49,6 +49,11 @@ FEWER = (Waiting(NOW - 20, 50_000), Waiting(NOW - 10, 45_000), Waiting(NOW, 40_0
             "4,500 entries were trimmed from the stream before anybody read them: have them sent again, "
             "then say so with `dbstorage status --acknowledge`",
         ),
+        (
+            replace(GOOD, lost=1, standbys=1), Standing.LOST, 1,
+            "1 entry was trimmed from the stream before anybody read it: have it sent again, "
+            "then say so with `dbstorage status --acknowledge`",
+        ),
         (replace(BEHIND, lost=1, readers=0), Standing.UNREAD, 1,
             "nobody reads: no worker runs; 40,000 entries wait, the oldest for 46 s",
         ),
