@@ -20,7 +20,7 @@ from dbstorage.failed_tasks.filters import State
 from dbstorage.failed_tasks.trail import record
 from dbstorage.redis_access.explained import redis_errors_explained
 from dbstorage.redis_access.keys import stored_key
-from dbstorage.settings import Settings
+from dbstorage.settings import Ordering, Settings
 from dbstorage.storage.batch_writer import BatchWriter
 from dbstorage.storage.resources import SESSION_SETTINGS, Resources
 from dbstorage.storage.segments import segments
@@ -113,8 +113,9 @@ def replay(
 ) -> ReplayReport:
     """Run the entries from one position to another again, in order, while no worker writes.
 
-    Without `first` it begins where the database is; without `last` it ends with the last entry that any worker has
-    read. Where it began no later and ended there, the database counts as the service's own from then on.
+    Without `first` it begins where the database is, in parallel order with the first entry of the stream. Without
+    `last` it ends with the last entry that any worker has read. Where it began no later and ended there, the database
+    counts as the service's own from then on.
 
     Raises RedisUnavailableError, DatabaseUnavailableError and DatabaseNotReadyError; what was run by then stays.
     """
@@ -130,7 +131,7 @@ def replay(
             service = find_service(held, settings.scope)
             hold_writers(held, service)
             start = _where_the_database_is(held, service)
-            begin = start if first is None else first
+            begin = _first_that_may_lack(stream, settings, start) if first is None else first
             delivered = stream.last_delivered()
             end = delivered if last is None else min(last, delivered)
             run = _Run(settings, stream, service, ReplayReport(dry_run=dry_run), progress)
@@ -314,6 +315,17 @@ def _where_the_database_is(connection: Connection, service: Service) -> int:
             tuple(service),
         ).scalar_one()
     )
+
+
+def _first_that_may_lack(stream: CommandStream, settings: Settings, start: int) -> int:
+    """The position from which the database may lack entries; `start` is how far every living process has come.
+
+    In parallel order a process that died has no position any more. What it had in hand may stand anywhere before it.
+    """
+    if settings.ordering is Ordering.STRICT:
+        return start
+    oldest = stream.trimmed_before()
+    return 0 if oldest is None else min(start, position_of(oldest))
 
 
 def _note_position(connection: Connection, service: Service, applied: Applied) -> None:
