@@ -99,8 +99,8 @@ from dbstorage.embedded.ports import choose_port
 from dbstorage.logs import set_up_logging
 from dbstorage.settings import load_settings
 set_up_logging(load_settings())
-logging.getLogger("some.library").debug("hidden")
-logging.getLogger("some.library").info("told")
+logging.getLogger("another.package").debug("hidden")
+logging.getLogger("another.package").info("told")
 logging.captureWarnings(True)
 warnings.warn("two\\nlines", RuntimeWarning)
 thread = threading.Thread(target=lambda: 1 / 0)

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import pytest
 import redis
+from selenium.webdriver import Chrome
 from sqlalchemy import Connection
 
 from dbstorage.database.engine import create_engine
@@ -12,7 +13,10 @@ from dbstorage.database.url import parse_database_url
 from dbstorage.embedded.postgres import EmbeddedPostgres
 from dbstorage.embedded.redis import EmbeddedRedis
 from tests.conftest import new_database
+from tests.dashboard.browser import chromium
 from tests.dashboard.flower_process import Flower
+from tests.dashboard.page_in_browser import Page
+from tests.service.worker import Worker
 
 
 class StartFlower(Protocol):
@@ -58,3 +62,26 @@ def connection(module_environment: dict[str, str]) -> Iterator[Connection]:
         connection.commit()
         yield connection
     engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Chrome]:
+    with chromium() as window:
+        yield window
+
+
+@pytest.fixture(scope="module")
+def worker(
+    browser: Chrome, module_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Worker]:
+    with Worker({**module_environment, "USER_WAIT": "0"}, tmp_path_factory.mktemp("worker")) as worker:
+        yield worker.start()
+
+
+@pytest.fixture
+def page(browser: Chrome, open_flower: Flower) -> Iterator[Page]:
+    page = Page(browser, open_flower)
+    yield page
+    errors = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]  # type: ignore[no-untyped-call]
+    assert errors == []
+    assert browser.title != "broken in"

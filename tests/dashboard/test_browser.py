@@ -1,19 +1,15 @@
 """The Failed page in a real browser, with a real worker behind it."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.select import Select
 from sqlalchemy import Connection, text
 
-from tests.dashboard.browser import chromium
 from tests.dashboard.conftest import StartFlower
-from tests.dashboard.flower_process import Flower
 from tests.dashboard.page_in_browser import Page
 from tests.failed_tasks.records import add, record
 from tests.service.platform import order
@@ -21,29 +17,6 @@ from tests.service.worker import Worker
 from tests.waiting import wait_until
 
 MARKUP = "<img src=x onerror=\"document.title='broken in'\">"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chrome]:
-    with chromium() as window:
-        yield window
-
-
-@pytest.fixture(scope="module")
-def worker(
-    browser: Chrome, module_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Worker]:
-    with Worker({**module_environment, "USER_WAIT": "0"}, tmp_path_factory.mktemp("worker")) as worker:
-        yield worker.start()
-
-
-@pytest.fixture
-def page(browser: Chrome, open_flower: Flower) -> Iterator[Page]:
-    page = Page(browser, open_flower)
-    yield page
-    errors = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]  # type: ignore[no-untyped-call]
-    assert errors == []
-    assert browser.title != "broken in"
 
 
 def unknown_user(order_id: str, user_id: str) -> dict[str, Any]:

@@ -1,19 +1,15 @@
 """Many failed tasks on the page: groups, mending, how a retry goes, and what comes in meanwhile, in a real browser."""
 
 import json
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.select import Select
 from sqlalchemy import Connection, text
 
-from tests.dashboard.browser import chromium
-from tests.dashboard.flower_process import Flower
 from tests.dashboard.page_in_browser import Page
 from tests.failed_tasks.records import add, add_many, record
 from tests.service.platform import order
@@ -21,29 +17,6 @@ from tests.service.worker import Worker
 from tests.waiting import wait_until
 
 HOSTILE = "<script>document.title='broken in'</script>\u202e"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chrome]:
-    with chromium() as window:
-        yield window
-
-
-@pytest.fixture(scope="module")
-def worker(
-    browser: Chrome, module_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Worker]:
-    with Worker({**module_environment, "USER_WAIT": "0"}, tmp_path_factory.mktemp("worker")) as worker:
-        yield worker.start()
-
-
-@pytest.fixture
-def page(browser: Chrome, open_flower: Flower) -> Iterator[Page]:
-    page = Page(browser, open_flower)
-    yield page
-    errors = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]  # type: ignore[no-untyped-call]
-    assert errors == []
-    assert browser.title != "broken in"
 
 
 @pytest.fixture

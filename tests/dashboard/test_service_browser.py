@@ -1,6 +1,5 @@
 """The page Service in a real browser, and what axe-core finds on all pages of ours."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from sqlalchemy import Connection
 from dbstorage.operating.last_hour import Point, add_point
 from dbstorage.redis_access.keys import history_key
 from dbstorage.settings import load_settings
-from tests.dashboard.browser import chromium
 from tests.dashboard.conftest import StartFlower
 from tests.dashboard.flower_process import Flower
 from tests.failed_tasks.records import add, record
@@ -25,12 +23,6 @@ from tests.waiting import wait_until
 #: What the page shows is WCAG 2.2 on levels A and AA.
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 NOWHERE = {"DATABASE_URL": "postgresql://joe@127.0.0.1:1/nowhere", "REDIS_URL": "redis://127.0.0.1:1/0"}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Chrome]:
-    with chromium() as window:
-        yield window
 
 
 @pytest.fixture(scope="module")
