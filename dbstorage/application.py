@@ -115,6 +115,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "broker_write_url": broker.url,
         "broker_use_ssl": broker.ssl or False,
         "broker_transport_options": transport_options,
+        "broker_connection_timeout": broker.connect_timeout,
         "broker_connection_max_retries": None,
         # A Redis that became a replica refuses commands: that is waited out as well.
         "broker_channel_error_retry": True,

@@ -15,6 +15,7 @@ from dbstorage.errors import SettingsError
 from dbstorage.urls.broker_url import AMQP_SCHEMES, checked_broker_url
 from dbstorage.urls.redis_url import SCHEMES as REDIS_SCHEMES
 from dbstorage.urls.redis_url import checked_redis_url
+from dbstorage.urls.tls_files import check_files_of_libpq
 
 Value = TypeVar("Value")
 
@@ -114,7 +115,7 @@ def load_settings(environment: Mapping[str, str] | None = None, *, redis_needed:
     """
     read = _Reader(os.environ if environment is None else environment)
     redis_url = read.required("REDIS_URL", _redis_url) if redis_needed else read.optional("REDIS_URL", _redis_url, "")
-    database = read.required("DATABASE_URL", parse_database_url)
+    database = read.required("DATABASE_URL", _database)
     settings = {
         "broker_url": read.optional("CELERY_BROKER_URL", _broker_url, redis_url),
         "command_stream": read.optional("DBSTORAGE_STREAM", _name, Settings.command_stream),
@@ -154,7 +155,7 @@ def load_settings(environment: Mapping[str, str] | None = None, *, redis_needed:
 def load_database_address(environment: Mapping[str, str] | None = None) -> DatabaseAddress:
     """Read DATABASE_URL alone, for the migrations; raises SettingsError as `load_settings` does."""
     read = _Reader(os.environ if environment is None else environment)
-    address = read.required("DATABASE_URL", parse_database_url)
+    address = read.required("DATABASE_URL", _database)
     if read.sentences:
         raise SettingsError(read.sentences)
     return address
@@ -208,6 +209,12 @@ class _Reader:
             shown = without_password(text) if name.endswith("_URL") else text
             self.sentences.append(f"{name} is {shown!r}: {error}.")
             return default
+
+
+def _database(text: str) -> DatabaseAddress:
+    address = parse_database_url(text)
+    check_files_of_libpq(dict(address.parameters))
+    return address
 
 
 def _redis_url(text: str) -> str:

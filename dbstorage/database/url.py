@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 SCHEMES = ("postgresql", "postgres")
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+TLS_VERSIONS = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
 EXPECTED = (
     "expected postgresql://user:password@host:port/database, "
     "with special characters in user and password percent-encoded (@ as %40, / as %2F)"
@@ -25,6 +26,27 @@ _PASSED_ON = """
     tcp_user_timeout
 """
 LIBPQ_PARAMETERS = frozenset(_PASSED_ON.split())
+
+#: What libpq takes for a parameter; it refuses everything else when it connects, as if the server did.
+CHOICES = {
+    "sslmode": SSL_MODES,
+    "sslnegotiation": ("postgres", "direct"),
+    "sslcertmode": ("disable", "allow", "require"),
+    "channel_binding": ("disable", "prefer", "require"),
+    "gssencmode": ("disable", "prefer", "require"),
+    "load_balance_hosts": ("disable", "random"),
+    "target_session_attrs": ("any", "read-write", "read-only", "primary", "standby", "prefer-standby"),
+    "ssl_min_protocol_version": TLS_VERSIONS,
+    "ssl_max_protocol_version": TLS_VERSIONS,
+}
+WHOLE_NUMBERS = {
+    "connect_timeout": "of seconds",
+    "keepalives": "1 for yes or 0",
+    "keepalives_idle": "of seconds",
+    "keepalives_interval": "of seconds",
+    "keepalives_count": "of probes",
+    "tcp_user_timeout": "of milliseconds",
+}
 
 _HOST = r"(?:\[[0-9A-Fa-f:.%]+\]|[\w.%~-]+)(?::\d*)?"
 _PARAMETER = r"[\w.-]+(?:=[^&]*)?"
@@ -178,12 +200,14 @@ def _host(text: str) -> tuple[str, str]:
 
 
 def _check_parameters(parameters: dict[str, str]) -> None:
-    mode = parameters.get("sslmode")
-    if mode is not None and mode not in SSL_MODES:
-        raise ValueError(f"sslmode is {mode!r}; expected one of {', '.join(SSL_MODES)}")
-    timeout = parameters.get("connect_timeout")
-    if timeout is not None and not (timeout.isascii() and timeout.isdecimal() and len(timeout) < 6):
-        raise ValueError(f"connect_timeout is {timeout!r}; expected whole seconds")
+    for name, choices in CHOICES.items():
+        value = parameters.get(name)
+        if value is not None and value not in choices:
+            raise ValueError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
+    for name, unit in WHOLE_NUMBERS.items():
+        value = parameters.get(name)
+        if value is not None and not (value.isascii() and value.isdecimal() and len(value) < 9):
+            raise ValueError(f"{name} is {value!r}; expected a whole number, {unit}")
 
 
 def _decode(text: str) -> str:

@@ -1,5 +1,6 @@
 """CELERY_BROKER_URL as Celery takes it: what kombu does not read from a URL becomes settings of its own."""
 
+import re
 import ssl
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -14,20 +15,24 @@ from dbstorage.urls.redis_url import (
     socket_for_kombu,
     tls_options,
 )
+from dbstorage.urls.tls_files import check_tls_files
 
 AMQP_SCHEMES = ("amqp", "amqps", "pyamqp")
-#: What kombu itself reads from the URL of an AMQP broker.
+#: Of the URL of an AMQP broker, in seconds or as a word; those of TLS come on top with amqps://.
 AMQP_OPTIONS = ("heartbeat", "connect_timeout", "login_method")
+LOGIN_METHODS = ("PLAIN", "AMQPLAIN", "EXTERNAL", "GSSAPI")
 _VERIFY = {"required": ssl.CERT_REQUIRED, "optional": ssl.CERT_OPTIONAL, "none": ssl.CERT_NONE}
-_FALSE = ("0", "false", "no", "n")
+#: Celery's own, in seconds.
+CONNECT_TIMEOUT = 4.0
 
 
 class BrokerAddress(NamedTuple):
-    """kombu's URL, its `ssl` (None: as the URL says), and its options of the transport."""
+    """kombu's URL, its `ssl` (None: as the URL says), its options of the transport, and seconds for connecting."""
 
     url: str
     ssl: dict[str, Any] | None
     transport_options: dict[str, Any]
+    connect_timeout: float = CONNECT_TIMEOUT
 
 
 def checked_broker_url(text: str) -> str:
@@ -43,7 +48,12 @@ def checked_broker_url(text: str) -> str:
                 f"its option {name!r} is not known; expected {', '.join(AMQP_OPTIONS)}, "
                 f"or with amqps:// {', '.join(OPTIONS)}"
             )
-    tls_options(options)
+    for name in ("heartbeat", "connect_timeout"):
+        if name in options and not re.fullmatch(r"\d{1,5}(\.\d{1,3})?", options[name], re.ASCII):
+            raise ValueError(f"{name} is {options[name]!r}; expected seconds, such as 10")
+    if options.get("login_method", LOGIN_METHODS[0]) not in LOGIN_METHODS:
+        raise ValueError(f"login_method is {options['login_method']!r}; expected one of {', '.join(LOGIN_METHODS)}")
+    check_tls_files(tls_options(options))
     return text
 
 
@@ -61,17 +71,21 @@ def broker_address(url: str) -> BrokerAddress:
         if address.tls is not None:
             tls = {**address.tls, "ssl_cert_reqs": _VERIFY[address.tls["ssl_cert_reqs"]]}
             asking |= {"ssl": True, **tls}
-        options = {"master_name": address.service, "sentinel_kwargs": asking}
-        return BrokerAddress(sentinels_for_kombu(address), tls, options)
+        return BrokerAddress(
+            sentinels_for_kombu(address), tls, {"master_name": address.service, "sentinel_kwargs": asking}
+        )
     if url.startswith("unix://"):
         return BrokerAddress(socket_for_kombu(url), None, {})
-    if is_redis(url) or not url.startswith("amqps://"):
+    if is_redis(url):
         return BrokerAddress(url, None, {})
     parts = urlsplit(url)
-    written = dict(parse_qsl(parts.query, keep_blank_values=True))
-    tls = _amqp_tls(tls_options({name: value for name, value in written.items() if name in OPTIONS}))
-    left = {name: value for name, value in written.items() if name not in OPTIONS}
-    return BrokerAddress(urlunsplit(parts._replace(query=urlencode(left))), tls, {})
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    # kombu would hand the text on, and a socket wants a number.
+    seconds = float(options.pop("connect_timeout", "") or CONNECT_TIMEOUT)
+    left = {name: value for name, value in options.items() if name not in OPTIONS}
+    tls = _amqp_tls(tls_options(options)) if parts.scheme == "amqps" else None
+    plain = urlunsplit(parts._replace(query=urlencode(left)))
+    return BrokerAddress(plain, tls, {}, seconds)
 
 
 def _amqp_tls(options: dict[str, str]) -> dict[str, Any]:
@@ -79,8 +93,7 @@ def _amqp_tls(options: dict[str, str]) -> dict[str, Any]:
     named = {"ssl_ca_certs": "ca_certs", "ssl_certfile": "certfile", "ssl_keyfile": "keyfile"}
     tls: dict[str, Any] = {named[name]: value for name, value in options.items() if name in named}
     tls["cert_reqs"] = _VERIFY[options["ssl_cert_reqs"]]
-    compares_names = options.get("ssl_check_hostname", "true").lower() not in _FALSE
-    if compares_names and tls["cert_reqs"] is not ssl.CERT_NONE:
+    if options.get("ssl_check_hostname") != "false" and tls["cert_reqs"] is not ssl.CERT_NONE:
         # kombu puts the host of the URL in its place, which is then compared with the certificate.
         tls["server_hostname"] = None
     return tls

@@ -6,13 +6,21 @@ redis+sentinel://user:password@host1:26379,host2/service/0?sentinel_password=…
 """
 
 import re
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
+
+from dbstorage.urls.tls_files import check_tls_files
 
 SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
 OPTIONS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
 VERIFICATIONS = ("required", "optional", "none")
+#: What redis-py and people take for no, each in its own way, and for yes.
+_YES_OR_NO = {
+    **dict.fromkeys(("true", "t", "yes", "y", "1"), "true"),
+    **dict.fromkeys(("false", "f", "no", "n", "0"), "false"),
+}
 SENTINEL_PORT = 26379
 EXPECTED_SENTINEL = "expected redis+sentinel://user:password@host1:26379,host2:26379/name-of-the-service/0"
 
@@ -35,7 +43,8 @@ class SentinelAddress(NamedTuple):
     password: str | None
     sentinel_username: str | None
     sentinel_password: str | None
-    tls: dict[str, str] | None
+    #: As redis-py takes them by name.
+    tls: dict[str, Any] | None
 
 
 def is_redis(url: str) -> bool:
@@ -56,14 +65,14 @@ def checked_redis_url(text: str) -> str:
     if scheme not in SCHEMES or "://" not in text:
         raise ValueError("expected a URL that begins with " + ", ".join(f"{name}://" for name in SCHEMES))
     if is_sentinel(text):
-        parse_sentinel_url(text)
+        check_tls_files(parse_sentinel_url(text).tls)
         return text
     if scheme == "unix":
         return _checked_socket(text)
-    return with_tls_options(text)
+    return _with_tls_options(text)
 
 
-def with_tls_options(url: str) -> str:
+def _with_tls_options(url: str) -> str:
     """The URL with its options as all read them; raises ValueError for one that is not known.
 
     A server's certificate is verified unless `ssl_cert_reqs` says otherwise: left to itself, the broker would not.
@@ -75,16 +84,24 @@ def with_tls_options(url: str) -> str:
             raise ValueError(f"its option {name!r} is not known; expected none, or with rediss:// {', '.join(OPTIONS)}")
     if parts.scheme != "rediss":
         return url
-    return urlunsplit(parts._replace(query=urlencode(tls_options(options), safe="/")))
+    options = tls_options(options)
+    check_tls_files(options)
+    return urlunsplit(parts._replace(query=urlencode(options, safe="/")))
 
 
-def tls_options(options: dict[str, str]) -> dict[str, str]:
-    """These options of TLS, with ssl_cert_reqs in lower case; raises ValueError for one that means nothing."""
+def tls_options(options: Mapping[str, str]) -> dict[str, str]:
+    """These options of TLS, their words as every client reads them; raises ValueError for one that means nothing."""
     # Celery's documentation writes CERT_NONE, redis-py's none.
     verification = options.get("ssl_cert_reqs", "required").lower().removeprefix("cert_")
     if verification not in VERIFICATIONS:
         raise ValueError(f"ssl_cert_reqs is {options['ssl_cert_reqs']!r}; expected one of {', '.join(VERIFICATIONS)}")
-    return {**options, "ssl_cert_reqs": verification}
+    read = {**options, "ssl_cert_reqs": verification}
+    if "ssl_check_hostname" in options:
+        told = options["ssl_check_hostname"]
+        if told.lower() not in _YES_OR_NO:
+            raise ValueError(f"ssl_check_hostname is {told!r}; expected true or false")
+        read["ssl_check_hostname"] = _YES_OR_NO[told.lower()]
+    return read
 
 
 def parse_sentinel_url(url: str) -> SentinelAddress:
@@ -114,8 +131,15 @@ def parse_sentinel_url(url: str) -> SentinelAddress:
         unquote(password) or None,
         options.pop("sentinel_username", None) or None,
         options.pop("sentinel_password", None) or None,
-        tls_options(options) if with_tls else None,
+        _by_name(tls_options(options)) if with_tls else None,
     )
+
+
+def _by_name(options: dict[str, str]) -> dict[str, Any]:
+    # Not through a URL, where redis-py knows the word: any word would mean yes.
+    if "ssl_check_hostname" not in options:
+        return dict(options)
+    return {**options, "ssl_check_hostname": options["ssl_check_hostname"] == "true"}
 
 
 def socket_for_kombu(url: str) -> str:

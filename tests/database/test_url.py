@@ -1,10 +1,12 @@
-from urllib.parse import quote
+import re
+from urllib.parse import quote, urlencode
 
+import psycopg2
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from dbstorage.database.url import SSL_MODES, parse_database_url
+from dbstorage.database.url import CHOICES, SSL_MODES, WHOLE_NUMBERS, parse_database_url
 
 # What people put into passwords, and what has a meaning of its own in a URL.
 PASSWORDS = st.text(st.sampled_from("aZ09@:/?#%&=+[]!$ .,;~é"), min_size=1, max_size=12)
@@ -167,8 +169,11 @@ def test_sockets_and_several_hosts_stay_libpqs_business(text, port, query):
         ("postgresql://ann:pw@db:0/trading", "expected a port from 1 to 65535"),
         ("postgresql://ann:pw@db:65536/trading", "expected a port from 1 to 65535"),
         ("postgresql://db/trading?sslmode=yes", f"sslmode is 'yes'; expected one of {', '.join(SSL_MODES)}"),
-        ("postgresql://db/trading?connect_timeout=soon", "connect_timeout is 'soon'; expected whole seconds"),
-        ("postgresql://db/trading?connect_timeout=100000", "connect_timeout is '100000'; expected whole seconds"),
+        ("postgresql://db/t?connect_timeout=soon", "connect_timeout is 'soon'; expected a whole number, of seconds"),
+        ("postgresql://db/trading?connect_timeout=", "connect_timeout is ''; expected a whole number, of seconds"),
+        ("postgresql://db/t?tcp_user_timeout=-1", "tcp_user_timeout is '-1'; expected a whole number, of milliseconds"),
+        ("postgresql://db/trading?keepalives=maybe", "keepalives is 'maybe'; expected a whole number, 1 for yes or 0"),
+        ("postgresql://db/t?gssencmode=maybe", "gssencmode is 'maybe'; expected one of disable, prefer, require"),
         ("postgresql://db/trading?application_name=a%00b", "expected no control characters"),
         ("postgresql://ann:%ff@db/trading", "expected percent-encoded text to be UTF-8"),
     ],
@@ -177,6 +182,21 @@ def test_a_url_that_cannot_be_used_says_what_is_expected(text, message):
     with pytest.raises(ValueError) as error:
         parse_database_url(text)
     assert str(error.value) == message
+
+
+def refusal(**parameters: str) -> str:
+    """What libpq says of these parameters where no server is."""
+    with pytest.raises(psycopg2.OperationalError) as raised:
+        psycopg2.connect("postgresql://127.0.0.1:1/trading?" + urlencode({"sslmode": "require", **parameters}))
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("name", [*CHOICES, *WHOLE_NUMBERS])
+def test_values_that_are_refused_are_those_that_libpq_refuses(name):
+    refused = re.compile("invalid .*value")
+    assert refused.search(refusal(**{name: "maybe"}))
+    for value in CHOICES.get(name, ("1", "12345678")):
+        assert not refused.search(refusal(**{name: value}))
 
 
 def test_a_password_that_cannot_be_told_from_the_host_asks_for_encoding():

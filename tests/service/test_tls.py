@@ -1,5 +1,6 @@
 """TLS with real handshakes: the service verifies the server's certificate, and never talks without TLS."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,24 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_with_a_sentence(
         assert result.exit_code == 3
         assert "certificate verify failed" in result.output
         assert front.handshakes == 0
+
+
+def test_streams_and_broker_leave_the_name_uncompared_where_the_url_says_so(
+    platform: Platform, redis_url: str, tmp_path: Path, monkeypatch: Any
+) -> None:
+    certificate = make_certificate(tmp_path, "DNS:somewhere.else")
+    with TlsFront(certificate, port_of(redis_url)) as front:
+        url = secured(redis_url, "rediss", front.port, f"ssl_ca_certs={certificate.certificate}")
+        monkeypatch.setenv("REDIS_URL", f"{url}&ssl_check_hostname=no")
+        monkeypatch.setenv("CELERY_BROKER_URL", f"{url}&ssl_check_hostname=No")
+        monkeypatch.setenv("DATABASE_URL", platform.database_url)
+        checked = CliRunner().invoke(main, ["check"]).output
+        assert re.search(r"fine +Redis ", checked)
+        assert re.search(r"fine +Broker ", checked)
+        monkeypatch.setenv("REDIS_URL", url)
+        result = CliRunner().invoke(main, ["check"])
+        assert result.exit_code == 3
+        assert "certificate is not valid for '127.0.0.1'" in result.output
 
 
 @pytest.fixture

@@ -4,12 +4,15 @@ import ssl
 from typing import Any
 
 import pytest
+from celery import Celery
 from kombu.connection import Connection
 
+from dbstorage.application import configuration
 from dbstorage.errors import SettingsError
 from dbstorage.settings import Settings, load_settings, without_password
 from dbstorage.urls.broker_url import broker_address
 from dbstorage.urls.redis_url import SentinelAddress, parse_sentinel_url
+from tests.service.tls import Certificate
 
 REQUIRED = {"REDIS_URL": "redis://cache", "DATABASE_URL": "postgresql://ann@db/trading"}
 SENTINELS = "redis+sentinel://app:p%40w@one:26380,two,[::1]:26381/trading/3"
@@ -25,34 +28,54 @@ def broker(url: str) -> Settings:
         ("amqp://broker//shop", "amqp://broker//shop", None),
         ("amqps://broker/shop", "amqps://broker/shop", {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}),
         (
-            "amqps://broker?ssl_ca_certs=/etc/ca.pem&heartbeat=5&ssl_certfile=/c.pem&ssl_keyfile=/k.pem",
+            "amqps://broker?ssl_ca_certs={certificate}&heartbeat=5&ssl_certfile={certificate}&ssl_keyfile={key}",
             "amqps://broker?heartbeat=5",
             {
                 "cert_reqs": ssl.CERT_REQUIRED,
-                "ca_certs": "/etc/ca.pem",
-                "certfile": "/c.pem",
-                "keyfile": "/k.pem",
+                "ca_certs": "{certificate}",
+                "certfile": "{certificate}",
+                "keyfile": "{key}",
                 "server_hostname": None,
             },
         ),
         ("amqps://broker?ssl_cert_reqs=CERT_NONE", "amqps://broker", {"cert_reqs": ssl.CERT_NONE}),
-        ("amqps://broker?ssl_check_hostname=false", "amqps://broker", {"cert_reqs": ssl.CERT_REQUIRED}),
+        ("amqps://broker?ssl_check_hostname=No", "amqps://broker", {"cert_reqs": ssl.CERT_REQUIRED}),
+        ("amqp://broker?connect_timeout=2&heartbeat=5", "amqp://broker?heartbeat=5", None),
         ("redis://cache/1", "redis://cache/1", None),
         ("unix:///run/redis.sock?db=3", "redis+socket:///run/redis.sock?virtual_host=3", None),
         ("unix://:p%40w@/run/redis.sock", "redis+socket://:p%40w@/run/redis.sock?virtual_host=0", None),
         (
-            "rediss+sentinel://one/trading?ssl_ca_certs=/ca.pem",
+            "rediss+sentinel://one/trading?ssl_ca_certs={certificate}&ssl_check_hostname=0",
             "sentinel://one:26379/0",
-            {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_ca_certs": "/ca.pem"},
+            {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_ca_certs": "{certificate}", "ssl_check_hostname": False},
         ),
     ],
 )
-def test_what_kombu_does_not_read_from_a_url_becomes_settings(url: str, told: str, tls: Any) -> None:
-    address = broker_address(broker(url).broker_url)
+def test_what_kombu_does_not_read_from_a_url_becomes_settings(
+    url: str, told: str, tls: Any, certificate: Certificate
+) -> None:
+    files = {name: str(path) for name, path in certificate._asdict().items()}
+    address = broker_address(broker(url.format(**files)).broker_url)
+    if tls is not None:
+        tls = {name: value.format(**files) if isinstance(value, str) else value for name, value in tls.items()}
     assert (address.url, address.ssl) == (told, tls)
 
 
-@pytest.mark.parametrize("url", ["amqps://broker?ssl_ca_certs=/etc/ca.pem", "amqp://broker?heartbeat=5", SENTINELS])
+def test_seconds_for_connecting_are_a_number_for_celery() -> None:
+    assert configuration(broker("amqp://broker?connect_timeout=2.5"))["broker_connection_timeout"] == 2.5
+    assert (
+        configuration(broker("amqp://broker"))["broker_connection_timeout"] == Celery().conf.broker_connection_timeout
+    )
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "amqps://broker?ssl_cert_reqs=optional&ssl_check_hostname=no",
+        "amqp://broker?heartbeat=5&connect_timeout=2&login_method=AMQPLAIN",
+        SENTINELS,
+    ],
+)
 def test_kombu_takes_every_url_that_is_taken(url: str) -> None:
     address = broker_address(broker(url).broker_url)
     connect: Any = Connection
@@ -82,6 +105,15 @@ def test_the_short_name_of_sentinels_means_the_same() -> None:
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
+        ("amqp://broker?heartbeat=maybe", "heartbeat is 'maybe'; expected seconds, such as 10"),
+        ("amqp://broker?heartbeat=-1", "heartbeat is '-1'; expected seconds, such as 10"),
+        ("amqp://broker?connect_timeout=", "connect_timeout is ''; expected seconds, such as 10"),
+        (
+            "amqp://broker?login_method=plain",
+            "login_method is 'plain'; expected one of PLAIN, AMQPLAIN, EXTERNAL, GSSAPI",
+        ),
+        ("amqps://broker?ssl_check_hostname=maybe", "ssl_check_hostname is 'maybe'; expected true or false"),
+        ("rediss+sentinel://one/t?ssl_check_hostname=", "ssl_check_hostname is ''; expected true or false"),
         ("amqps://broker?ssl_ca_cert=x", "its option 'ssl_ca_cert' is not known; expected heartbeat"),
         ("amqp://broker?ssl_ca_certs=x", "its option 'ssl_ca_certs' is not known; expected heartbeat"),
         ("amqps://broker?ssl_cert_reqs=some", "ssl_cert_reqs is 'some'; expected one of required, optional, none"),

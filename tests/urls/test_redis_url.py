@@ -2,6 +2,7 @@ import pytest
 
 from dbstorage.errors import SettingsError
 from dbstorage.settings import Settings, load_settings
+from tests.service.tls import Certificate
 
 DATABASE = {"DATABASE_URL": "postgresql://ann@db/trading"}
 
@@ -16,15 +17,17 @@ def settings(url: str) -> Settings:
         ("redis://:s%40cret@cache:6379/0", "redis://:s%40cret@cache:6379/0"),
         ("rediss://:s%40cret@cache:6379/0", "rediss://:s%40cret@cache:6379/0?ssl_cert_reqs=required"),
         ("rediss://cache/0?ssl_cert_reqs=CERT_NONE", "rediss://cache/0?ssl_cert_reqs=none"),
+        # redis-py takes this for no, the broker for yes.
+        ("rediss://cache?ssl_check_hostname=no", "rediss://cache?ssl_check_hostname=false&ssl_cert_reqs=required"),
         (
-            "rediss://cache/0?ssl_cert_reqs=optional&ssl_ca_certs=/etc/ca.pem",
-            "rediss://cache/0?ssl_cert_reqs=optional&ssl_ca_certs=/etc/ca.pem",
+            "rediss://cache/0?ssl_cert_reqs=optional&ssl_ca_certs={certificate}",
+            "rediss://cache/0?ssl_cert_reqs=optional&ssl_ca_certs={certificate}",
         ),
     ],
 )
-def test_a_certificate_is_verified_unless_the_url_says_otherwise(url: str, read: str) -> None:
-    assert settings(url).redis_url == read
-    assert settings(url).broker_url == read
+def test_a_certificate_is_verified_unless_the_url_says_otherwise(url: str, read: str, certificate: Certificate) -> None:
+    found = settings(url.format(certificate=certificate.certificate))
+    assert found.redis_url == found.broker_url == read.format(certificate=certificate.certificate)
 
 
 @pytest.mark.parametrize(
@@ -35,6 +38,7 @@ def test_a_certificate_is_verified_unless_the_url_says_otherwise(url: str, read:
         ("redis://cache/0?socket_timeout=abc", "its option 'socket_timeout' is not known"),
         ("redis://cache/0?password=secret", "its option 'password' is not known"),
         ("redis://cache/0?ssl_cert_reqs=none", "or with rediss:// ssl_cert_reqs, ssl_ca_certs"),
+        ("rediss://cache/0?ssl_check_hostname=maybe", "ssl_check_hostname is 'maybe'; expected true or false."),
         ("rediss://cache/0?ssl_cert_reqs=some", "ssl_cert_reqs is 'some'; expected one of required, optional, none."),
     ],
 )
