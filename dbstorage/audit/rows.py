@@ -25,6 +25,8 @@ from dbstorage.wire.payload import unpack
 
 #: Seconds for one statement; a chunk takes milliseconds, but on a database that nobody used for long.
 STATEMENT_TIMEOUT = 60.0
+#: Milliseconds to wait for a table that another session has locked as a whole: a person waits, too.
+LOCK_TIMEOUT = 5_000
 #: Nobody asks how many orders a mended entry is answered with: questions are not kept.
 ANY_LIMIT = 1
 
@@ -34,7 +36,10 @@ class AuditedRows:
 
     def __init__(self, settings: Settings) -> None:
         self.engine: Engine = create_engine(
-            settings.database, application_name="dbstorage audit", statement_timeout=STATEMENT_TIMEOUT
+            settings.database,
+            application_name="dbstorage audit",
+            statement_timeout=STATEMENT_TIMEOUT,
+            session_settings={"lock_timeout": str(LOCK_TIMEOUT)},
         )
         # One snapshot: an order whose retry succeeds meanwhile is seen as retrying or as stored, never as neither.
         self.snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)

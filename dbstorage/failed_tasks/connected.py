@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from dbstorage.database.sqlstate import ErrorClass, classify, describe
 from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError
+from dbstorage.storage.locks import find_table_holder
 
 #: SQLSTATEs of a schema or table that is not there, and of a statement that took too long.
 NOT_MIGRATED = ("3F000", "42P01")
@@ -19,7 +20,14 @@ def connected(engine: Engine) -> Iterator[Connection]:
     """A connection; raises DatabaseUnavailableError or DatabaseNotReadyError with a sentence."""
     try:
         with engine.connect() as connection:
-            yield connection
+            try:
+                yield connection
+            except DBAPIError as error:
+                if classify(error) is not ErrorClass.LOCKED:
+                    raise
+                connection.rollback()
+                sentence = f"A table is locked by {find_table_holder(connection)}; try again when its transaction ends."
+                raise DatabaseUnavailableError(sentence) from error
     except SQLAlchemyError as error:
         sqlstate = getattr(error.orig, "pgcode", None) if isinstance(error, DBAPIError) else None
         if sqlstate in NOT_MIGRATED:

@@ -136,3 +136,15 @@ def test_one_server_away_leaves_what_the_other_says(found: Platform, monkeypatch
     result = run("u-9")
     assert result.exit_code == 3
     assert result.stdout.startswith("u-9: a user\n")
+
+
+def test_a_locked_table_is_named_with_who_holds_it(found: Platform, start_worker: StartWorker):
+    found.send(user("user-1"), order("o-1"))
+    start_worker()
+    found.wait_until_finished()
+    with found.locked_by('LOCK TABLE "Orders" IN ACCESS EXCLUSIVE MODE') as holder:
+        result = run("o-1")
+        assert f'A table is locked by session {holder.info.backend_pid} (application "forgotten"' in result.stderr
+    assert result.exit_code == 3
+    # What the stream says is shown all the same.
+    assert "createCloseOrder" in result.stdout

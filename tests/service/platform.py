@@ -2,7 +2,8 @@
 
 import itertools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import psycopg2
@@ -168,6 +169,14 @@ class Platform:
         # A test that fails must not hold up the next one.
         self._holding.append(connection)
         return connection
+
+    @contextmanager
+    def locked_by(self, statement: str) -> Iterator[Any]:
+        """Another program's transaction, which has run this statement and then idles; it is called `forgotten`."""
+        options = "-c search_path=public -c application_name=forgotten"
+        with closing(psycopg2.connect(self.database_url, options=options)) as connection:
+            connection.cursor().execute(statement)
+            yield connection
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,10 +1,5 @@
 """A row of "User" that another session has locked: that person's commands wait in their order, nobody else's do."""
 
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from typing import Any
-
-import psycopg2
 import pytest
 from click.testing import CliRunner
 
@@ -12,16 +7,6 @@ from dbstorage.cli import main
 from tests.service.platform import Platform, order, question, user
 from tests.service.worker import StartWorker
 from tests.waiting import wait_until
-
-
-@contextmanager
-def locked(platform: Platform, statement: str) -> Iterator[Any]:
-    """Another program's transaction that has run this statement and then idles."""
-    options = "-c search_path=public -c application_name=forgotten"
-    with closing(psycopg2.connect(platform.database_url, options=options)) as connection:
-        connection.cursor().execute(statement)
-        yield connection
-
 
 LOCKS = [
     """SELECT FROM "User" WHERE "userID" = 'held' FOR UPDATE""",
@@ -37,7 +22,7 @@ def test_only_the_commands_of_this_person_wait_and_in_their_order(
     worker = start_worker(QUERY_TTL="60")
     platform.send(user("held"), user("free"))
     platform.wait_until_finished()
-    with locked(platform, statement) as holder:
+    with platform.locked_by(statement) as holder:
         first = [order(f"held-{number}", "held") for number in range(5)]
         platform.send(*first, *(order(f"free-{number}", "free") for number in range(200)), question("free", "q-1"))
         assert len(platform.answer_to("q-1")["orders"]) == 100
@@ -70,7 +55,7 @@ def test_a_person_that_is_being_paid_has_orders_stored_and_moves_later(
     start_worker()
     platform.send(user("held", "held@example.com"))
     platform.wait_until_finished()
-    with locked(platform, """UPDATE "User" SET balance = 1 WHERE "userID" = 'held'""") as holder:
+    with platform.locked_by("""UPDATE "User" SET balance = 1 WHERE "userID" = 'held'""") as holder:
         platform.send(order("before", "held"), user("moved", "held@example.com"), order("after", "moved"))
         platform.send(user("again", "held@example.com"), user("free"), order("free", "free"))
         platform.wait_until_finished()
@@ -89,7 +74,7 @@ def test_a_table_that_is_locked_lets_everything_wait_and_the_log_names_who_holds
     worker = start_worker()
     platform.send(user("u"))
     platform.wait_until_finished()
-    with locked(platform, 'LOCK TABLE "Orders" IN ACCESS EXCLUSIVE MODE') as holder:
+    with platform.locked_by('LOCK TABLE "Orders" IN ACCESS EXCLUSIVE MODE') as holder:
         platform.send(order("o", "u"))
         named = f'A table is locked by session {holder.info.backend_pid} (application "forgotten"'
         wait_until(lambda: named in worker.log, "the log to name the session")

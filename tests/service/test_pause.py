@@ -49,6 +49,34 @@ def test_nothing_is_stored_and_questions_are_told_until_somebody_resumes(
     wait_until(lambda: "The operator's pause is over" in worker.log, "the worker to say so")
 
 
+def test_a_paused_service_waits_for_no_lock_and_goes_on_behind_a_table_that_is_rebuilt(
+    platform: Platform, start_worker: StartWorker, environment: dict[str, str]
+):
+    """As docs/delivery.md says for work on a table that takes minutes."""
+    worker = start_worker(QUERY_TTL="60")
+    platform.send(user("user-1"))
+    platform.wait_until_finished()
+    dbstorage(environment, "pause", "--reason", "ALTER TABLE")
+    wait_until(lambda: "Paused by an operator: ALTER TABLE" in worker.log, "the worker to see it")
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' "
+        "AND application_name = 'dbstorage'"
+    )
+    with platform.locked_by("""ALTER TABLE "Orders" ALTER COLUMN quantity TYPE numeric""") as rebuilding:
+        platform.send(order("meanwhile"))
+        for number in range(20):
+            platform.send(question("user-1", f"q-{number}"))
+            assert platform.answer_to(f"q-{number}")["error"] == "paused"
+            assert platform.query(waiting) == [(0,)]
+        rebuilding.commit()
+    assert platform.orders() == {}
+    dbstorage(environment, "resume")
+    platform.wait_until_finished()
+    assert platform.orders().keys() == {"meanwhile"}
+    assert platform.failed("code") == []
+    assert "locked" not in worker.log
+
+
 def test_a_pause_is_told_by_probe_status_and_metrics_and_ends_nobody(
     platform: Platform, start_worker: StartWorker, environment: dict[str, str]
 ):
