@@ -18,9 +18,9 @@ from dbstorage.tracing import speak
 from dbstorage.urls.broker_url import broker_address
 from dbstorage.urls.redis_url import is_redis, is_sentinel
 from dbstorage.worker.broker_connections import register_broker_transport
+from dbstorage.worker.celery_internals.publishing import EVENT_SERIALIZER, register_event_serializer
+from dbstorage.worker.celery_internals.worker_process import log_file_of
 from dbstorage.worker.controls import register_controls, register_pause
-from dbstorage.worker.internals.publishing import EVENT_SERIALIZER, register_event_serializer
-from dbstorage.worker.internals.worker_process import log_file_of
 from dbstorage.worker.unusable import unusable_servers
 
 #: The exit code of a worker whose settings name servers that can never do.
@@ -41,7 +41,7 @@ def create_app(settings: Settings) -> DBStorage:
     """The application for these settings."""
     app = DBStorage(
         "dbstorage",
-        events="dbstorage.worker.internals.publishing:BatchingEvents",
+        events="dbstorage.worker.celery_internals.publishing:BatchingEvents",
         include=["tasks.commands"],
     )
     register_event_serializer()
@@ -124,7 +124,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         **names,
         "task_acks_late": True,
         "task_ignore_result": True,
-        "worker_consumer": "dbstorage.worker.internals.consumer:PatientConsumer",
+        "worker_consumer": "dbstorage.worker.celery_internals.consumer:PatientConsumer",
         "worker_concurrency": 2,
         "worker_prefetch_multiplier": 1,
         "worker_send_task_events": True,

@@ -36,11 +36,11 @@ PURE_LIBRARIES = {
     "msgspec",
     "orjson",
 }
-#: What Celery documents; anything deeper belongs into dbstorage/worker/internals/.
+#: What Celery documents; anything deeper belongs into dbstorage/worker/celery_internals/.
 DOCUMENTED_CELERY = {"celery", "celery.exceptions", "celery.worker.request", "celery.worker"}
 #: Where private names of other libraries may stand, and which they are.
 PRIVATE_NAMES = {
-    "dbstorage/dashboard/internals.py": {"_create_template"},
+    "dbstorage/dashboard/flower_internals.py": {"_create_template"},
     "dbstorage/reader/connection.py": {"_sock"},  # the socket that the event loop watches; redis-py has no other way
     # where redis-py makes the socket, kombu its class and its notes of a queue
     "dbstorage/worker/broker_connections.py": {"_connect", "_connparams", "_queue_bind"},
@@ -150,7 +150,7 @@ def test_what_celery_and_flower_do_not_document_stands_in_one_room_each():
         for path, names in IMPORTS.items()
         if any(name.startswith("celery.") and name not in DOCUMENTED_CELERY for name in names)
     }
-    assert {path for path in celery if not path.startswith("dbstorage/worker/internals/")} == set()
+    assert {path for path in celery if not path.startswith("dbstorage/worker/celery_internals/")} == set()
     assert celery
     flower = {path for path, names in IMPORTS.items() if any(name.partition(".")[0] == "flower" for name in names)}
     assert {room_of(module_name(path)) for path in flower} == {"dashboard"}

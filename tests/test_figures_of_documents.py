@@ -7,7 +7,7 @@ import pytest
 
 from dbstorage.cli import failed
 from dbstorage.commands import questions, text
-from dbstorage.dashboard import internals, throttle
+from dbstorage.dashboard import flower_internals, throttle
 from dbstorage.database import deadline, engine
 from dbstorage.failed_tasks import store, sweep
 from dbstorage.metrics import health, watch
@@ -16,7 +16,7 @@ from dbstorage.reader import core, sampling, task_signals
 from dbstorage.redis_access import keys
 from dbstorage.storage import alone, batch, failures, turn, waiting
 from dbstorage.wire import size, trace_context
-from dbstorage.worker.internals import consumer
+from dbstorage.worker.celery_internals import consumer
 
 CHECKOUT = Path(__file__).parents[1]
 SILENCE = 5.0 + deadline.GRACE_SECONDS
@@ -66,7 +66,7 @@ SENTENCES = {
     "docs/failed-tasks.md": [
         f"the first {size.KEPT_BYTES // 1024} KiB are kept",
         f"after {NUMBERS[throttle.FREE_FAILURES]} wrong passwords an address waits",
-        f"flower remembers {internals.MAX_TASKS:,} tasks",
+        f"flower remembers {flower_internals.MAX_TASKS:,} tasks",
         f"a change to more than {store.CHUNK:,} tasks",
     ],
     "docs/observability.md": [

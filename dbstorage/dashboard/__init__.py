@@ -12,8 +12,8 @@ def install_failed_page_if_flower(settings: Settings) -> None:
         return
     from dbstorage.dashboard.changes import change_routes
     from dbstorage.dashboard.database import Database
+    from dbstorage.dashboard.flower_internals import install
     from dbstorage.dashboard.handlers import failed_routes
-    from dbstorage.dashboard.internals import install
     from dbstorage.dashboard.service_page import service_routes
 
     database = Database(settings)

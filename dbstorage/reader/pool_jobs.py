@@ -18,7 +18,7 @@ from dbstorage.storage.outcome import Outage, Report
 from dbstorage.storage.resources import resources_of
 from dbstorage.storage.turn import Turn, Turns
 from dbstorage.tracing import quiet
-from dbstorage.worker.internals.pool import look_for_dead_processes, process_ids, submit, widen_pipes
+from dbstorage.worker.celery_internals.pool import look_for_dead_processes, process_ids, submit, widen_pipes
 
 logger = logging.getLogger(__name__)
 

@@ -23,9 +23,9 @@ from dbstorage.reader.telling import Telling, log_hold, log_refused, why_held
 from dbstorage.redis_access.holder import KeyHolder
 from dbstorage.settings import Ordering, Settings
 from dbstorage.storage.turn import Turns
-from dbstorage.worker.internals.inspection import list_on_demand
-from dbstorage.worker.internals.pool import concurrency
-from dbstorage.worker.internals.worker_process import stop_worker
+from dbstorage.worker.celery_internals.inspection import list_on_demand
+from dbstorage.worker.celery_internals.pool import concurrency
+from dbstorage.worker.celery_internals.worker_process import stop_worker
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from dbstorage.reader.reader import ReaderShell
 from dbstorage.settings import Settings
 from dbstorage.storage.turn import Turns
 from dbstorage.tracing import quiet
-from dbstorage.worker.internals.worker_process import is_stopping, stop_worker
+from dbstorage.worker.celery_internals.worker_process import is_stopping, stop_worker
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from dbstorage.storage.outcome import Outcome, Report, Status
 from dbstorage.tracing import current_span, describe_entry, within_batch
 from dbstorage.wire.entry import StreamEntry
 from dbstorage.wire.trace_context import carried
-from dbstorage.worker.internals.tasks import (
+from dbstorage.worker.celery_internals.tasks import (
     BriefExceptionInfo,
     is_traced_by_others,
     request_context,

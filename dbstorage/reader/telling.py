@@ -13,7 +13,7 @@ from dbstorage.settings import Settings
 from dbstorage.storage.failures import told_id
 from dbstorage.storage.outcome import Outage, Outcome, Report, Status
 from dbstorage.wire.entry_id import milliseconds_of
-from dbstorage.worker.internals.inspection import count_tasks
+from dbstorage.worker.celery_internals.inspection import count_tasks
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Celery's connections to a Redis broker: all of them can be given up at once, and refusals are logged in one line.
 
 A worker that stops still has a dozen commands for its broker. With a frozen Redis each would wait until its timeout.
-kombu documents none of the classes below as open to change: tests/worker/test_internals.py names the versions.
+kombu documents none of the classes below as open to change: tests/worker/test_celery_internals.py names the versions.
 """
 
 import errno

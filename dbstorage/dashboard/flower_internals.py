@@ -1,4 +1,4 @@
-"""The parts of Flower that its documentation does not promise; tests/dashboard/test_internals.py names the versions.
+"""What we use of Flower beyond its documentation; tests/dashboard/test_flower_internals.py names the versions tried.
 
 - `flower.urls.handlers` and `settings`: Flower builds its application from them.
 - `navbar.html`, `base.html` and `task.html`: the texts that our entries, our banner and our link stand beside.

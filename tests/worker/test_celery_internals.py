@@ -1,4 +1,4 @@
-"""What dbstorage/worker/internals/ leans on in Celery; tried with the versions named here."""
+"""What dbstorage/worker/celery_internals/ leans on in Celery; tried with the versions named here."""
 
 from importlib.metadata import version
 from types import SimpleNamespace
@@ -16,9 +16,9 @@ from dbstorage.application import create_app
 from dbstorage.reader.messages import Entry
 from dbstorage.reader.stream_request import StreamRequest
 from dbstorage.settings import load_settings
-from dbstorage.worker.internals.consumer import PatientConsumer
-from dbstorage.worker.internals.inspection import LOOKING_COMMANDS, count_tasks, list_on_demand
-from dbstorage.worker.internals.publishing import EVENT_BUFFER, EVENT_SERIALIZER, BatchingDispatcher
+from dbstorage.worker.celery_internals.consumer import PatientConsumer
+from dbstorage.worker.celery_internals.inspection import LOOKING_COMMANDS, count_tasks, list_on_demand
+from dbstorage.worker.celery_internals.publishing import EVENT_BUFFER, EVENT_SERIALIZER, BatchingDispatcher
 
 TESTED = {"celery": "5.7", "kombu": "5.7", "billiard": "4.3"}
 

@@ -20,8 +20,8 @@ from celery.worker.consumer import Consumer
 from dbstorage.redis_access.client import redis_error
 from dbstorage.urls.redis_url import is_redis
 from dbstorage.worker.broker_connections import BrokerChannel, give_up_broker
-from dbstorage.worker.internals.inspection import tags_in_work
-from dbstorage.worker.internals.pool import keep_a_process, kill_processes, look_for_dead_processes
+from dbstorage.worker.celery_internals.inspection import tags_in_work
+from dbstorage.worker.celery_internals.pool import keep_a_process, kill_processes, look_for_dead_processes
 
 #: Longer than the statement timeout, and short enough for the worker to end within 10 seconds.
 DRAIN_SECONDS = 6.5

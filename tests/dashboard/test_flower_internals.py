@@ -9,11 +9,11 @@ from flower import urls
 from flower.options import options
 from flower.views import BaseHandler
 
-from dbstorage.dashboard.internals import ADDITIONS, TemplateLoader
+from dbstorage.dashboard.flower_internals import ADDITIONS, TemplateLoader
 
 
 def test_the_version_is_one_that_was_tried():
-    assert version("flower").split(".")[:2] == ["2", "2"], "look at dbstorage/dashboard/internals.py, then change this"
+    assert version("flower").split(".")[:2] == ["2", "2"], "look at flower_internals.py, then change this"
 
 
 @pytest.mark.parametrize("name", ADDITIONS)
