@@ -12,11 +12,11 @@ import orjson
 from celery import signals
 
 from dbstorage.application import create_app
-from dbstorage.reader.task_signals import SIGNALS, tell_of_batch
+from dbstorage.batch.job import BatchJob
 from dbstorage.settings import load_settings
-from dbstorage.storage.batch import BatchJob
 from dbstorage.storage.outcome import STORED, Outcome, Report, Status
 from dbstorage.tracing import batch_span
+from dbstorage.worker.task_signals import SIGNALS, tell_of_batch
 
 ENTRIES = 500
 ROUNDS = 200

@@ -21,7 +21,7 @@ from dbstorage.worker.broker_connections import register_broker_transport
 from dbstorage.worker.celery_internals.publishing import EVENT_SERIALIZER, register_event_serializer
 from dbstorage.worker.celery_internals.worker_process import log_file_of
 from dbstorage.worker.controls import register_controls, register_pause
-from dbstorage.worker.unusable import unusable_servers
+from dbstorage.worker.unusable_redis import unusable_servers
 
 #: The exit code of a worker whose settings name servers that can never do.
 UNUSABLE = 2

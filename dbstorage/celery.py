@@ -8,7 +8,7 @@ from dbstorage.own_tasks import load_own_tasks
 load_own_tasks()
 
 from dbstorage.application import DBStorage, create_app  # noqa: E402
-from dbstorage.dashboard import install_failed_page_if_flower  # noqa: E402
+from dbstorage.dashboard import install_pages_if_flower  # noqa: E402
 from dbstorage.errors import SettingsError  # noqa: E402
 from dbstorage.printable import printable  # noqa: E402
 from dbstorage.settings import load_settings  # noqa: E402
@@ -24,4 +24,4 @@ def _app_or_exit() -> DBStorage:
 
 
 app = _app_or_exit()
-install_failed_page_if_flower(app.settings)
+install_pages_if_flower(app.settings)

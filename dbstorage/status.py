@@ -9,12 +9,12 @@ from redis.exceptions import ResponseError
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from dbstorage.broker_problem import broker_problem
 from dbstorage.database.engine import create_engine
 from dbstorage.errors import DatabaseNotReadyError, DBStorageError, RedisUnavailableError
 from dbstorage.failed_tasks.connected import connected
 from dbstorage.failed_tasks.store import count_by_code, read_locked
 from dbstorage.metrics.figures import TOUCH_FAILED, StreamFigures, read_stream, refusal_of
+from dbstorage.operating.broker_problem import broker_problem
 from dbstorage.operating.facts import facts_of
 from dbstorage.operating.last_hour import Point, read_points
 from dbstorage.operating.pause import read_pause

@@ -11,12 +11,12 @@ from typing import Any
 from celery import Task, current_app
 from celery.exceptions import Retry
 
+from dbstorage.batch.call import run_call
+from dbstorage.batch.resources import resources_of
 from dbstorage.commands.kinds import CommandKind
 from dbstorage.errors import DatabaseUnavailableError, RedisUnavailableError
 from dbstorage.settings import Settings
-from dbstorage.storage.call import run_call
 from dbstorage.storage.outcome import Outcome, Status
-from dbstorage.storage.resources import resources_of
 from dbstorage.wire.entry import Layout, Request
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class StorageTask(Task):  # type: ignore[misc]  # Celery has no types
     """A task whose failures are outcomes of ours, not bugs."""
 
     abstract = True
-    Request = "dbstorage.worker.requests:BrokerRequest"
+    Request = "dbstorage.worker.task_requests:BrokerRequest"
     max_retries = None
 
     def __call__(self, *arguments: Any, **fields: Any) -> Any:

@@ -17,10 +17,12 @@ STOREYS = (
     {"wire", "database", "embedded"},
     {"commands", "settings"},
     {"logs", "redis_access"},
-    {"storage", "migrations", "broker_problem"},
+    {"storage", "migrations"},
+    {"batch"},
     {"failed_tasks"},
     {"operating"},
-    {"tasks", "worker", "metrics", "audit", "checks", "traffic"},
+    {"tasks"},
+    {"worker", "metrics", "audit", "checks", "traffic"},
     {"reader", "status", "find"},
     {"application", "dashboard", "replay"},
     {"celery"},
@@ -44,7 +46,7 @@ PRIVATE_NAMES = {
     "dbstorage/reader/connection.py": {"_sock"},  # the socket that the event loop watches; redis-py has no other way
     # where redis-py makes the socket, kombu its class and its notes of a queue
     "dbstorage/worker/broker_connections.py": {"_connect", "_connparams", "_queue_bind"},
-    "dbstorage/worker/in_hand.py": {"_raw"},  # a message of the broker as it came
+    "dbstorage/worker/unacknowledged_tasks.py": {"_raw"},  # a message of the broker as it came
 }
 NAMED_TUPLE_METHODS = {"_asdict", "_fields", "_replace"}
 #: They act when they are imported, because Celery and Alembic want it so.
@@ -69,7 +71,7 @@ MODULES = {module_name(path): path for path in TREES}
 
 
 def room_of(module: str) -> str:
-    """`storage` for dbstorage.storage.batch, `tasks` for tasks.running, nothing for the package dbstorage itself."""
+    """`storage` for dbstorage.batch.job, `tasks` for tasks.running, nothing for the package dbstorage itself."""
     package, _, inner = module.partition(".")
     return inner.partition(".")[0] if package == "dbstorage" else package
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from dbstorage.batch import alone, job, turn
 from dbstorage.cli import failed
 from dbstorage.commands import questions, text
 from dbstorage.dashboard import flower_internals, throttle
@@ -12,10 +13,11 @@ from dbstorage.database import deadline, engine
 from dbstorage.failed_tasks import store, sweep
 from dbstorage.metrics import health, watch
 from dbstorage.operating import last_hour, verdict
-from dbstorage.reader import core, sampling, task_signals
+from dbstorage.reader import core, sampling
 from dbstorage.redis_access import keys
-from dbstorage.storage import alone, batch, failures, turn, waiting
+from dbstorage.storage import failures, waiting
 from dbstorage.wire import size, trace_context
+from dbstorage.worker import task_signals
 from dbstorage.worker.celery_internals import consumer
 
 CHECKOUT = Path(__file__).parents[1]
@@ -33,8 +35,8 @@ SENTENCES = {
         f"has waited for more than {verdict.BEHIND_SECONDS:g} s",
         f"reads on (up to {core.LOOK_AHEAD:,} entries or {core.LOOK_AHEAD_BYTES // 2**20} mb)",
         f"to discard more than {failed.MOST_BY_YES}",
-        f"waits up to {batch.OLDER_PENDING_SECONDS:g} s for older commands",
-        f"its process died {NUMBERS[alone.ALLOWED_DEATHS]} times",
+        f"waits up to {job.OLDER_PENDING_SECONDS:g} s for older commands",
+        f"its process died {NUMBERS[alone.POISON_DEATHS]} times",
         f"tried again by itself, every {NUMBERS[int(failures.ERROR_PAUSES[-1] / 60)]} minutes at the latest",
         f"its first {size.KEPT_BYTES // 1024} KiB are kept",
     ],
@@ -44,8 +46,8 @@ SENTENCES = {
         f"for {core.STALL_SECONDS:g} s neither read",
         f"loses its lease after {core.LEASE_SECONDS:g} seconds",
         f"from its {['', 'first', 'second', 'third'][core.SUSPECT_DELIVERIES]} delivery on it runs alone",
-        f"when {NUMBERS[alone.ALLOWED_DEATHS]} processes have died of it",
-        f"waiting {1000 * batch.OLDER_PENDING_SECONDS:g} ms at most for entries in other hands",
+        f"when {NUMBERS[alone.POISON_DEATHS]} processes have died of it",
+        f"waiting {1000 * job.OLDER_PENDING_SECONDS:g} ms at most for entries in other hands",
         f"at least every {NUMBERS[int(core.LONGEST_PAUSE)]} seconds the worker tries whether it is over",
     ],
     "docs/architecture.md": [
@@ -77,7 +79,7 @@ SENTENCES = {
         f"text of 1 to {text.ID_CHARACTERS} characters",
         f"`useremail` (up to {text.EMAIL_CHARACTERS})",
         f"`limit` (1 to {questions.HIGHEST_LIMIT:,}",
-        f"a question waits up to {batch.OLDER_PENDING_SECONDS:g} s for older entries",
+        f"a question waits up to {job.OLDER_PENDING_SECONDS:g} s for older entries",
         f"up to {trace_context.CARRIED['traceparent']} and {trace_context.CARRIED['tracestate']} characters",
     ],
 }

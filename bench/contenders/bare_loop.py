@@ -12,7 +12,7 @@ from redis import Redis
 
 from bench.contenders.orders_sql import INSERT_AS_SERVICE, INSERT_BATCH, as_arrays, connect
 from bench.contenders.reading import acknowledge, batches
-from dbstorage.storage.resources import SESSION_SETTINGS
+from dbstorage.batch.resources import SESSION_SETTINGS
 
 
 def main() -> None:

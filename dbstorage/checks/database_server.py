@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from dbstorage.batch.resources import LOCK_TIMEOUT
 from dbstorage.checks.finding import Finding, Grade, away, fine, problem, warning
 from dbstorage.checks.trial import run_trial
 from dbstorage.database.catalog import failed_tasks_bytes, quoted, quoted_name, read_tables
@@ -26,7 +27,6 @@ from dbstorage.database.url import DatabaseAddress
 from dbstorage.errors import DatabaseNotReadyError, DBStorageError
 from dbstorage.order_columns import ColumnKind, of_kind
 from dbstorage.settings import Scope, Settings
-from dbstorage.storage.resources import LOCK_TIMEOUT
 from dbstorage.storage.service import find_service
 
 OLDEST, NEWEST = 15, 18

@@ -5,15 +5,15 @@ import click
 from dbstorage.settings import Settings
 
 
-def install_failed_page_if_flower(settings: Settings) -> None:
+def install_pages_if_flower(settings: Settings) -> None:
     """Add the pages if this process is `celery … flower`; for any other command do nothing, and import nothing."""
     context = click.get_current_context(silent=True)
     if context is None or context.find_root().invoked_subcommand != "flower":
         return
-    from dbstorage.dashboard.changes import change_routes
     from dbstorage.dashboard.database import Database
+    from dbstorage.dashboard.failed_changes import change_routes
+    from dbstorage.dashboard.failed_page import failed_routes
     from dbstorage.dashboard.flower_internals import install
-    from dbstorage.dashboard.handlers import failed_routes
     from dbstorage.dashboard.service_page import service_routes
 
     database = Database(settings)

@@ -7,21 +7,21 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
+from dbstorage.batch.alone import POISON, POISON_DEATHS, begin_alone, end_alone
+from dbstorage.batch.answers import outage_of
+from dbstorage.batch.batch_writer import BatchWriter
+from dbstorage.batch.job import bug
+from dbstorage.batch.resources import Resources, resources_of
+from dbstorage.batch.segments import segments
+from dbstorage.batch.transaction import open_database, without_transaction
 from dbstorage.commands.registry import kept_functions
 from dbstorage.errors import DatabaseFaultError, DatabaseUnavailableError, DBStorageError, RedisUnavailableError
 from dbstorage.failed_tasks.whole import with_whole_entry
 from dbstorage.settings import Settings
-from dbstorage.storage.alone import ALLOWED_DEATHS, POISON, begin_alone, end_alone
-from dbstorage.storage.answers import outage_of
-from dbstorage.storage.batch import bug
-from dbstorage.storage.batch_writer import BatchWriter
 from dbstorage.storage.failures import retried
 from dbstorage.storage.outcome import Outage, Outcome, Report, Status
 from dbstorage.storage.records import Due, due
 from dbstorage.storage.refused import Refused
-from dbstorage.storage.resources import Resources, resources_of
-from dbstorage.storage.segments import segments
-from dbstorage.storage.transaction import open_database, without_transaction
 from dbstorage.storage.work import Work
 
 #: Tasks that one job runs.
@@ -33,7 +33,7 @@ SWEEP = "sweep"
 POISONED = Outcome(
     Status.FAILED,
     POISON,
-    f"The process that ran this task died {ALLOWED_DEATHS} times. Look for what kills it before another retry.",
+    f"The process that ran this task died {POISON_DEATHS} times. Look for what kills it before another retry.",
 )
 
 
@@ -114,7 +114,7 @@ class Sweep:
             raise DatabaseFaultError(refused.sentence) from refused
 
     def _run_alone(self, task: Due, name: str) -> None:
-        if begin_alone(self.resources.redis, self.settings, name) >= ALLOWED_DEATHS:
+        if begin_alone(self.resources.redis, self.settings, name) >= POISON_DEATHS:
             self._fail(task.not_understood(), POISONED)
             return
         try:

@@ -13,13 +13,13 @@ from dataclasses import replace
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy.exc import SQLAlchemyError
 
-from dbstorage.broker_problem import broker_problem
 from dbstorage.database.catalog import failed_tasks_bytes
 from dbstorage.database.engine import create_engine
 from dbstorage.database.sqlstate import ErrorClass, classify, describe
 from dbstorage.metrics.figures import TOUCH_FAILED, Figures, count_failed_tasks, read_stream, refusal_of, used_numbers
 from dbstorage.metrics.journal import Journal
 from dbstorage.metrics.service_metrics import ServiceMetrics
+from dbstorage.operating.broker_problem import broker_problem
 from dbstorage.operating.facts import facts_of
 from dbstorage.operating.pause import read_pause
 from dbstorage.operating.verdict import Facts, Verdict, judge

@@ -8,17 +8,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from dbstorage.batch.job import BatchJob, run_job
+from dbstorage.batch.resources import resources_of
+from dbstorage.batch.turn import Turn, Turns
 from dbstorage.failed_tasks.sweep import run_due
 from dbstorage.reader.group import ConsumerGroup
 from dbstorage.reader.messages import Accepted, Event, Forgotten, Job, Kind, ProcessLost, Reported
-from dbstorage.reader.task_signals import tell_of_batch, tell_of_retries
 from dbstorage.settings import Settings
-from dbstorage.storage import batch
 from dbstorage.storage.outcome import Outage, Report
-from dbstorage.storage.resources import resources_of
-from dbstorage.storage.turn import Turn, Turns
 from dbstorage.tracing import quiet
 from dbstorage.worker.celery_internals.pool import look_for_dead_processes, process_ids, submit, widen_pipes
+from dbstorage.worker.task_signals import tell_of_batch, tell_of_retries
 
 logger = logging.getLogger(__name__)
 
@@ -32,9 +32,9 @@ class _Outstanding:
     process_id: int | None = None
 
 
-def run_in_pool(settings: Settings, job: batch.BatchJob) -> Report:
+def run_in_pool(settings: Settings, job: BatchJob) -> Report:
     """What a pool process runs; never raises."""
-    report = batch.run_job(resources_of(settings), job)
+    report = run_job(resources_of(settings), job)
     tell_of_batch(job, report, settings.command_stream, sum(report.seconds.values()))
     return report
 
@@ -111,7 +111,7 @@ class PoolJobs:
             return run_due_in_pool, (self._settings,)
         return run_in_pool, (
             self._settings,
-            batch.BatchJob(
+            BatchJob(
                 [entry.id for entry in job.entries],
                 [entry.fields for entry in job.entries],
                 self._consumer.hostname,

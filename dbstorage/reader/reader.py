@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dbstorage.batch.turn import Turns
 from dbstorage.metrics.health import ReaderState
 from dbstorage.metrics.service_metrics import ServiceMetrics
 from dbstorage.reader import messages
@@ -22,7 +23,6 @@ from dbstorage.reader.stream_request import StreamRequest
 from dbstorage.reader.telling import Telling, log_hold, log_refused, why_held
 from dbstorage.redis_access.holder import KeyHolder
 from dbstorage.settings import Ordering, Settings
-from dbstorage.storage.turn import Turns
 from dbstorage.worker.celery_internals.inspection import list_on_demand
 from dbstorage.worker.celery_internals.pool import concurrency
 from dbstorage.worker.celery_internals.worker_process import stop_worker

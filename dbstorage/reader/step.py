@@ -6,9 +6,9 @@ from typing import Any
 
 from celery import bootsteps
 
+from dbstorage.batch.turn import Turns
 from dbstorage.reader.reader import ReaderShell
 from dbstorage.settings import Settings
-from dbstorage.storage.turn import Turns
 from dbstorage.tracing import quiet
 from dbstorage.worker.celery_internals.worker_process import is_stopping, stop_worker
 

@@ -11,6 +11,9 @@ from sqlalchemy import Connection, Engine
 from dbstorage.audit.looks import applied_positions
 from dbstorage.audit.people_over_time import PeopleOverTime
 from dbstorage.audit.stream import CommandStream, Range
+from dbstorage.batch.batch_writer import BatchWriter
+from dbstorage.batch.resources import SESSION_SETTINGS, Resources
+from dbstorage.batch.segments import segments
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.commands.users import CreateUser
@@ -21,9 +24,6 @@ from dbstorage.failed_tasks.trail import record
 from dbstorage.redis_access.explained import redis_errors_explained
 from dbstorage.redis_access.keys import stored_key
 from dbstorage.settings import Ordering, Settings
-from dbstorage.storage.batch_writer import BatchWriter
-from dbstorage.storage.resources import SESSION_SETTINGS, Resources
-from dbstorage.storage.segments import segments
 from dbstorage.storage.service import (
     Applied,
     Service,

@@ -29,7 +29,7 @@ from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 from redis.sentinel import SentinelManagedConnection, SentinelManagedSSLConnection
 
 from dbstorage.redis_access.client import ShortBeginning
-from dbstorage.worker.in_hand import BrokerQoS, forget_what_was_left, something_is_left
+from dbstorage.worker.unacknowledged_tasks import BrokerQoS, forget_what_was_left, something_is_left
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dbstorage.storage.turn import PATIENCE
+from dbstorage.batch.turn import PATIENCE
 from tests.chaos.conftest import Servers, full_only
 from tests.service.platform import Platform, order, question, user
 from tests.service.worker import StartWorker, Worker

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from dbstorage.storage.batch import OLDER_PENDING_SECONDS
+from dbstorage.batch.job import OLDER_PENDING_SECONDS
 from dbstorage.wire.entry_id import milliseconds_of
 from tests.chaos.conftest import full_only, scaled
 from tests.chaos.liveness import reader_of

@@ -4,11 +4,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dbstorage.batch.resources import Resources
 from dbstorage.database.engine import create_engine
 from dbstorage.failed_tasks import sweep
 from dbstorage.storage.outcome import DUPLICATE, STORED
 from dbstorage.storage.records import KEPT_ATTEMPTS
-from dbstorage.storage.resources import Resources
 from tests.service.platform import order, user
 from tests.storage.conftest import storing
 from tests.storage.service import Service

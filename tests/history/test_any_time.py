@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from dbstorage.batch.resources import SESSION_SETTINGS
 from dbstorage.commands.cursor import decode_cursor
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.database.engine import create_engine
 from dbstorage.database.shape import inspect_shape
 from dbstorage.database.url import parse_database_url
 from dbstorage.storage.history import read_pages
-from dbstorage.storage.resources import SESSION_SETTINGS
 
 FINE = [
     "2025-01-01 00:00:00.123456",

@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, text
 
+from dbstorage.batch.resources import SESSION_SETTINGS
 from dbstorage.storage.history import NEWEST_ROW, history_statement
-from dbstorage.storage.resources import SESSION_SETTINGS
 from tests.history.conftest import Stored
 from tests.history.rows import add_orders
 

@@ -6,12 +6,12 @@ from typing import Any
 import redis
 from sqlalchemy import Connection, text
 
+from dbstorage.batch.job import BatchJob, run_job
+from dbstorage.batch.resources import Resources, resources_of
 from dbstorage.failed_tasks.sweep import run_due
 from dbstorage.reader.group import ConsumerGroup
 from dbstorage.settings import Settings, load_settings
-from dbstorage.storage.batch import BatchJob, run_job
 from dbstorage.storage.outcome import Outcome, Report
-from dbstorage.storage.resources import Resources, resources_of
 
 
 class Service:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from celery.worker import state
 from celery.worker.control import Panel
 
-from dbstorage.worker.requests import BrokerRequest
+from dbstorage.worker.task_requests import BrokerRequest
 
 #: Remote commands that look for requests in hand.
 LOOKING_COMMANDS = ("active", "query_task", "revoke", "revoke_by_stamped_headers", "terminate")

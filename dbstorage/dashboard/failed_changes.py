@@ -13,8 +13,8 @@ from tornado.web import HTTPError, authenticated, url
 from dbstorage.dashboard.access import person, shows_payloads
 from dbstorage.dashboard.bulk_actions import BulkAction, BulkActions, Run
 from dbstorage.dashboard.database import Database
+from dbstorage.dashboard.failed_view import read_filter
 from dbstorage.dashboard.pages import ScriptAnswer, json_safe
-from dbstorage.dashboard.view import read_filter
 from dbstorage.errors import DBStorageError
 from dbstorage.failed_tasks.edit import EDIT, Edited, edit, parse_changes
 from dbstorage.failed_tasks.filters import Filter

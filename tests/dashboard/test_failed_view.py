@@ -3,7 +3,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from dbstorage.dashboard.view import View, read_filter, read_view
+from dbstorage.dashboard.failed_view import View, read_filter, read_view
 from dbstorage.failed_tasks.filters import OPEN_STATES, Filter, State
 from dbstorage.failed_tasks.store import NEWEST_FIRST, SortColumn, Sorting
 

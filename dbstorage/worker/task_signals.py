@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 
 from celery import current_app, signals
 
+from dbstorage.batch.job import BatchJob
 from dbstorage.commands.decode import decode
 from dbstorage.commands.interpret import identify, identify_undecodable
 from dbstorage.errors import RejectedEntry
-from dbstorage.storage.batch import BatchJob
 from dbstorage.storage.failures import told_id
 from dbstorage.storage.outcome import Outcome, Report, Status
 from dbstorage.tracing import current_span, describe_entry, within_batch

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from dbstorage.batch.alone import begin_alone, end_alone
 from dbstorage.embedded.redis import EmbeddedRedis
 from dbstorage.errors import RedisUnavailableError
 from dbstorage.redis_access.client import connect_redis
 from dbstorage.settings import Settings, load_settings
-from dbstorage.storage.alone import begin_alone, end_alone
 
 
 @pytest.fixture

@@ -1,14 +1,14 @@
 """A command that came through the broker, one at a time."""
 
+from dbstorage.batch.answers import answer_call
+from dbstorage.batch.batch_writer import BatchWriter
+from dbstorage.batch.job import UNAVAILABLE, answer_to
+from dbstorage.batch.resources import Resources
+from dbstorage.batch.transaction import open_database, without_transaction
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.storage import history
-from dbstorage.storage.answers import answer_call
-from dbstorage.storage.batch import UNAVAILABLE, answer_to
-from dbstorage.storage.batch_writer import BatchWriter
 from dbstorage.storage.outcome import ANSWERED, Outcome, Status
 from dbstorage.storage.refused import Refused
-from dbstorage.storage.resources import Resources
-from dbstorage.storage.transaction import open_database, without_transaction
 from dbstorage.storage.work import Work, understand_request
 from dbstorage.wire.entry import Request
 from dbstorage.wire.response import encode_answer

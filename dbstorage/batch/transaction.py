@@ -7,13 +7,13 @@ from typing import TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
+from dbstorage.batch.resources import Resources
 from dbstorage.database.deadline import NoReplyError
 from dbstorage.database.engine import reading
 from dbstorage.database.refusal import Blame
 from dbstorage.database.sqlstate import NOT_SUPPORTED, ErrorClass, classify, describe, diagnostics_of, lost_reference
 from dbstorage.errors import DatabaseFaultError, DatabaseNotReadyError, DatabaseUnavailableError
 from dbstorage.storage.refused import Refused, examine
-from dbstorage.storage.resources import Resources
 from dbstorage.storage.users import ConcurrentChangeError, KeptAwayError
 
 Result = TypeVar("Result")

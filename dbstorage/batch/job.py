@@ -5,6 +5,20 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from dbstorage.batch.alone import POISON, POISON_DEATHS, begin_alone, end_alone
+from dbstorage.batch.answers import (
+    Answered,
+    Told,
+    acknowledge_and_answer,
+    older_pending,
+    oldest_answerable,
+    outage_of,
+)
+from dbstorage.batch.batch_writer import BatchWriter
+from dbstorage.batch.resources import Resources
+from dbstorage.batch.segments import segments
+from dbstorage.batch.transaction import open_database, without_transaction
+from dbstorage.batch.turn import Turn
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.errors import (
     DatabaseFaultError,
@@ -16,22 +30,8 @@ from dbstorage.errors import (
 )
 from dbstorage.settings import Ordering
 from dbstorage.storage import history
-from dbstorage.storage.alone import ALLOWED_DEATHS, POISON, begin_alone, end_alone
-from dbstorage.storage.answers import (
-    Answered,
-    Told,
-    acknowledge_and_answer,
-    older_pending,
-    oldest_answerable,
-    outage_of,
-)
-from dbstorage.storage.batch_writer import BatchWriter
 from dbstorage.storage.outcome import ANSWERED, EXPIRED, Outage, Outcome, Report, Retried, Status
 from dbstorage.storage.refused import Refused
-from dbstorage.storage.resources import Resources
-from dbstorage.storage.segments import segments
-from dbstorage.storage.transaction import open_database, without_transaction
-from dbstorage.storage.turn import Turn
 from dbstorage.storage.work import Work, not_interpreted, understand
 from dbstorage.tracing import batch_span
 from dbstorage.wire.entry import GET_CLOSE_ORDERS, Fields, StreamEntry
@@ -45,7 +45,7 @@ INTERNAL_ERROR = "internal_error"
 POISONED = Outcome(
     Status.FAILED,
     POISON,
-    f"The process that ran this entry died {ALLOWED_DEATHS} times while it ran alone. "
+    f"The process that ran this entry died {POISON_DEATHS} times while it ran alone. "
     "Look for what kills it (memory, a crash in the logs) before a retry.",
 )
 #: Seconds after which a job begins no further segment and hands the rest back. Together with the statement timeout this
@@ -183,11 +183,11 @@ class Batch:
         [entry] = self.entries
         deaths = begin_alone(self.resources.redis, self.settings, entry.id)
         try:
-            if deaths < ALLOWED_DEATHS:
+            if deaths < POISON_DEATHS:
                 self._run_reporting_bugs()
             else:
                 # Recording the failure needs its fields. If a process died even of that, it is no longer decoded.
-                self._give_up(POISONED, decoded=deaths == ALLOWED_DEATHS)
+                self._give_up(POISONED, decoded=deaths == POISON_DEATHS)
         finally:
             end_alone(self.resources.redis, self.settings, entry.id)
 

@@ -8,10 +8,10 @@ from tornado.web import HTTPError, authenticated, url
 
 from dbstorage.commands.registry import kept_functions
 from dbstorage.dashboard.access import shows_payloads
-from dbstorage.dashboard.changes import filter_of
 from dbstorage.dashboard.database import Database
+from dbstorage.dashboard.failed_changes import filter_of
+from dbstorage.dashboard.failed_view import SIZES, STATES, View, read_view
 from dbstorage.dashboard.pages import HIDDEN, FlowerPage, ScriptAnswer, iso
-from dbstorage.dashboard.view import SIZES, STATES, View, read_view
 from dbstorage.errors import DBStorageError
 from dbstorage.failed_tasks.advice import advice
 from dbstorage.failed_tasks.conflict import compare_with_stored

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
+from dbstorage.batch.resources import Resources
+from dbstorage.batch.transaction import without_transaction
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.commands.users import CreateUser
 from dbstorage.errors import DatabaseFaultError
 from dbstorage.storage.refused import Refused
-from dbstorage.storage.resources import Resources
-from dbstorage.storage.transaction import without_transaction
 from dbstorage.storage.users import KnownUsers, UserWrite, read_known_users
 from dbstorage.storage.work import Work
 from dbstorage.storage.writes import user_write

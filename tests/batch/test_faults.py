@@ -10,14 +10,14 @@ import pytest
 import redis
 from sqlalchemy import text
 
+from dbstorage.batch.batch_writer import BatchWriter
+from dbstorage.batch.resources import SESSION_SETTINGS, Resources
 from dbstorage.database.engine import create_engine
 from dbstorage.database.migrate import upgrade
 from dbstorage.database.url import parse_database_url
 from dbstorage.errors import DatabaseFaultError
 from dbstorage.settings import Settings
-from dbstorage.storage.batch_writer import BatchWriter
 from dbstorage.storage.outcome import Outcome
-from dbstorage.storage.resources import SESSION_SETTINGS, Resources
 from dbstorage.storage.work import understand
 from dbstorage.wire.entry import StreamEntry
 from tests.service.platform import order, user

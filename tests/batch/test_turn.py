@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from dbstorage.storage.turn import PIPES, Turns
+from dbstorage.batch.turn import PIPES, Turns
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
 
+from dbstorage.batch.resources import Resources
+from dbstorage.batch.transaction import in_transaction
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.database.engine import APPLICATION
 from dbstorage.database.refusal import Blame
@@ -21,9 +23,7 @@ from dbstorage.storage.locks import LockedUser, LockHolder, Queue, find_locked, 
 from dbstorage.storage.outcome import Outcome, Retried, Status
 from dbstorage.storage.records import lock
 from dbstorage.storage.refused import Refused
-from dbstorage.storage.resources import Resources
 from dbstorage.storage.service import Applied
-from dbstorage.storage.transaction import in_transaction
 from dbstorage.storage.work import Work
 from dbstorage.storage.writes import write
 

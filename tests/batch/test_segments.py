@@ -2,7 +2,7 @@
 
 import pytest
 
-from dbstorage.storage.segments import may_move_users, split_at_moves, user_writes
+from dbstorage.batch.segments import may_move_users, split_at_moves, user_writes
 from dbstorage.storage.users import KnownUsers
 from dbstorage.storage.work import Work, understand
 from dbstorage.wire.entry import StreamEntry

@@ -14,7 +14,7 @@ from dbstorage.settings import Settings
 
 POISON = "poison"
 #: Deaths after which a suspect is poison. More than one, because a kill from outside may meet it by chance.
-ALLOWED_DEATHS = 3
+POISON_DEATHS = 3
 COUNT_EXPIRES_SECONDS = 86_400
 
 
@@ -41,7 +41,7 @@ _ended: set[str] = set()
 def begin_alone(redis: Redis, settings: Settings, name: str) -> int:
     """Note that `name` begins to run alone, and return how often it has begun without coming to an end.
 
-    From ALLOWED_DEATHS on it must not run. Raises RedisUnavailableError.
+    From POISON_DEATHS on it must not run. Raises RedisUnavailableError.
     """
     try:
         if _ended:
