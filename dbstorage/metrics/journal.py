@@ -51,6 +51,7 @@ class Journal:
             holding=holding,
             holding_since=self._holding_since,
             refusal=self._metrics.refusal,
+            rests=self._metrics.rests,
             at=now,
         )
         write_report(self._redis, self._settings, report, forget_before=now - KEPT_SECONDS if forget else None)

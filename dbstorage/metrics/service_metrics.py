@@ -1,5 +1,6 @@
 """What the service counts, in the worker's main process: outcomes arrive here from all pool processes."""
 
+import threading
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,6 +60,10 @@ class ServiceMetrics:
         self.holding: str | None = None
         #: Why it answers no question, though it stores commands.
         self.refusal: str | None = None
+        #: Whether the reader follows an operator's pause: nothing of it is being stored any more.
+        self.rests = False
+        #: Set when what other processes are told of this worker has changed.
+        self.news = threading.Event()
         #: Seconds that the last answers took.
         self.answers: deque[float] = deque(maxlen=MOST_ANSWERS)
         self._figures = FiguresCollector(self.health)
@@ -150,16 +155,26 @@ class ServiceMetrics:
         self._add_to_totals(function, Outcome(status), 1)
 
     def reader_beat(
-        self, state: ReaderState, *, stalled_for: float, holding: str | None, refusal: str | None = None
+        self,
+        state: ReaderState,
+        *,
+        stalled_for: float,
+        holding: str | None,
+        refusal: str | None = None,
+        rests: bool = False,
     ) -> None:
         """The event loop turns. See `Health.beat`."""
-        self.holding, self.refusal = holding, refusal
+        before = (self.health.state, self.holding is None, self.refusal, self.rests)
+        self.holding, self.refusal, self.rests = holding, refusal, rests
         self.health.beat(state, stalled_for=stalled_for, holding=holding, refusal=refusal)
+        if (state, holding is None, refusal, rests) != before:
+            self.news.set()
 
     def reader_paused(self) -> None:
         """The broker is away: the event loop stands still until it is back."""
-        self.holding = "the broker does not answer"
+        self.holding, self.rests = "the broker does not answer", False
         self.health.pause()
+        self.news.set()
 
     def figures_gathered(self, figures: Figures) -> None:
         """Show these figures from now on (called by the thread that gathers them)."""

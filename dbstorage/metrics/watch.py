@@ -74,7 +74,7 @@ class Watch:
         self._refusal: str | None = None
         self._logged = replace(metrics.totals)
         self._started_at = time.monotonic()
-        self._stopped = threading.Event()
+        self._stopped = False
         self._thread = threading.Thread(target=self._run_quietly, name="dbstorage-metrics", daemon=True)
 
     def start(self) -> None:
@@ -83,7 +83,8 @@ class Watch:
 
     def stop(self) -> None:
         """End the thread."""
-        self._stopped.set()
+        self._stopped = True
+        self._metrics.news.set()
         self._thread.join()
         self._redis.close()
         self._engine.dispose()
@@ -109,8 +110,11 @@ class Watch:
                 # What is counted and shown must never be the reason that nothing is stored, or that this thread ends.
                 logger.exception("The metrics could not be gathered.")
             pause = log_at - time.monotonic()
-            if self._stopped.wait(max(0.0, min(pause, self._pause))):
+            # What others are told of this worker should be true now, and not in some seconds.
+            self._metrics.news.wait(max(0.0, min(pause, self._pause)))
+            if self._stopped:
                 return
+            self._metrics.news.clear()
 
     def _tell(self) -> None:
         """Tell the others, if Redis takes it: a full one does not."""

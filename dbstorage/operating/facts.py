@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from dbstorage.operating.last_hour import Point, trend
 from dbstorage.operating.verdict import Facts, Pause
-from dbstorage.operating.workers import ASIDE, READS, STANDS_BY, WAITS, Worker
+from dbstorage.operating.workers import ASIDE, READS, RESTS, STANDS_BY, WAITS, Worker
 
 
 def facts_of(
@@ -27,6 +27,7 @@ def facts_of(
     reading = [worker for worker in workers if worker.state == READS]
     # A worker that waits for a server, or for the end of a pause, counts as a reader: it will read by itself.
     waiting = [worker for worker in workers if worker.state == WAITS]
+    resting = [worker for worker in workers if worker.state == RESTS]
     held = next((worker for worker in waiting if worker.holding), None) if not reading else None
     return Facts(
         now=now,
@@ -34,7 +35,9 @@ def facts_of(
         database_problem=database_problem,
         broker_problem=broker_problem,
         pause=pause,
-        readers=len(reading) + len(waiting),
+        readers=len(reading) + len(waiting) + len(resting),
+        active=[worker.name for worker in (*reading, *waiting)],
+        resting=[worker.name for worker in resting],
         standbys=sum(worker.state == STANDS_BY for worker in workers),
         aside=[worker.name for worker in workers if worker.state == ASIDE],
         stream=stream,

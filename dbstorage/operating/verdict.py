@@ -78,6 +78,9 @@ class Facts:
     #: Workers that read the stream, and those that would take over.
     readers: int | None = None
     standbys: int = 0
+    #: Of those that read: who does not follow a pause (yet), and who does.
+    active: Sequence[str] = ()
+    resting: Sequence[str] = ()
     #: Workers that an operator has told to stand by (`cancel_consumer`): they do not take over.
     aside: Sequence[str] = ()
     #: The command stream's name.
@@ -134,15 +137,15 @@ def judge(facts: Facts) -> Verdict:
         return Verdict(Standing.AWAY, sentence, _oldest_since(facts))
     if facts.pause is not None:
         since = facts.pause.since
-        return Verdict(
-            Standing.PAUSED,
-            f"paused since {_clock(since, facts.now)} by {facts.pause.who}: {_inner(facts.pause.reason)}{_wait(facts)}",
-            since,
-        )
+        asked = f"paused since {_clock(since, facts.now)} by {facts.pause.who}: {_inner(facts.pause.reason)}"
+        followed = f"; {_not_followed(facts.active)}" if facts.active else ""
+        return Verdict(Standing.PAUSED, f"{asked}{followed}{_wait(facts)}", since)
     if facts.readers == 0:
         return Verdict(Standing.UNREAD, f"nobody reads: {_why_unread(facts)}{_wait(facts)}", _oldest_since(facts))
     if facts.holding is not None:
         return _held(facts, Standing.BEHIND, facts.holding)
+    if facts.resting and not facts.active:
+        return _held(facts, Standing.BEHIND, f"the pause is over, and {_not_followed(facts.resting)}")
     if facts.oldest_seconds > BEHIND_SECONDS:
         seconds = caught_up_in(facts.trend)
         since = facts.now - facts.oldest_seconds
@@ -223,6 +226,13 @@ def _why_unread(facts: Facts) -> str:
 
 def _standbys(facts: Facts) -> str:
     return "1 worker stands by" if facts.standbys == 1 else f"{facts.standbys} workers stand by"
+
+
+def _not_followed(names: Sequence[str]) -> str:
+    """That these workers do not do yet what an operator has asked for: they look every second."""
+    if len(names) > MOST_NAMED:
+        return f"{len(names)} workers have not followed yet"
+    return f"{' and '.join(names)} {'has' if len(names) == 1 else 'have'} not followed yet"
 
 
 def _named(names: Sequence[str]) -> str:

@@ -32,6 +32,8 @@ class WorkerReport:
     holding_since: float | None = None
     #: Why it answers no question, though it stores commands.
     refusal: str | None = None
+    #: Whether it follows an operator's pause: nothing of it is being stored any more.
+    rests: bool = False
     at: float
 
 
@@ -40,8 +42,8 @@ class Worker:
     """A worker as others see it."""
 
     name: str
-    #: `reads`, `stands by`, `told to stand by` (it would not take over), `waits` (for a server, or for the end of a
-    #: pause) or `gone`.
+    #: `reads`, `stands by`, `told to stand by` (it would not take over), `waits` (for a server), `rests` (in an
+    #: operator's pause) or `gone`.
     state: str
     host: str | None = None
     process_id: int | None = None
@@ -53,7 +55,7 @@ class Worker:
     silent_seconds: float | None = None
 
 
-READS, STANDS_BY, ASIDE, WAITS, GONE = "reads", "stands by", "told to stand by", "waits", "gone"
+READS, STANDS_BY, ASIDE, WAITS, RESTS, GONE = "reads", "stands by", "told to stand by", "waits", "rests", "gone"
 
 
 def write_report(redis: Redis, settings: Settings, report: WorkerReport, *, forget_before: float | None) -> None:
@@ -97,7 +99,9 @@ def describe(name: str, report: WorkerReport | None, *, alive: bool, leads: bool
     """Describe a worker by its report and its keys; `alive`: its sign of life is there."""
     silent = None if report is None else max(0.0, now - report.at)
     fresh = silent is not None and silent < FRESH_SECONDS
-    if not (alive or leads or (fresh and report is not None and report.state == "waiting")):
+    # Without a broker it is not in Redis either. Who follows a pause is.
+    cut_off = fresh and report is not None and report.state == "waiting" and not report.rests
+    if not (alive or leads or cut_off):
         return Worker(
             name=name,
             state=GONE,
@@ -110,7 +114,7 @@ def describe(name: str, report: WorkerReport | None, *, alive: bool, leads: bool
         state = READS if leads or not strict else STANDS_BY
         return Worker(name=name, state=state, silent_seconds=silent)
     if report.state == "waiting" or report.holding is not None:
-        state = WAITS
+        state = RESTS if report.rests else WAITS
     elif strict:
         state = READS if leads else STANDS_BY
     else:
@@ -125,9 +129,9 @@ def describe(name: str, report: WorkerReport | None, *, alive: bool, leads: bool
         host=report.host,
         process_id=report.process_id,
         version=report.version,
-        holding=report.holding if state == WAITS else None,
-        holding_since=report.holding_since if state == WAITS else None,
-        refusal=report.refusal if state in (READS, WAITS) else None,
+        holding=report.holding if state in (WAITS, RESTS) else None,
+        holding_since=report.holding_since if state in (WAITS, RESTS) else None,
+        refusal=report.refusal if state in (READS, WAITS, RESTS) else None,
         silent_seconds=silent,
     )
 
@@ -144,6 +148,7 @@ def _parse(value: bytes) -> WorkerReport | None:
             holding=None if fields["holding"] is None else str(fields["holding"]),
             holding_since=None if fields["holding_since"] is None else float(fields["holding_since"]),
             refusal=None if fields.get("refusal") is None else str(fields["refusal"]),
+            rests=fields.get("rests") is True,
             at=float(fields["at"]),
         )
     except (ValueError, TypeError, KeyError, RecursionError, OverflowError):

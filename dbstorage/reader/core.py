@@ -216,6 +216,11 @@ class Core:
         return self.paused or self.away
 
     @property
+    def rests(self) -> bool:
+        """Whether it is paused, and nothing of it is being stored any more."""
+        return self.paused is not None and all(job.ahead or job.kind is Kind.ANSWER for job in self.jobs.values())
+
+    @property
     def held(self) -> bool:
         """Whether the next attempt has to wait."""
         return self.paused is not None or self.now < self.hold_until

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from dbstorage.errors import RedisUnavailableError
 from dbstorage.reader.connection import Hub, HubConnection
 from dbstorage.reader.group import Command, ConsumerGroup, accepted
-from dbstorage.reader.lease import LEASE_MILLISECONDS, hold
+from dbstorage.reader.lease import LEASE_MILLISECONDS, hold, parse_held
 from dbstorage.reader.master_watch import MasterWatch
 from dbstorage.redis_access.holder import KeyHolder
 from dbstorage.redis_access.keys import worker_key
@@ -204,7 +204,7 @@ class Link:
         )
 
     def _joined(self, reply: Any) -> None:
-        token: bytes = accepted(reply)
+        token = parse_held(reply).token
         if token == self._holder.token.encode():
             self._namesake_seen = None
             self._after(HEARTBEAT_SECONDS, self._renew)
@@ -231,7 +231,7 @@ class Link:
         self._after(HEARTBEAT_SECONDS, self._renew)
 
     def _renewed(self, reply: Any) -> None:
-        if accepted(reply) != self._holder.token.encode():
+        if parse_held(reply).token != self._holder.token.encode():
             raise RedisUnavailableError("a worker of the same name has taken this one's place")
 
     def _group_created(self, reply: Any) -> None:

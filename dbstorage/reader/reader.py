@@ -58,9 +58,6 @@ class ReaderShell:
         self._handling = False
         self._timers: list[Any] = []
         self._redis_answers = True
-        #: Whether this worker held the lease last, as far as is known; for the log.
-        self._led = False
-        self._stands_by = False
         #: The sentence on a late job that was logged last; None where none is late.
         self._delay: str | None = None
         list_on_demand(self.requests)
@@ -160,7 +157,7 @@ class ReaderShell:
             self._handling = False
 
     def _handle(self, event: Event) -> None:
-        paused, away, refused = self.core.paused, self.core.away, self.core.refused
+        paused, away, refused, rests = self.core.paused, self.core.away, self.core.refused, self.core.rests
         try:
             actions = self.core.on(event, _now())
         except Exception:
@@ -178,7 +175,8 @@ class ReaderShell:
             if after is not before:
                 log_hold(before, after, self.core.now)
         log_refused(refused, self.core.refused, self.core.now)
-        self._tell_of_lease()
+        if self.core.rests is not rests:
+            self._beat()
 
     def _carry_out(self, actions: Sequence[Action]) -> None:
         for action in actions:
@@ -220,19 +218,6 @@ class ReaderShell:
             case messages.Left() | messages.Stopped():
                 pass
 
-    def _tell_of_lease(self) -> None:
-        """Log when this worker begins to stand by, and when another one took the lease from it."""
-        core = self.core
-        if core.stopping or not core.link:
-            return
-        leader = self._stream.leader
-        if not core.leads and leader is not None and self._led:
-            logger.warning("The lease to read went to another worker while this one was held up.")
-        self._led = core.leads or (self._led and leader is None and not core.set_aside)
-        if not core.leads and leader is not None and not self._stands_by:
-            logger.info("Standing by: %s reads the stream.", leader.node_name)
-        self._stands_by = not core.leads and (self._stands_by or leader is not None)
-
     # Timers
 
     def _every(self, seconds: float, function: Callable[[], None]) -> None:
@@ -270,7 +255,9 @@ class ReaderShell:
             logger.warning("Nothing is stored: %s", core.delay) if core.delay else logger.warning("The pool goes on.")
         self._delay = core.delay
         refusal = core.refused.reason if core.refused else None
-        self._metrics.reader_beat(state, stalled_for=core.stalled_for, holding=holding, refusal=refusal)
+        self._metrics.reader_beat(
+            state, stalled_for=core.stalled_for, holding=holding, refusal=refusal, rests=core.rests
+        )
 
 
 def _now() -> float:

@@ -17,7 +17,8 @@ from dbstorage.reader.group import (
     parse_pending,
     parse_read,
 )
-from dbstorage.reader.lease import give_up, hold
+from dbstorage.reader.lease import give_up, hold, parse_held
+from dbstorage.reader.lease_news import LeaseNews, Line
 from dbstorage.reader.link import BLOCK_MILLISECONDS, Link
 from dbstorage.reader.messages import (
     Acknowledge,
@@ -63,8 +64,7 @@ class StreamActions:
         self._link = link
         self._report = report
         self._reading = 0
-        #: Who holds the lease, as far as the last answer told; None where it is ours, or unknown.
-        self.leader: KeyHolder | None = None
+        self._news = LeaseNews(holder.node_name)
 
     def read(self, action: Read) -> None:
         """Read new entries. Redis holds the reply back for a while until some come (BLOCK)."""
@@ -154,20 +154,20 @@ class StreamActions:
 
         self._link.ask(came, self._group.claim(lease_key(self._settings), token, minimum_idle))
 
-    def ask_lease(self, action: AskLease, replaceable: str = "") -> None:
+    def ask_lease(self, action: AskLease, gone: bytes = b"") -> None:
         """Take or renew the lease. Where its holder is known to be gone, it is taken over at once."""
 
         def came(reply: Any) -> None:
-            token: bytes = accepted(reply)
-            mine = token == self.token.encode()
-            other = None if mine else KeyHolder.parse(token)
-            if other is not None and not replaceable and self._is_gone(other):
-                self.ask_lease(action, replaceable=token.decode())
+            held, now = parse_held(reply), time.monotonic()
+            mine = held.token == self.token.encode()
+            other = None if mine else KeyHolder.parse(held.token)
+            if other is not None and not gone and self._is_gone(other):
+                self.ask_lease(action, held.token)
                 return
-            self.leader = other
+            _log(self._news.ours(now, KeyHolder.parse(gone)) if mine else self._news.anothers(now, other, held.seconds))
             self._report(LeaseAnswered(action.number, mine))
 
-        self._link.ask(came, hold(lease_key(self._settings), self.token, replaceable))
+        self._link.ask(came, hold(lease_key(self._settings), self.token, gone.decode()))
 
     def _is_gone(self, other: KeyHolder) -> bool:
         # One of our name is from before a restart: the name is ours alone now.
@@ -178,6 +178,8 @@ class StreamActions:
 
         The read that waits ends first: an entry that comes now is for the next leader, and nobody else's to take.
         """
+
+        self._news.given()
 
         def reading_ended() -> None:
             token, self.token = self.token, KeyHolder.this_process(self._holder.node_name).token
@@ -202,3 +204,8 @@ class StreamActions:
         """Let others take entries at once."""
         for first in range(0, len(action.ids), AT_ONCE):
             self._link.ask(accepted, self._group.release(action.ids[first : first + AT_ONCE]), needed=False)
+
+
+def _log(line: Line | None) -> None:
+    if line is not None:
+        logger.log(line.level, line.sentence)

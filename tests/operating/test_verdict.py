@@ -92,6 +92,25 @@ FEWER = (Waiting(NOW - 20, 50_000), Waiting(NOW - 10, 45_000), Waiting(NOW, 40_0
             replace(GOOD, pause=Pause("a new disk", "joe", NOW - 86_400)), Standing.PAUSED, 1,
             "paused since 2026-05-04 22:08Z by joe: a new disk",
         ),
+        (
+            replace(GOOD, pause=Pause("a new disk", "joe", NOW), active=("w@a",), resting=("v@a",)),
+            Standing.PAUSED, 1, "paused since 22:08Z by joe: a new disk; w@a has not followed yet",
+        ),
+        (
+            replace(BEHIND, pause=Pause("a new disk", "joe", NOW), active=("a", "b", "c")), Standing.PAUSED, 1,
+            "paused since 22:08Z by joe: a new disk; 3 workers have not followed yet; "
+            "40,000 entries wait, the oldest for 46 s",
+        ),
+        (
+            replace(GOOD, resting=("w@a", "v@a")), Standing.BEHIND, 1,
+            "nothing can be stored: the pause is over, and w@a and v@a have not followed yet",
+        ),
+        (
+            replace(BEHIND, resting=("w@a",)), Standing.BEHIND, 1,
+            "behind 46 s since 22:08Z: the pause is over, and w@a has not followed yet; "
+            "40,000 entries wait, the oldest for 46 s",
+        ),
+        (replace(GOOD, resting=("w@a",), active=("v@a",)), Standing.FINE, 0, "fine"),
         (replace(GOOD, database_problem=REFUSED), Standing.AWAY, 3, "nothing can be stored: " + REFUSED[:-1]),
         (
             replace(BEHIND, database_problem=REFUSED, readers=0), Standing.AWAY, 3,

@@ -29,6 +29,11 @@ HELD = replace(REPORT, state="waiting", holding="the database is away", holding_
         # The broker is away: it is not in Redis, and says so itself.
         (HELD, False, False, True, "waits"),
         (replace(HELD, at=NOW - 60), False, False, True, "gone"),
+        (replace(HELD, rests=True), True, True, True, "rests"),
+        (replace(HELD, rests=True), True, False, False, "rests"),
+        (replace(HELD, rests=True, state="standby"), True, False, True, "stands by"),
+        # It was in Redis, so it is not cut off from the broker: it was killed.
+        (replace(HELD, rests=True), False, False, True, "gone"),
         (REPORT, False, False, True, "gone"),
         # A full Redis takes no reports; its keys still tell.
         (replace(REPORT, at=NOW - 60), True, True, True, "reads"),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dbstorage.reader.lease import LEASE_MILLISECONDS, give_up, hold
+from dbstorage.reader.lease import LEASE_MILLISECONDS, give_up, hold, parse_held
 from dbstorage.redis_access.client import connect_redis
 from dbstorage.redis_access.holder import KeyHolder, Place
 
@@ -23,8 +23,9 @@ def redis(redis_url: str) -> Iterator[Any]:
 
 
 def held_by(redis: Any, token: str = OURS, replaceable: str = "") -> str:
-    reply: bytes = redis.execute_command(*hold(KEY, token, replaceable))
-    return reply.decode()
+    holder, seconds = parse_held(redis.execute_command(*hold(KEY, token, replaceable)))
+    assert 0 < redis.pttl(KEY) <= seconds * 1000 <= LEASE_MILLISECONDS
+    return holder.decode()
 
 
 def test_a_free_key_is_taken_until_it_expires(redis: Any) -> None:

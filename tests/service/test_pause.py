@@ -4,12 +4,16 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.request import urlopen
 
 import pytest
 
 from dbstorage.embedded.ports import choose_port
+from dbstorage.operating.pause import pause_service, resume_service
+from dbstorage.settings import load_settings
+from dbstorage.status import read_verdict
 from tests.metrics.scraping import scrape
 from tests.service.platform import Platform, order, question, user
 from tests.service.worker import StartWorker
@@ -97,3 +101,28 @@ def test_a_pause_is_told_by_probe_status_and_metrics_and_ends_nobody(
     found = status()
     assert (found["standing"], found["exit_code"]) == ("paused", 1)
     assert "a new disk" in found["sentence"]
+
+
+def test_the_verdict_follows_what_was_asked_for_at_once_and_names_who_has_not_followed(
+    platform: Platform, start_worker: StartWorker, environment: dict[str, str]
+):
+    start_worker()
+    settings = load_settings(environment)
+
+    def said_until_it_is(sentence: str) -> set[str]:
+        said: set[str] = set()
+
+        def look() -> bool:
+            said.add(verdict := read_verdict(settings).sentence)
+            return verdict == sentence
+
+        wait_until(look, f"the verdict {sentence!r}, after {said}")
+        return said
+
+    said_until_it_is("fine")
+    since = pause_service(platform.redis, settings, "a new disk", "joe").since
+    paused = f"paused since {datetime.fromtimestamp(since, UTC):%H:%M}Z by joe: a new disk"
+    assert said_until_it_is(paused) <= {paused, f"{paused}; worker@test has not followed yet"}
+    resume_service(platform.redis, settings)
+    not_yet = "nothing can be stored: the pause is over, and worker@test has not followed yet"
+    assert said_until_it_is("fine") <= {"fine", not_yet}
