@@ -19,8 +19,8 @@ from dbstorage.commands.registry import KINDS
 from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError, RedisUnavailableError
 from dbstorage.failed_tasks.connected import connected
 from dbstorage.failed_tasks.filters import Filter
-from dbstorage.failed_tasks.store import Attempt, FailedTask, attempts_of
-from dbstorage.failed_tasks.store import find as find_failed
+from dbstorage.failed_tasks.lookup import Attempt, FailedTask, attempts_of
+from dbstorage.failed_tasks.lookup import find as find_failed
 from dbstorage.redis_access.explained import redis_errors_explained
 from dbstorage.settings import Settings
 from dbstorage.storage.work import Work, understand

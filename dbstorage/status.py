@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from dbstorage.database.engine import create_engine
 from dbstorage.errors import DatabaseNotReadyError, DBStorageError, RedisUnavailableError
 from dbstorage.failed_tasks.connected import connected
-from dbstorage.failed_tasks.store import count_by_code, read_locked
+from dbstorage.failed_tasks.lookup import count_by_code, read_locked
 from dbstorage.metrics.figures import TOUCH_FAILED, StreamFigures, read_stream, refusal_of
 from dbstorage.operating.broker_problem import broker_problem
 from dbstorage.operating.facts import facts_of

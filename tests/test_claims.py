@@ -14,8 +14,8 @@ from celery.worker.control import Panel
 from flower.options import options as flower_options
 
 from dbstorage.cli import main
+from dbstorage.failed_tasks.changes import Change
 from dbstorage.failed_tasks.filters import State
-from dbstorage.failed_tasks.store import Change
 from dbstorage.metrics.health import ReaderState
 from dbstorage.operating.verdict import Standing
 from dbstorage.settings import Ordering, TaskEvents

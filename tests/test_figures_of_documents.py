@@ -10,7 +10,7 @@ from dbstorage.cli import failed
 from dbstorage.commands import questions, text
 from dbstorage.dashboard import flower_internals, throttle
 from dbstorage.database import deadline, engine
-from dbstorage.failed_tasks import store, sweep
+from dbstorage.failed_tasks import changes, sweep
 from dbstorage.metrics import health, watch
 from dbstorage.operating import last_hour, verdict
 from dbstorage.reader import core, sampling
@@ -69,7 +69,7 @@ SENTENCES = {
         f"the first {size.KEPT_BYTES // 1024} KiB are kept",
         f"after {NUMBERS[throttle.FREE_FAILURES]} wrong passwords an address waits",
         f"flower remembers {flower_internals.MAX_TASKS:,} tasks",
-        f"a change to more than {store.CHUNK:,} tasks",
+        f"a change to more than {changes.CHUNK:,} tasks",
     ],
     "docs/observability.md": [
         f"at most {task_signals.MOST_TRACED} events",

@@ -30,22 +30,12 @@ from dbstorage.cli.output import csv_line, json_moment, print_json, print_table,
 from dbstorage.cli.progress import progress_bar
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.failed_tasks.advice import advice
+from dbstorage.failed_tasks.changes import Change, apply, count_codes, count_for
 from dbstorage.failed_tasks.conflict import compare_with_stored
 from dbstorage.failed_tasks.filters import OPEN_STATES, Filter
+from dbstorage.failed_tasks.lookup import FailedTask, Payload, attempts_of, count, find_all, load
 from dbstorage.failed_tasks.readable import MOST_SHOWN, payload_for_json, printable, readable_payload
 from dbstorage.failed_tasks.retry_progress import Followed, in_words
-from dbstorage.failed_tasks.store import (
-    Change,
-    FailedTask,
-    Payload,
-    apply,
-    attempts_of,
-    count,
-    count_codes,
-    count_for,
-    find_all,
-    load,
-)
 from dbstorage.operating.person import this_person
 from dbstorage.settings import Scope
 from dbstorage.storage.orders import Field

@@ -19,8 +19,8 @@ from dbstorage.errors import DBStorageError, SettingsError
 from dbstorage.failed_tasks.advice import CODES
 from dbstorage.failed_tasks.connected import connected
 from dbstorage.failed_tasks.filters import Filter, State, parse_ids, parse_moment
+from dbstorage.failed_tasks.lookup import codes
 from dbstorage.failed_tasks.readable import printable
-from dbstorage.failed_tasks.store import codes
 from dbstorage.settings import Scope
 
 Command = TypeVar("Command", bound=Callable[..., Any])

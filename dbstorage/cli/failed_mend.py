@@ -21,11 +21,12 @@ from dbstorage.cli.failed_wait import as_json as followed_as_json
 from dbstorage.cli.failed_wait import wait_for_retries, wait_options
 from dbstorage.cli.output import print_json, say
 from dbstorage.cli.settings import settings_for_command
+from dbstorage.failed_tasks.changes import Change, count_for, delete_old
 from dbstorage.failed_tasks.edit import Edited, parse_changes
 from dbstorage.failed_tasks.edit import edit as mend
 from dbstorage.failed_tasks.filters import State
+from dbstorage.failed_tasks.lookup import count
 from dbstorage.failed_tasks.retry_progress import Followed, in_words
-from dbstorage.failed_tasks.store import Change, count, count_for, delete_old
 from dbstorage.operating.person import this_person
 
 

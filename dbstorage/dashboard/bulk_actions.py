@@ -14,10 +14,10 @@ from sqlalchemy import Connection
 
 from dbstorage.dashboard.database import Database
 from dbstorage.errors import DBStorageError
+from dbstorage.failed_tasks.changes import Change, Progress, apply
 from dbstorage.failed_tasks.edit import EDIT
 from dbstorage.failed_tasks.filters import Filter, State
 from dbstorage.failed_tasks.retry_progress import Followed, in_words
-from dbstorage.failed_tasks.store import Change, Progress, apply
 
 logger = logging.getLogger(__name__)
 

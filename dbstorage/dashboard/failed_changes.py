@@ -16,9 +16,9 @@ from dbstorage.dashboard.database import Database
 from dbstorage.dashboard.failed_view import read_filter
 from dbstorage.dashboard.pages import ScriptAnswer, json_safe
 from dbstorage.errors import DBStorageError
+from dbstorage.failed_tasks.changes import Change, Matched, apply, count_codes, count_for
 from dbstorage.failed_tasks.edit import EDIT, Edited, edit, parse_changes
 from dbstorage.failed_tasks.filters import Filter
-from dbstorage.failed_tasks.store import Change, Matched, apply, count_codes, count_for
 
 #: Seconds after which a change is answered, whether it has ended or not.
 PATIENCE = 2.0

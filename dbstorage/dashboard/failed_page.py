@@ -18,8 +18,7 @@ from dbstorage.failed_tasks.conflict import compare_with_stored
 from dbstorage.failed_tasks.edit import FIELDS, values_of
 from dbstorage.failed_tasks.filters import LARGEST_ID, OPEN_STATES, State
 from dbstorage.failed_tasks.groups import MOST_GROUPS, Group, find_groups
-from dbstorage.failed_tasks.readable import MOST_SHOWN, Readable, printable, readable_payload
-from dbstorage.failed_tasks.store import (
+from dbstorage.failed_tasks.lookup import (
     Attempt,
     FailedTask,
     Payload,
@@ -31,6 +30,7 @@ from dbstorage.failed_tasks.store import (
     load,
     newest_id,
 )
+from dbstorage.failed_tasks.readable import MOST_SHOWN, Readable, printable, readable_payload
 from dbstorage.settings import Scope
 from dbstorage.storage.orders import Field
 

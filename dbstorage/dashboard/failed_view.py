@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from dbstorage.failed_tasks.filters import OPEN_STATES, Filter, State, parse_ids, parse_moment
 from dbstorage.failed_tasks.groups import By, Group
-from dbstorage.failed_tasks.store import NEWEST_FIRST, SortColumn, Sorting
+from dbstorage.failed_tasks.lookup import NEWEST_FIRST, SortColumn, Sorting
 
 #: The words for states in the URL; without one the first counts.
 STATES: dict[str, tuple[State, ...]] = {

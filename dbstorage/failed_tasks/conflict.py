@@ -4,7 +4,7 @@ from sqlalchemy import Connection
 
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.database.shape import inspect_shape
-from dbstorage.failed_tasks.store import FailedTask, Payload
+from dbstorage.failed_tasks.lookup import FailedTask, Payload
 from dbstorage.storage.failures import ORDER_CONFLICT
 from dbstorage.storage.orders import Field, compare_fields
 from dbstorage.storage.work import understand

@@ -13,8 +13,9 @@ from sqlalchemy.exc import DBAPIError
 
 from dbstorage.database.tables import failed_tasks
 from dbstorage.errors import RejectedEntry
+from dbstorage.failed_tasks.changes import Progress
 from dbstorage.failed_tasks.filters import Filter, State
-from dbstorage.failed_tasks.store import Payload, Progress, of_scope
+from dbstorage.failed_tasks.lookup import Payload, of_scope
 from dbstorage.failed_tasks.trail import record
 from dbstorage.order_columns import ORDER_COLUMNS, ColumnKind
 from dbstorage.settings import Scope, Settings

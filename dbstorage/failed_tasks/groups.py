@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, func, select
 
 from dbstorage.database.tables import failed_tasks
 from dbstorage.failed_tasks.filters import Filter, general_sentence
-from dbstorage.failed_tasks.store import of_scope
+from dbstorage.failed_tasks.lookup import of_scope
 from dbstorage.settings import Scope
 
 #: How many groups are shown, the largest ones.

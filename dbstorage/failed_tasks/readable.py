@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any, NamedTuple
 
-from dbstorage.failed_tasks.store import Payload
+from dbstorage.failed_tasks.lookup import Payload
 from dbstorage.printable import printable as printable
 from dbstorage.wire.entry import Layout
 from dbstorage.wire.payload import unpack

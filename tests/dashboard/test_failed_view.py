@@ -5,7 +5,7 @@ import pytest
 
 from dbstorage.dashboard.failed_view import View, read_filter, read_view
 from dbstorage.failed_tasks.filters import OPEN_STATES, Filter, State
-from dbstorage.failed_tasks.store import NEWEST_FIRST, SortColumn, Sorting
+from dbstorage.failed_tasks.lookup import NEWEST_FIRST, SortColumn, Sorting
 
 
 def view(**arguments: str) -> View:

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 from dbstorage.audit.outcomes import STORED, AuditOutcome, Evidence, FailedRecord, find_outcome, missing
 from dbstorage.failed_tasks.edit import Sample, edit, mended, parse_changes
 from dbstorage.failed_tasks.filters import Filter, State
-from dbstorage.failed_tasks.store import Payload, load
+from dbstorage.failed_tasks.lookup import Payload, load
 from dbstorage.failed_tasks.trail import read_operations
 from dbstorage.settings import Settings, load_settings
 from dbstorage.storage.work import understand

@@ -6,8 +6,8 @@ from pathlib import Path
 import redis
 from sqlalchemy import Connection, text
 
+from dbstorage.failed_tasks.changes import Change, apply
 from dbstorage.failed_tasks.filters import Filter
-from dbstorage.failed_tasks.store import Change, apply
 from tests.failed_tasks.records import SCOPE, add, record
 from tests.service.platform import order
 from tests.service.worker import Worker

@@ -3,8 +3,8 @@ import tracemalloc
 
 import pytest
 
+from dbstorage.failed_tasks.lookup import Payload
 from dbstorage.failed_tasks.readable import DEEPEST_INDENT, payload_for_json, readable_payload
-from dbstorage.failed_tasks.store import Payload
 from dbstorage.printable import printable
 from dbstorage.wire.entry import Layout, StreamEntry
 from dbstorage.wire.payload import pack

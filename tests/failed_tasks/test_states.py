@@ -2,8 +2,8 @@
 
 import pytest
 
+from dbstorage.failed_tasks.changes import Change
 from dbstorage.failed_tasks.filters import State
-from dbstorage.failed_tasks.store import Change
 from tests.diagrams import diagrams
 
 [DIAGRAM] = diagrams("A failed task")

@@ -14,8 +14,8 @@ from dbstorage.audit import audit
 from dbstorage.commands.registry import BY_COMMAND, KINDS
 from dbstorage.database.engine import create_engine
 from dbstorage.embedded.ports import choose_port
+from dbstorage.failed_tasks.changes import Change, apply
 from dbstorage.failed_tasks.filters import Filter
-from dbstorage.failed_tasks.store import Change, apply
 from dbstorage.settings import load_settings
 from tests.service.platform import Platform, user
 from tests.service.renaming import RENAME_USER

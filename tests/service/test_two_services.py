@@ -13,8 +13,9 @@ from celery import Celery
 from dbstorage.application import create_app
 from dbstorage.audit import audit
 from dbstorage.database.engine import create_engine
+from dbstorage.failed_tasks.changes import Change, apply
 from dbstorage.failed_tasks.filters import Filter, State
-from dbstorage.failed_tasks.store import Change, apply, find
+from dbstorage.failed_tasks.lookup import find
 from dbstorage.settings import Settings, load_settings
 from tests.service.platform import Platform, order, question, user
 from tests.service.rabbitmq import running_rabbitmq

@@ -1,35 +1,21 @@
-"""Listing, counting, retrying and discarding failed tasks in PostgreSQL.
+"""Looks failed tasks up for operators: lists, pages, counts, one with its payload. Changes nothing."""
 
-A retry only changes the row: the worker's sweep runs the task. So nothing here needs the broker, and two operators who
-retry the same task at once cause one run.
-"""
-
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, Connection, and_, delete, func, or_, select, update
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Column, ColumnElement, Connection, and_, func, or_, select
 
-from dbstorage.database.sqlstate import ErrorClass, classify
 from dbstorage.database.tables import attempts, failed_tasks
-from dbstorage.failed_tasks.filters import OPEN_STATES, Filter, State
-from dbstorage.failed_tasks.trail import record
+from dbstorage.failed_tasks.filters import Filter, State
 from dbstorage.settings import Scope
 from dbstorage.storage.failures import USER_LOCKED
 from dbstorage.storage.locks import BEHIND
 from dbstorage.wire.entry import Layout
 
-#: Rows that are changed, or read, in one go; a change commits after each so that nobody waits long for its locks.
+#: Rows that are read in one go.
 CHUNK = 5_000
-#: Attempts to change a chunk that met a deadlock each time.
-DEADLOCKS = 5
-
-
-#: Called with the ids of the tasks that were changed.
-Progress = Callable[[Sequence[int]], None]
 
 
 class FailedTask(NamedTuple):
@@ -92,48 +78,6 @@ class Sorting(NamedTuple):
 
 
 NEWEST_FIRST = Sorting()
-
-
-class Matched(NamedTuple):
-    """How many tasks match, and the largest id among them (0 where none does)."""
-
-    number: int
-    up_to: int
-
-
-class Change(StrEnum):
-    """What an operator does with failed tasks."""
-
-    RETRY = "retry"
-    DISCARD = "discard"
-    #: Undoes a discard.
-    RESTORE = "restore"
-    #: Undoes a retry that has not run yet.
-    CANCEL = "cancel"
-
-    @property
-    def from_states(self) -> tuple[State, ...]:
-        """The states in which it can be done."""
-        return _FROM_STATES[self]
-
-    @property
-    def done(self) -> str:
-        """The word for what was done, such as `retried`."""
-        return _DONE[self]
-
-
-_FROM_STATES = {
-    Change.RETRY: (State.FAILED,),
-    Change.DISCARD: OPEN_STATES,
-    Change.RESTORE: (State.DISCARDED,),
-    Change.CANCEL: (State.RETRYING,),
-}
-_DONE = {
-    Change.RETRY: "retried",
-    Change.DISCARD: "discarded",
-    Change.RESTORE: "restored",
-    Change.CANCEL: "cancelled",
-}
 
 
 _COLUMNS = [failed_tasks.c[name] for name in FailedTask._fields]
@@ -203,13 +147,6 @@ def newest_id(connection: Connection, scope: Scope) -> int:
     return connection.scalar(select(func.max(failed_tasks.c.id)).where(*of_scope(scope))) or 0
 
 
-def count_for(connection: Connection, scope: Scope, which: Filter, change: Change) -> Matched:
-    """How many of the tasks that match the change would meet; operators are asked whether they mean so many."""
-    statement = select(func.count(), func.coalesce(func.max(failed_tasks.c.id), 0))
-    number, up_to = connection.execute(statement.where(*of_scope(scope), *which.conditions(), _can(change))).one()
-    return Matched(number, up_to)
-
-
 class Attempt(NamedTuple):
     """One of the last attempts of a task; without a code it succeeded."""
 
@@ -225,14 +162,6 @@ def attempts_of(connection: Connection, failed_task_id: int) -> list[Attempt]:
     columns = [attempts.c[name] for name in Attempt._fields]
     statement = select(*columns).where(attempts.c.failed_task_id == failed_task_id).order_by(attempts.c.number)
     return [Attempt(*row) for row in connection.execute(statement)]
-
-
-def count_codes(connection: Connection, scope: Scope, which: Filter, change: Change) -> dict[str, int]:
-    """Code -> how many of the tasks that a change would meet have it; the most frequent first."""
-    number = func.count()
-    conditions = (*of_scope(scope), *which.conditions(), _can(change))
-    statement = select(failed_tasks.c.code, number).where(*conditions).group_by("code")
-    return {code: tasks for code, tasks in connection.execute(statement.order_by(number.desc(), failed_tasks.c.code))}
 
 
 def codes(connection: Connection, scope: Scope) -> list[str]:
@@ -265,96 +194,6 @@ def read_locked(connection: Connection, scope: Scope, most: int = 5) -> list[str
     return list(connection.scalars(statement))
 
 
-def apply(
-    connection: Connection,
-    scope: Scope,
-    which: Filter,
-    change: Change,
-    *,
-    who: str,
-    reason: str | None = None,
-    described: Mapping[str, Any] | None = None,
-    progress: Progress = lambda ids: None,
-) -> int:
-    """Retry, discard, restore or cancel the tasks that match; returns how many there were. Commits.
-
-    `Change.from_states` says which states a change applies to. `progress` is called after each part with the ids that
-    were changed in it. The operation is recorded together with its last part, also where an error ends it. `described`
-    stands in that record in the place of the filter, where the filter is too long.
-    """
-    changed, after, noted = 0, -1, False
-
-    def note(number: int) -> None:
-        told = which.described() if described is None else described
-        record(connection, scope, change.value, who, filter=told, affected=changed + number, reason=reason)
-
-    try:
-        while True:
-            ids = _change_chunk(connection, scope, which, change, after, note)
-            changed += len(ids)
-            noted = len(ids) < CHUNK
-            progress(ids)
-            if noted:
-                return changed
-            after = max(ids)
-    except BaseException:
-        if changed and not noted:
-            with suppress(DBAPIError):
-                connection.rollback()
-                note(0)
-                connection.commit()
-        raise
-
-
-def delete_old(connection: Connection, scope: Scope, which: Filter, *, who: str) -> int:
-    """Delete the resolved and discarded records that match, in parts; returns how many there were. Commits."""
-    closed = failed_tasks.c.state.in_([State.RESOLVED.value, State.DISCARDED.value])
-    deleted = 0
-    while True:
-        key = failed_tasks.c.id
-        chosen = select(key).where(*of_scope(scope), *which.conditions(), closed).order_by(key).limit(CHUNK)
-        number = connection.execute(delete(failed_tasks).where(key.in_(chosen))).rowcount
-        deleted += number
-        if number < CHUNK and deleted:
-            record(connection, scope, "purge", who, filter=which.described(), affected=deleted)
-        connection.commit()
-        if number < CHUNK:
-            return deleted
-
-
-def _change_chunk(
-    connection: Connection, scope: Scope, which: Filter, change: Change, after: int, note: Callable[[int], None]
-) -> Sequence[int]:
-    """Change the first tasks behind the id `after`, note the last ones, commit, and return their ids."""
-    possible: dict[Change, dict[str, Any]] = {
-        Change.RETRY: {"state": State.RETRYING.value, "retry_at": func.now()},
-        Change.DISCARD: {"state": State.DISCARDED.value, "retry_at": None},
-        Change.RESTORE: {"state": State.FAILED.value},
-        Change.CANCEL: {"state": State.FAILED.value, "retry_at": None},
-    }
-    values = possible[change]
-    key = failed_tasks.c.id
-    # Locked in one order, so that two operators never wait for each other; a task that somebody else changed while we
-    # waited for its lock is looked at again and left out.
-    taken = (
-        select(key).where(*of_scope(scope), *which.conditions(), _can(change), key > after).order_by(key).limit(CHUNK)
-    )
-    statement = update(failed_tasks).where(key.in_(taken.with_for_update())).values(values).returning(key)
-    for attempt in range(1, DEADLOCKS + 1):
-        try:
-            ids = connection.scalars(statement).all()
-            if len(ids) < CHUNK and (ids or after >= 0):
-                note(len(ids))
-            connection.commit()
-            return ids
-        except DBAPIError as error:
-            # A worker that makes a user's waiting orders due locks them in another order: a deadlock is possible.
-            if attempt == DEADLOCKS or classify(error) is not ErrorClass.AGAIN:
-                raise
-            connection.rollback()
-    raise AssertionError("every attempt ends in ids or an error")
-
-
 def _ordered(column: Column[Any], descending: bool) -> ColumnElement[Any]:
     ordered = column.desc() if descending else column.asc()
     # NULLS LAST only for columns that may be NULL: the index on last_failed_at is made without it.
@@ -364,10 +203,6 @@ def _ordered(column: Column[Any], descending: bool) -> ColumnElement[Any]:
 def of_scope(scope: Scope) -> tuple[ColumnElement[bool], ...]:
     """SQL for the tasks of this service."""
     return failed_tasks.c.stream == scope.stream, failed_tasks.c.consumer_group == scope.group
-
-
-def _can(change: Change) -> ColumnElement[bool]:
-    return failed_tasks.c.state.in_([state.value for state in change.from_states])
 
 
 def _task(row: Sequence[Any]) -> FailedTask:
