@@ -21,8 +21,8 @@ from dbstorage.errors import DatabaseFaultError
 from dbstorage.storage.failures import keep
 from dbstorage.storage.locks import LockedUser, LockHolder, Queue, find_locked, find_table_holder, read_queue
 from dbstorage.storage.outcome import Outcome, Retried, Status
-from dbstorage.storage.records import lock
 from dbstorage.storage.refused import Refused
+from dbstorage.storage.retries import lock
 from dbstorage.storage.service import Applied
 from dbstorage.storage.work import Work
 from dbstorage.storage.writes import write

@@ -25,8 +25,8 @@ from dbstorage.storage.history import Page, read_pages
 from dbstorage.storage.locks import find_locked, read_queue
 from dbstorage.storage.orders import OrderResult, insert_orders, store_orders
 from dbstorage.storage.outcome import Outcome, Status
-from dbstorage.storage.records import Noted, due, lock, note
 from dbstorage.storage.refused import examine
+from dbstorage.storage.retries import Noted, due, lock, note
 from dbstorage.storage.service import Service
 from dbstorage.storage.users import UserWrite, insert_users, store_users
 from dbstorage.storage.work import Record, Work

@@ -20,8 +20,8 @@ from dbstorage.failed_tasks.whole import with_whole_entry
 from dbstorage.settings import Settings
 from dbstorage.storage.failures import retried
 from dbstorage.storage.outcome import Outage, Outcome, Report, Status
-from dbstorage.storage.records import Due, due
 from dbstorage.storage.refused import Refused
+from dbstorage.storage.retries import Due, due
 from dbstorage.storage.work import Work
 
 #: Tasks that one job runs.

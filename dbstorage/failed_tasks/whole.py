@@ -9,8 +9,8 @@ from dbstorage.batch.resources import Resources
 from dbstorage.batch.transaction import in_transaction
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.errors import RedisUnavailableError, RejectedEntry
-from dbstorage.storage.records import complete
 from dbstorage.storage.refused import Refused
+from dbstorage.storage.retries import complete
 from dbstorage.storage.work import Work, understand
 from dbstorage.wire.entry import TOO_LARGE, StreamEntry, Truncated
 from dbstorage.wire.size import is_too_large, truncate

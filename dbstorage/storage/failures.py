@@ -8,7 +8,7 @@ import orjson
 from sqlalchemy import Connection
 
 from dbstorage.storage.outcome import Outcome, Retried, Status
-from dbstorage.storage.records import Noted, note
+from dbstorage.storage.retries import Noted, note
 from dbstorage.storage.service import Service
 from dbstorage.storage.work import Work
 from dbstorage.wire.entry import Layout, Truncated

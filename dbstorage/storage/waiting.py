@@ -17,7 +17,7 @@ from dbstorage.storage.failures import keep, retried
 from dbstorage.storage.order_outcomes import order_outcome
 from dbstorage.storage.orders import store_orders
 from dbstorage.storage.outcome import Outcome, Retried, Status
-from dbstorage.storage.records import bind_waiting_orders, waiting_orders
+from dbstorage.storage.retries import bind_waiting_orders, waiting_orders
 from dbstorage.storage.service import Service
 from dbstorage.storage.work import Work
 

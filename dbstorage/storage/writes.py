@@ -17,7 +17,7 @@ from dbstorage.storage.order_outcomes import order_outcome
 from dbstorage.storage.orders import OrderResult, store_orders
 from dbstorage.storage.outcome import STORED, Outcome, Retried, Status
 from dbstorage.storage.people import People
-from dbstorage.storage.records import follow_moves
+from dbstorage.storage.retries import follow_moves
 from dbstorage.storage.service import Service
 from dbstorage.storage.users import Decision, UserWrite, store_users
 from dbstorage.storage.waiting import store_waiting_orders

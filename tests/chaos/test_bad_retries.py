@@ -11,16 +11,16 @@ CHECKOUT = Path(__file__).parents[2]
 #: Python runs it at its start: taking the payload of this record apart kills the process.
 BUG = """
 import os
-from dbstorage.storage import records
+from dbstorage.storage import retries
 
-unpack = records.unpack
+unpack = retries.unpack
 
 def with_a_bug(layout, payload, *rest):
     if b"bug" in payload:
         os.kill(os.getpid(), 9)
     return unpack(layout, payload, *rest)
 
-records.unpack = with_a_bug
+retries.unpack = with_a_bug
 """
 
 

@@ -8,7 +8,7 @@ from dbstorage.batch.resources import Resources
 from dbstorage.database.engine import create_engine
 from dbstorage.failed_tasks import sweep
 from dbstorage.storage.outcome import DUPLICATE, STORED
-from dbstorage.storage.records import KEPT_ATTEMPTS
+from dbstorage.storage.retries import KEPT_ATTEMPTS
 from tests.service.platform import order, user
 from tests.storage.conftest import storing
 from tests.storage.service import Service

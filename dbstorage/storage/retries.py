@@ -1,4 +1,4 @@
-"""Failed tasks on their way through a batch: taken from their records, locked, and noted in them again."""
+"""Failed tasks that are tried again: taken from their records, locked, and what became of them noted there."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
