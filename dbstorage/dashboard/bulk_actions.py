@@ -1,6 +1,6 @@
-"""Actions of operators on many tasks: their progress, and cancelling them. On the page and in here one is called a job.
+"""Bulk actions: what operators do with many failed tasks at once. Here are their progress and their cancelling.
 
-A job lives in Flower's memory. When Flower ends, what was changed stays changed, and workers go on with the retries.
+They live in Flower's memory. When Flower ends, what was changed stays changed, and workers go on with the retries.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from dbstorage.failed_tasks.retry_progress import Followed, in_words
 
 logger = logging.getLogger(__name__)
 
-#: The most jobs that are remembered; the oldest are forgotten first.
-MOST_JOBS = 100
-#: Seconds for which a job that has ended is still shown.
+#: The most actions that are remembered; the oldest are forgotten first.
+MOST_ACTIONS = 100
+#: Seconds for which an action that has ended is still shown.
 TOLD_SECONDS = 60.0
 
 #: Changes tasks on the connection, and calls back with the ids of each part.
@@ -31,7 +31,7 @@ Run = Callable[[Connection, Progress], object]
 
 
 class Cancelled(Exception):  # nothing went wrong
-    """Raised in a job that somebody cancels."""
+    """Raised in an action that somebody cancels."""
 
 
 class BulkAction:
@@ -79,7 +79,7 @@ class BulkAction:
         seconds = (self._ended or time.monotonic()) - self._began
         done = followed.number if self.is_applying else followed.number - left
         return {
-            "job": self.number,
+            "action": self.number,
             "what": self.what,
             "who": self.who,
             "matched": self.matched,
@@ -106,43 +106,43 @@ class BulkAction:
 
 
 class BulkActions:
-    """The jobs of this Flower."""
+    """The actions of this Flower."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._jobs: dict[int, BulkAction] = {}
+        self._actions: dict[int, BulkAction] = {}
         self._numbers = itertools.count(1)
 
     def get(self, number: int) -> BulkAction | None:
-        """The job of this number."""
-        return self._jobs.get(number)
+        """The action of this number."""
+        return self._actions.get(number)
 
     def start(self, what: str, who: str, matched: int, run: Run) -> BulkAction:
-        """Start a job."""
-        job = BulkAction(next(self._numbers), what, who, matched)
-        self._jobs[job.number] = job
-        while len(self._jobs) > MOST_JOBS:
-            del self._jobs[next(iter(self._jobs))]
-        job.applied = asyncio.ensure_future(self._apply(job, run))
-        return job
+        """Start an action."""
+        action = BulkAction(next(self._numbers), what, who, matched)
+        self._actions[action.number] = action
+        while len(self._actions) > MOST_ACTIONS:
+            del self._actions[next(iter(self._actions))]
+        action.applied = asyncio.ensure_future(self._apply(action, run))
+        return action
 
     async def told(self) -> list[BulkAction]:
-        """The jobs that run, and those that ended within the last minute, with their present progress."""
-        told = [job for job in self._jobs.values() if (job.ended_ago or 0.0) < TOLD_SECONDS]
-        for job in told:
-            await self._look(job)
+        """The actions that run, and those that ended within the last minute, with their present progress."""
+        told = [action for action in self._actions.values() if (action.ended_ago or 0.0) < TOLD_SECONDS]
+        for action in told:
+            await self._look(action)
         return told
 
-    async def cancel(self, job: BulkAction, who: str) -> None:
+    async def cancel(self, action: BulkAction, who: str) -> None:
         """Stop changing tasks; retries that have not run yet become `failed` again. Raises DBStorageError."""
-        job.is_stopped = True
-        if job.applied is not None:
-            await job.applied
-        async with job.looking:
-            ids = job.followed.open_ids if job.is_retry else ()
+        action.is_stopped = True
+        if action.applied is not None:
+            await action.applied
+        async with action.looking:
+            ids = action.followed.open_ids if action.is_retry else ()
             # Without ids, a filter would mean every task.
             if ids:
-                told = {"cancels": job.what, "job of": job.who}
+                told = {"cancels": action.what, "started by": action.who}
                 await self.database.run_long(
                     lambda connection: apply(
                         connection,
@@ -151,15 +151,15 @@ class BulkActions:
                         Change.CANCEL,
                         who=who,
                         described=told,
-                        progress=job.followed.cancel,
+                        progress=action.followed.cancel,
                     )
                 )
-        job.note_end()
+        action.note_end()
 
-    async def _apply(self, job: BulkAction, run: Run) -> None:
+    async def _apply(self, action: BulkAction, run: Run) -> None:
         def progress(ids: Sequence[int]) -> None:
-            job.followed.add(ids)
-            if job.is_stopped:
+            action.followed.add(ids)
+            if action.is_stopped:
                 raise Cancelled
 
         try:
@@ -167,15 +167,15 @@ class BulkActions:
         except Cancelled:
             pass
         except DBStorageError as error:
-            job.problem = str(error)
+            action.problem = str(error)
         except Exception:
             logger.exception("A change of failed tasks met a bug")
-            job.problem = "It met a bug: Flower's log says what."
+            action.problem = "It met a bug: Flower's log says what."
 
-    async def _look(self, job: BulkAction) -> None:
-        if job.is_applying or not job.is_retry:
-            job.note_end()
+    async def _look(self, action: BulkAction) -> None:
+        if action.is_applying or not action.is_retry:
+            action.note_end()
             return
-        async with job.looking:
-            await self.database.run(lambda connection: job.followed.look(connection, self.database.scope))
-        job.note_end()
+        async with action.looking:
+            await self.database.run(lambda connection: action.followed.look(connection, self.database.scope))
+        action.note_end()

@@ -28,15 +28,15 @@ MOST_SENTENCES = 10
 
 def change_routes(database: Database) -> list[Any]:
     """The routes of requests that change something."""
-    shared = {"database": database, "jobs": BulkActions(database)}
+    shared = {"database": database, "actions": BulkActions(database)}
     changes = "|".join(Change)
     return [
         url(rf"/failed/count/({changes})", CountForChange, {"database": database}, name="failed_count"),
         url(rf"/failed/({changes})", ApplyChange, shared, name="failed_change"),
         url(r"/failed/mend/check", CheckMending, shared, name="failed_mend_check"),
         url(r"/failed/mend", ApplyMending, shared, name="failed_mend"),
-        url(r"/failed/jobs", JobsNow, shared, name="failed_jobs"),
-        url(r"/failed/jobs/([0-9]{1,9})/cancel", CancelJob, shared, name="failed_job_cancel"),
+        url(r"/failed/actions", BulkActionsNow, shared, name="bulk_actions"),
+        url(r"/failed/actions/([0-9]{1,9})/cancel", CancelBulkAction, shared, name="bulk_action_cancel"),
     ]
 
 
@@ -61,12 +61,12 @@ class CountForChange(ScriptAnswer):
 
 
 class _Changing(ScriptAnswer, BaseApiHandler):  # type: ignore[misc]
-    jobs: BulkActions
+    actions: BulkActions
 
-    def initialize(self, database: Database, jobs: BulkActions) -> None:  # type: ignore[override]
+    def initialize(self, database: Database, actions: BulkActions) -> None:  # type: ignore[override]
         """Take the arguments of the route."""
         super().initialize(database)
-        self.jobs = jobs
+        self.actions = actions
 
     def prepare(self) -> None:
         """Refuse the request where nothing may be changed."""
@@ -82,18 +82,18 @@ class _Changing(ScriptAnswer, BaseApiHandler):  # type: ignore[misc]
         return which
 
     async def start(self, what: str, which: Filter, run: Run) -> None:
-        """Start a job, and answer with the number of tasks that it has changed so far."""
+        """Start an action, and answer with the number of tasks that it has changed so far."""
         counted = Change.RETRY if what == EDIT else Change(what)
         matched = await self.database.run(lambda connection: count_for(connection, self.database.scope, which, counted))
-        job = self.jobs.start(what, person(self), matched.number, run)
-        assert job.applied is not None
-        await asyncio.wait([job.applied], timeout=PATIENCE)
-        if job.problem is not None and not job.followed.number:
+        action = self.actions.start(what, person(self), matched.number, run)
+        assert action.applied is not None
+        await asyncio.wait([action.applied], timeout=PATIENCE)
+        if action.problem is not None and not action.followed.number:
             self.set_status(503)
-            self.finish({"error": job.problem})
+            self.finish({"error": action.problem})
             return
-        job.note_end()
-        self.finish({"changed": job.followed.number, "job": job.number, "applying": job.is_applying})
+        action.note_end()
+        self.finish({"changed": action.followed.number, "action": action.number, "applying": action.is_applying})
 
 
 class ApplyChange(_Changing):
@@ -166,38 +166,38 @@ class ApplyMending(_Mending):
             self.fail(error)
 
 
-class JobsNow(_Changing):
-    """The progress of all jobs."""
+class BulkActionsNow(_Changing):
+    """The progress of all actions."""
 
     def prepare(self) -> None:
         """Allow it to everybody who may look at pages."""
 
     @authenticated
     async def get(self) -> None:
-        """Answer with the jobs that go on, and those that ended a moment ago."""
+        """Answer with the actions that go on, and those that ended a moment ago."""
         try:
-            told = await self.jobs.told()
+            told = await self.actions.told()
         except DBStorageError as error:
             self.fail(error)
             return
-        self.finish(json_safe({"jobs": [job.as_json() for job in told]}))
+        self.finish(json_safe({"actions": [action.as_json() for action in told]}))
 
 
-class CancelJob(_Changing):
-    """Cancelling a job."""
+class CancelBulkAction(_Changing):
+    """Cancelling an action."""
 
     @authenticated
     async def post(self, number: str) -> None:
-        """Cancel the job; answer with its progress."""
-        job: BulkAction | None = self.jobs.get(int(number))
-        if job is None:
-            raise HTTPError(404, "There is no such job any more.")
+        """Cancel the action; answer with its progress."""
+        action: BulkAction | None = self.actions.get(int(number))
+        if action is None:
+            raise HTTPError(404, "There is no such action any more.")
         try:
-            await self.jobs.cancel(job, person(self))
+            await self.actions.cancel(action, person(self))
         except DBStorageError as error:
             self.fail(error)
             return
-        self.finish(json_safe(job.as_json()))
+        self.finish(json_safe(action.as_json()))
 
 
 def filter_of(arguments: Mapping[str, list[bytes]]) -> Filter:

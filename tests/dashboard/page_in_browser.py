@@ -65,5 +65,5 @@ class Page:
         return self.browser.switch_to.active_element
 
     @property
-    def jobs(self) -> list[str]:
-        return [job.text for job in self.browser.find_elements(By.CSS_SELECTOR, "#failed-jobs li")]
+    def bulk_actions(self) -> list[str]:
+        return [action.text for action in self.browser.find_elements(By.CSS_SELECTOR, "#bulk-actions li")]

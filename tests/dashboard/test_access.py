@@ -267,7 +267,7 @@ def test_with_operators_named_other_logins_may_look_and_change_nothing(
         ("/failed/discard", {"up_to": task}),
         ("/failed/mend", {"up_to": task, "set": "symbol=btc"}),
         ("/failed/mend/check", {"set": "symbol=btc"}),
-        ("/failed/jobs/1/cancel", {}),
+        ("/failed/actions/1/cancel", {}),
         ("/service/pause", {"reason": "a test"}),
         # Flower's own.
         ("/api/worker/shutdown/x", {}),
@@ -278,7 +278,7 @@ def test_with_operators_named_other_logins_may_look_and_change_nothing(
         assert refused.status == 403, path
         assert "You may look, and change nothing: FLOWER_OPERATORS says who may." in refused.text
         assert flower.post(path, fields).status == 401
-    assert flower.get("/failed/jobs", **look).json == {"jobs": []}
+    assert flower.get("/failed/actions", **look).json == {"actions": []}
     assert flower.post("/failed/discard", {"up_to": task}, **act).json["changed"] == 1
 
 

@@ -133,7 +133,7 @@ def test_a_retry_of_many_says_how_it_went(page: Page, worker: Worker, connection
     page.click("retry", "matching")
     assert page.question == "Retry 300 tasks that match?"
     page.confirm()
-    wait_until(lambda: page.jobs == ["300 retried: 1 stored, 299 failed again."], "the last line")
+    wait_until(lambda: page.bulk_actions == ["300 retried: 1 stored, 299 failed again."], "the last line")
 
 
 def test_what_was_not_tried_yet_is_cancelled(page: Page, connection: Connection, user: str):
@@ -142,14 +142,17 @@ def test_what_was_not_tried_yet_is_cancelled(page: Page, connection: Connection,
     page.open("/failed?size=25")
     page.click("retry", "matching")
     page.confirm()
-    wait_until(lambda: page.jobs and "0 of 3 done" in page.jobs[0] and "3 left" in page.jobs[0], "the progress")
+    wait_until(
+        lambda: page.bulk_actions and "0 of 3 done" in page.bulk_actions[0] and "3 left" in page.bulk_actions[0],
+        "the progress",
+    )
     # Whoever comes later sees it too.
     page.open("/failed?size=25")
-    wait_until(lambda: page.jobs and "3 left" in page.jobs[0], "the progress")
-    stop = page.one("#failed-jobs button")
+    wait_until(lambda: page.bulk_actions and "3 left" in page.bulk_actions[0], "the progress")
+    stop = page.one("#bulk-actions button")
     assert stop.get_attribute("aria-label") == "Cancel: Retry 3 tasks"
     stop.send_keys(Keys.ENTER)
-    wait_until(lambda: page.jobs == ["3 retried: 3 cancelled."], "the last line")
+    wait_until(lambda: page.bulk_actions == ["3 retried: 3 cancelled."], "the last line")
     found = connection.scalars(text("SELECT DISTINCT state FROM dbstorage.failed_tasks")).all()
     assert found == ["failed"]
 

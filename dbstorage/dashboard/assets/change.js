@@ -1,7 +1,7 @@
 // Retrying, discarding and restoring: the question, and doing it.
 
 import {ask, count, dialogOf, element, post, say, tasks} from "./common.js";
-import {follow} from "./jobs.js";
+import {follow} from "./bulk-actions.js";
 
 const WORDS = {
     retry: {button: "Retry", style: "btn-primary", done: "retried", consequence: "Each runs again as the same task, by any worker."},
@@ -56,7 +56,7 @@ export function onChange(changed) {
         button.textContent = "Working …";
         try {
             const answer = await post(dialog.place.getAttribute("data-apply-" + change), fields);
-            follow(answer.job);
+            follow(answer.action);
             const done = tasks(answer.changed) + (answer.changed === 1 ? " is " : " are ") + WORDS[change].done;
             say(done + (answer.applying ? " so far." : "."), "success");
         } catch (error) {

@@ -2,7 +2,7 @@
 
 import {askAbout, onChange} from "./change.js";
 import {ask, count, say, tasks} from "./common.js";
-import {lookAtJobs} from "./jobs.js";
+import {lookAtBulkActions} from "./bulk-actions.js";
 import {askToMend, onMending} from "./mend.js";
 import {showTime, showTimes} from "./times.js";
 
@@ -153,7 +153,7 @@ async function look() {
         return busy;
     }
     try {
-        busy = await lookAtJobs(mayChange) || busy;
+        busy = await lookAtBulkActions(mayChange) || busy;
         await lookAtRows();
         if (total) {
             await lookForNew();

@@ -1,7 +1,7 @@
 // Mending: fields of one task, or of all that match, get other values; what would come of it is shown first.
 
 import {ask, count, dialogOf, element, post, say, tasks} from "./common.js";
-import {follow} from "./jobs.js";
+import {follow} from "./bulk-actions.js";
 
 const dialog = dialogOf("mend-dialog");
 const rows = document.getElementById("mend-rows");
@@ -129,7 +129,7 @@ export function onMending(changed) {
         confirmButton.textContent = "Working …";
         try {
             const answer = await post(dialog.place.dataset.apply, fields);
-            follow(answer.job);
+            follow(answer.action);
             const done = tasks(answer.changed) + (answer.changed === 1 ? " is" : " are") + " mended and retried";
             say(done + (answer.applying ? " so far." : "."), "success");
         } catch (error) {
