@@ -3,6 +3,24 @@
 from enum import StrEnum
 from typing import NamedTuple
 
+USER_NOT_FOUND = "user_not_found"
+ORDER_CONFLICT = "order_conflict"
+USER_CONFLICT = "user_conflict"
+#: PostgreSQL refuses a value of the entry.
+INVALID_VALUE = "invalid_value"
+DATABASE_ERROR = "database_error"
+#: Somebody else holds the lock of the user's row.
+USER_LOCKED = "user_locked"
+#: An earlier command of the same user waits for its row.
+USER_QUEUED = "user_queued"
+#: PostgreSQL refused nothing, and yet there is no row.
+NOT_STORED = "not_stored"
+TOO_LARGE = "too_large"
+POISON = "poison"
+INTERNAL_ERROR = "internal_error"
+UNAVAILABLE = "unavailable"
+PAUSED = "paused"
+
 
 class Fault(StrEnum):
     """Whose business it is."""
@@ -36,52 +54,52 @@ BREAKS_A_RULE = Code(
 
 #: Codes of failed tasks, beside `invalid_…`, which name the rule that is broken.
 FAILURES: dict[str, Code] = {
-    "user_not_found": Code(
+    USER_NOT_FOUND: Code(
         "The order's user did not come in time.",
         "Nothing, if the user is still to come: its createUser puts this order back to work.",
         Fault.NOBODY,
     ),
-    "order_conflict": Code(
+    ORDER_CONFLICT: Code(
         "Another order with this orderId is stored.",
         "Compare it with the stored order, which stays as it is; then discard this one.",
         Fault.SENDER,
     ),
-    "user_conflict": Code(
+    USER_CONFLICT: Code(
         "The e-mail address belongs to one user and the userId to another.",
         "Correct one of the two users in the database, then retry it.",
         Fault.OPERATOR,
     ),
-    "invalid_value": Code(
+    INVALID_VALUE: Code(
         "A constraint of the table refuses a value of the command.",
         "Compare its value with what the constraint named takes; retry it when one of the two is mended.",
         Fault.SENDER,
     ),
-    "database_error": Code(
+    DATABASE_ERROR: Code(
         "The database refuses what it should take.",
         "Mend what PostgreSQL complains of; it is tried again by itself, every five minutes at the latest.",
         Fault.DATABASE,
     ),
-    "user_locked": Code("Another program holds the lock of the user's row.", _IT_WAITS, Fault.DATABASE),
-    "user_queued": Code("An earlier command of the same user waits for its row.", _IT_WAITS, Fault.DATABASE),
-    "not_stored": Code(
+    USER_LOCKED: Code("Another program holds the lock of the user's row.", _IT_WAITS, Fault.DATABASE),
+    USER_QUEUED: Code("An earlier command of the same user waits for its row.", _IT_WAITS, Fault.DATABASE),
+    NOT_STORED: Code(
         "A trigger or a rule of the table kept the row away.",
         "Look at the triggers and rules of the table; retry it when they let the row through.",
         Fault.DATABASE,
     ),
-    "too_large": Code(
+    TOO_LARGE: Code(
         "The entry is larger than MAX_ENTRY_BYTES.",
         "Discard it, or raise MAX_ENTRY_BYTES and retry it while the stream still holds the entry.",
         Fault.SENDER,
     ),
-    "poison": Code("The processes that ran it died.", _AFTER_AN_UPDATE, Fault.SERVICE),
-    "internal_error": Code("It met a bug of ours.", _AFTER_AN_UPDATE, Fault.SERVICE),
+    POISON: Code("The processes that ran it died.", _AFTER_AN_UPDATE, Fault.SERVICE),
+    INTERNAL_ERROR: Code("It met a bug of ours.", _AFTER_AN_UPDATE, Fault.SERVICE),
     "unknown_function": BREAKS_A_RULE,
 }
 
 #: Codes that an answer carries as `error`, beside `invalid_…`.
 ANSWERS: dict[str, Code] = {
-    "unavailable": Code("The database cannot be used at the moment.", _ASK_AGAIN, Fault.NOBODY),
-    "paused": Code("An operator has paused the service.", _ASK_AGAIN, Fault.OPERATOR),
+    UNAVAILABLE: Code("The database cannot be used at the moment.", _ASK_AGAIN, Fault.NOBODY),
+    PAUSED: Code("An operator has paused the service.", _ASK_AGAIN, Fault.OPERATOR),
     "missing_user_id": Code("The question names no user.", _MEND_QUESTION, Fault.SENDER),
 }
 

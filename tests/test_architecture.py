@@ -141,7 +141,8 @@ def test_pure_files_import_nothing_that_reaches_a_server():
     assert found == set()
     ours = {name for path in PURE_FILES for name in IMPORTS[path] if name.startswith("dbstorage.")}
     assert {".".join(name.split(".")[:3]) for name in ours} <= {
-        "dbstorage.commands.decode", "dbstorage.reader.messages", "dbstorage.storage.outcome", "dbstorage.wire.entry",
+        "dbstorage.codes", "dbstorage.commands.decode",
+        "dbstorage.reader.messages", "dbstorage.storage.outcome", "dbstorage.wire.entry",
         "dbstorage.wire.entry_id",
     }  # fmt: skip
 

@@ -15,7 +15,7 @@ from dbstorage.metrics import health, watch
 from dbstorage.operating import last_hour, verdict
 from dbstorage.reader import core, sampling
 from dbstorage.redis_access import keys
-from dbstorage.storage import failures, waiting
+from dbstorage.storage import backoff, waiting
 from dbstorage.wire import size, trace_context
 from dbstorage.worker import task_signals
 from dbstorage.worker.celery_internals import consumer
@@ -37,7 +37,7 @@ SENTENCES = {
         f"to discard more than {failed.MOST_BY_YES}",
         f"waits up to {job.OLDER_PENDING_SECONDS:g} s for older commands",
         f"its process died {NUMBERS[alone.POISON_DEATHS]} times",
-        f"tried again by itself, every {NUMBERS[int(failures.ERROR_PAUSES[-1] / 60)]} minutes at the latest",
+        f"tried again by itself, every {NUMBERS[int(backoff.ERROR_PAUSES[-1] / 60)]} minutes at the latest",
         f"its first {size.KEPT_BYTES // 1024} KiB are kept",
     ],
     "docs/delivery.md": [

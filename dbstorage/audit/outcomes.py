@@ -7,11 +7,11 @@ from typing import NamedTuple, TypeAlias
 
 from sqlalchemy import Connection
 
+from dbstorage.codes import USER_CONFLICT
 from dbstorage.commands.registry import KINDS
 from dbstorage.database.shape import TableShape
 from dbstorage.errors import RejectedEntry
 from dbstorage.failed_tasks.filters import State
-from dbstorage.storage.failures import USER_CONFLICT_CODE
 from dbstorage.storage.service import Service
 from dbstorage.storage.work import Work
 from dbstorage.wire.entry import StreamEntry
@@ -63,7 +63,7 @@ class FailedRecord(NamedTuple):
     def is_refused_conflict(self) -> bool:
         """Whether it is a createUser that met a conflict, so that it changed nothing."""
         refused = self.state in (State.FAILED, State.DISCARDED)
-        return refused and self.code == USER_CONFLICT_CODE and self.mended is None
+        return refused and self.code == USER_CONFLICT and self.mended is None
 
 
 @dataclass(frozen=True, kw_only=True)

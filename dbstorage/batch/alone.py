@@ -12,7 +12,6 @@ from dbstorage.errors import RedisUnavailableError
 from dbstorage.redis_access.keys import alone_key
 from dbstorage.settings import Settings
 
-POISON = "poison"
 #: Deaths after which a suspect is poison. More than one, because a kill from outside may meet it by chance.
 POISON_DEATHS = 3
 COUNT_EXPIRES_SECONDS = 86_400

@@ -2,9 +2,10 @@
 
 from dbstorage.batch.answers import answer_call
 from dbstorage.batch.batch_writer import BatchWriter
-from dbstorage.batch.job import UNAVAILABLE, answer_to
+from dbstorage.batch.job import answer_to
 from dbstorage.batch.resources import Resources
 from dbstorage.batch.transaction import open_database, without_transaction
+from dbstorage.codes import UNAVAILABLE
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.storage import history
 from dbstorage.storage.outcome import ANSWERED, Outcome, Status

@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from dbstorage.batch.alone import POISON, POISON_DEATHS, begin_alone, end_alone
+from dbstorage.batch.alone import POISON_DEATHS, begin_alone, end_alone
 from dbstorage.batch.answers import (
     Answered,
     Told,
@@ -19,6 +19,7 @@ from dbstorage.batch.resources import Resources
 from dbstorage.batch.segments import segments
 from dbstorage.batch.transaction import open_database, without_transaction
 from dbstorage.batch.turn import Turn
+from dbstorage.codes import INTERNAL_ERROR, POISON, UNAVAILABLE
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.errors import (
     DatabaseFaultError,
@@ -40,8 +41,6 @@ from dbstorage.wire.response import Answer, encode_answer
 from dbstorage.wire.size import KEPT_BYTES, fitting
 from dbstorage.wire.trace_context import carried
 
-UNAVAILABLE = "unavailable"
-INTERNAL_ERROR = "internal_error"
 POISONED = Outcome(
     Status.FAILED,
     POISON,

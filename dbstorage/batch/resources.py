@@ -12,7 +12,7 @@ from dbstorage.database.shape import TableShape, inspect_shape
 from dbstorage.errors import OtherDatabaseError
 from dbstorage.redis_access.client import connect_redis
 from dbstorage.settings import Settings
-from dbstorage.storage.failures import LOCK_PAUSES
+from dbstorage.storage.backoff import LOCK_PAUSES
 from dbstorage.storage.service import (
     Applied,
     Service,

@@ -13,6 +13,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from dbstorage.checks.finding import Finding, fine, problem
+from dbstorage.codes import ORDER_CONFLICT
 from dbstorage.commands.orders import CloseOrder, close_order
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.commands.users import CreateUser
@@ -20,7 +21,7 @@ from dbstorage.database.sequences import NumberedColumn
 from dbstorage.database.shape import TableShape
 from dbstorage.errors import DBStorageError
 from dbstorage.order_columns import ORDER_COLUMNS, ColumnKind, of_kind
-from dbstorage.storage.failures import ORDER_CONFLICT, Failed, record
+from dbstorage.storage.failures import Failed, record
 from dbstorage.storage.history import Page, read_pages
 from dbstorage.storage.locks import find_locked, read_queue
 from dbstorage.storage.orders import OrderResult, insert_orders, store_orders

@@ -3,17 +3,10 @@
 from contextlib import suppress
 from typing import Any
 
+from dbstorage.codes import TOO_LARGE
 from dbstorage.commands.registry import KINDS
 from dbstorage.errors import RejectedEntry
-from dbstorage.wire.entry import (
-    GET_CLOSE_ORDERS,
-    TOO_LARGE,
-    Layout,
-    Request,
-    StreamEntry,
-    Truncated,
-    envelope_text,
-)
+from dbstorage.wire.entry import GET_CLOSE_ORDERS, Layout, Request, StreamEntry, Truncated, envelope_text
 from dbstorage.wire.json_text import parse_json
 from dbstorage.wire.trace_context import CARRIED
 

@@ -2,10 +2,10 @@
 
 from sqlalchemy import Connection
 
+from dbstorage.codes import ORDER_CONFLICT
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.database.shape import inspect_shape
 from dbstorage.failed_tasks.lookup import FailedTask, Payload
-from dbstorage.storage.failures import ORDER_CONFLICT
 from dbstorage.storage.orders import Field, compare_fields
 from dbstorage.storage.work import understand
 from dbstorage.wire.payload import unpack

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, Connection, and_, func, or_, select
 
+from dbstorage.codes import USER_LOCKED
 from dbstorage.database.tables import attempts, failed_tasks
 from dbstorage.failed_tasks.filters import Filter, State
 from dbstorage.settings import Scope
-from dbstorage.storage.failures import USER_LOCKED
 from dbstorage.storage.locks import BEHIND
 from dbstorage.wire.entry import Layout
 

@@ -7,13 +7,14 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
-from dbstorage.batch.alone import POISON, POISON_DEATHS, begin_alone, end_alone
+from dbstorage.batch.alone import POISON_DEATHS, begin_alone, end_alone
 from dbstorage.batch.answers import outage_of
 from dbstorage.batch.batch_writer import BatchWriter
 from dbstorage.batch.job import bug
 from dbstorage.batch.resources import Resources, resources_of
 from dbstorage.batch.segments import segments
 from dbstorage.batch.transaction import open_database, without_transaction
+from dbstorage.codes import POISON
 from dbstorage.commands.registry import kept_functions
 from dbstorage.errors import DatabaseFaultError, DatabaseUnavailableError, DBStorageError, RedisUnavailableError
 from dbstorage.failed_tasks.whole import with_whole_entry

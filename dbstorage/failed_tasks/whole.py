@@ -7,12 +7,13 @@ from redis.exceptions import RedisError
 
 from dbstorage.batch.resources import Resources
 from dbstorage.batch.transaction import in_transaction
+from dbstorage.codes import TOO_LARGE
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.errors import RedisUnavailableError, RejectedEntry
 from dbstorage.storage.refused import Refused
 from dbstorage.storage.retries import complete
 from dbstorage.storage.work import Work, understand
-from dbstorage.wire.entry import TOO_LARGE, StreamEntry, Truncated
+from dbstorage.wire.entry import StreamEntry, Truncated
 from dbstorage.wire.size import is_too_large, truncate
 
 GONE = RejectedEntry(

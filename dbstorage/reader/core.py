@@ -18,6 +18,7 @@ from itertools import takewhile
 from math import inf
 from typing import NamedTuple
 
+from dbstorage.codes import PAUSED, UNAVAILABLE
 from dbstorage.reader.messages import (
     Accepted,
     Acknowledge,
@@ -94,10 +95,6 @@ READ_BYTES = 16 * 1024 * 1024
 #: How many entries, and bytes, may be in hand while nothing can be stored: reading goes on to answer the questions.
 LOOK_AHEAD = 10_000
 LOOK_AHEAD_BYTES = 16 * 1024 * 1024
-
-#: The `error` in answers to questions that cannot be looked up.
-UNAVAILABLE = "unavailable"
-PAUSED = "paused"
 
 
 class Stage(StrEnum):

@@ -1,4 +1,4 @@
-"""Records failures, one record for each entry, and decides which are tried again without an operator."""
+"""Records failures, one record for each entry."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import orjson
 from sqlalchemy import Connection
 
+from dbstorage.codes import ORDER_CONFLICT
+from dbstorage.storage.backoff import next_attempt
 from dbstorage.storage.outcome import Outcome, Retried, Status
 from dbstorage.storage.retries import Noted, note
 from dbstorage.storage.service import Service
@@ -16,32 +18,10 @@ from dbstorage.wire.payload import pack
 from dbstorage.wire.size import fitting
 from dbstorage.wire.trace_context import carried
 
-USER_NOT_FOUND = "user_not_found"
-DATABASE_ERROR = "database_error"
-ORDER_CONFLICT = "order_conflict"
 #: The state of a record whose task has succeeded.
 RESOLVED = "resolved"
-#: PostgreSQL refuses a value of the entry.
-INVALID_VALUE = "invalid_value"
-USER_CONFLICT_CODE = "user_conflict"
-#: Somebody else holds the lock of the user's row.
-USER_LOCKED = "user_locked"
-#: An earlier command of the same user waits for its row.
-USER_QUEUED = "user_queued"
-#: PostgreSQL refused nothing, and yet there is no row.
-NOT_STORED = "not_stored"
-
 #: Bytes of payloads in one statement, where each is written as two characters.
 STATEMENT_BYTES = 64 * 1024 * 1024
-
-#: Back-off of an order whose user is missing: seconds until the next attempt, by attempts made; the last one repeats.
-USER_PAUSES = (1.0, 2.0, 4.0, 8.0)
-#: The same for a `database_error`: the database refuses the entry and takes others of its kind. Because the last pause
-#: repeats, it is stored by itself when the database is mended.
-ERROR_PAUSES = (1.0, 4.0, 15.0, 60.0, 300.0)
-#: The same for a command that waits for a locked row, and for one that is queued behind it. The latter is woken when
-#: the row is free. Its pause is short all the same, because whoever is being recorded at that moment is not woken.
-LOCK_PAUSES = {USER_LOCKED: 2.0, USER_QUEUED: 5.0}
 
 
 class Failed(NamedTuple):
@@ -50,19 +30,6 @@ class Failed(NamedTuple):
     work: Work
     outcome: Outcome
     retry_after: float | None
-
-
-def next_attempt(code: str | None, attempts: int, waited: float, user_wait: float) -> float | None:
-    """Seconds until a failed task is tried again by itself, None when it is left to the operators.
-
-    `attempts` were made so far, the first one `waited` seconds ago. An order waits for its user until `user_wait` is
-    over; the last attempt falls on its end.
-    """
-    if code == USER_NOT_FOUND and waited < user_wait:
-        return min(USER_PAUSES[min(attempts, len(USER_PAUSES)) - 1], user_wait - waited)
-    if code == DATABASE_ERROR:
-        return ERROR_PAUSES[min(attempts, len(ERROR_PAUSES)) - 1]
-    return LOCK_PAUSES.get(code or "")
 
 
 def failure_of(work: Work, outcome: Outcome, user_wait: float) -> Failed:

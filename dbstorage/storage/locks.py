@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from dbstorage.codes import USER_LOCKED, USER_QUEUED
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.users import CreateUser
-from dbstorage.storage.failures import LOCK_PAUSES, USER_LOCKED, USER_QUEUED
+from dbstorage.storage.backoff import LOCK_PAUSES
 from dbstorage.storage.outcome import Outcome, Status
 from dbstorage.storage.service import Service
 from dbstorage.storage.users import identities

@@ -1,7 +1,7 @@
 """What the database says of an order, as an outcome with a sentence."""
 
+from dbstorage.codes import NOT_STORED, ORDER_CONFLICT, USER_NOT_FOUND
 from dbstorage.commands.orders import CloseOrder
-from dbstorage.storage.failures import NOT_STORED, ORDER_CONFLICT, USER_NOT_FOUND
 from dbstorage.storage.orders import OrderResult
 from dbstorage.storage.outcome import DUPLICATE, STORED, Outcome, Status
 from dbstorage.storage.refused import kept_away

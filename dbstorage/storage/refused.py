@@ -2,12 +2,12 @@
 
 from sqlalchemy import Connection
 
+from dbstorage.codes import DATABASE_ERROR, INVALID_VALUE, NOT_STORED, USER_CONFLICT, USER_LOCKED
 from dbstorage.database.catalog import constrained_columns
 from dbstorage.database.refusal import UNIQUE, Blame, WrittenColumns, blame, remedy
 from dbstorage.database.shape import CLOSE_REASON, MADE_COLUMNS, ORDER_NEEDS, USER_NEEDS, TableShape
 from dbstorage.database.sqlstate import Diagnostics, ErrorClass, classify, describe, diagnostics_of
 from dbstorage.database.tables import failed_tasks
-from dbstorage.storage.failures import DATABASE_ERROR, INVALID_VALUE, NOT_STORED, USER_CONFLICT_CODE, USER_LOCKED
 from dbstorage.storage.outcome import Outcome, Status
 from dbstorage.storage.users import KeptAwayError
 
@@ -47,7 +47,7 @@ class Refused(Exception):
         if self.found.table == "User" and self.found.sqlstate == UNIQUE:
             return Outcome(
                 Status.FAILED,
-                USER_CONFLICT_CODE,
+                USER_CONFLICT,
                 f'The unique index "{self.found.constraint}" takes this user for one that is there already; nothing '
                 "was changed. Correct one of the two users, then retry.",
             )

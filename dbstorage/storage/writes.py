@@ -5,12 +5,12 @@ from typing import NamedTuple, TypeAlias
 
 from sqlalchemy import Connection
 
+from dbstorage.codes import USER_CONFLICT
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.registry import kind_of
 from dbstorage.commands.users import CreateUser
 from dbstorage.database.shape import TableShape
 from dbstorage.errors import RejectedEntry
-from dbstorage.storage.failures import USER_CONFLICT_CODE
 from dbstorage.storage.locks import Queue, wake_queued
 from dbstorage.storage.named import function_named
 from dbstorage.storage.order_outcomes import order_outcome
@@ -24,9 +24,9 @@ from dbstorage.storage.waiting import store_waiting_orders
 from dbstorage.storage.work import Work
 from dbstorage.wire.entry_id import position_of
 
-USER_CONFLICT = Outcome(
+CONFLICTING_USER = Outcome(
     Status.FAILED,
-    USER_CONFLICT_CODE,
+    USER_CONFLICT,
     "The e-mail address belongs to one user and the userId to another; nothing was changed. "
     "Correct one of the two users, then retry.",
 )
@@ -85,7 +85,7 @@ def write(
     if users:
         decisions = store_users(connection, service, users)
         for index, decision in zip(users_at, decisions, strict=True):
-            outcomes[index] = Outcome(decision.status) if decision.status else USER_CONFLICT
+            outcomes[index] = Outcome(decision.status) if decision.status else CONFLICTING_USER
         decided = dict(zip(users_at, decisions, strict=True))
         people, owners = _follow(works, decided, orders_at)
         if people.moved:

@@ -9,9 +9,6 @@ CREATE_CLOSE_ORDER = "createCloseOrder"
 CREATE_USER = "createUser"
 GET_CLOSE_ORDERS = "getCloseOrders"
 
-#: The code of an entry that is larger than MAX_ENTRY_BYTES.
-TOO_LARGE = "too_large"
-
 #: What a question is echoed by; numbers come back as numbers.
 RequestId: TypeAlias = str | int | float
 

@@ -2,15 +2,9 @@
 
 import pytest
 
-from dbstorage.storage.failures import (
-    DATABASE_ERROR,
-    ORDER_CONFLICT,
-    USER_NOT_FOUND,
-    Failed,
-    failure_of,
-    next_attempt,
-    task_id_of,
-)
+from dbstorage.codes import DATABASE_ERROR, ORDER_CONFLICT, USER_NOT_FOUND
+from dbstorage.storage.backoff import next_attempt
+from dbstorage.storage.failures import Failed, failure_of, task_id_of
 from dbstorage.storage.outcome import Outcome, Status
 from dbstorage.storage.work import Work, understand, understand_request
 from dbstorage.wire.entry import Layout, Request

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dbstorage.codes import TOO_LARGE
 from dbstorage.commands.decode import decode
 from dbstorage.errors import RejectedEntry
-from dbstorage.wire.entry import TOO_LARGE, Layout, StreamEntry, Truncated
+from dbstorage.wire.entry import Layout, StreamEntry, Truncated
 from dbstorage.wire.payload import pack, unpack
 from dbstorage.wire.size import KEPT_BYTES, beginning, fitting, held_bytes, is_too_large, size_of, truncate
 from tests.wire.entries import ENTRY_ID, steady
