@@ -37,9 +37,6 @@ NOT_TO_BE_COUNTED = ("42501", "57014")
 #: Of a stream that was another kind of key a moment ago.
 REPLACED = "The key of the command stream was replaced just now."
 
-#: Seconds in which the broker has to answer.
-BROKER_TIMEOUT = 2.0
-
 
 @dataclass(frozen=True, kw_only=True)
 class Consumer:
@@ -130,7 +127,7 @@ class ServiceStatus:
 def read_status(settings: Settings, history_seconds: float = 2 * TREND_SECONDS) -> ServiceStatus:
     """Ask both servers. One that is away is reported as such; nothing is raised."""
     redis, database = _stream_status(settings, history_seconds), _database_status(settings)
-    broker = broker_problem(settings, BROKER_TIMEOUT)
+    broker = broker_problem(settings)
     verdict = judge(_facts(redis, database.problem, broker))
     return ServiceStatus(verdict=verdict, redis=redis, database=database, broker_problem=broker)
 
@@ -138,7 +135,7 @@ def read_status(settings: Settings, history_seconds: float = 2 * TREND_SECONDS) 
 def read_verdict(settings: Settings) -> Verdict:
     """The verdict alone: the database is only asked whether it can be used."""
     redis = _stream_status(settings, 2 * TREND_SECONDS)
-    return judge(_facts(redis, _database_problem(settings), broker_problem(settings, BROKER_TIMEOUT)))
+    return judge(_facts(redis, _database_problem(settings), broker_problem(settings)))
 
 
 def _facts(redis: StreamStatus, database_problem: str | None, broker_away: str | None) -> Facts:

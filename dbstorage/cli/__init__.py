@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from dbstorage import __version__
+from dbstorage.cli.exit_codes import UNAVAILABLE, WRONG_USAGE
 from dbstorage.cli.groups import SuggestingGroup
 from dbstorage.cli.output import print_any_character, say_error
 from dbstorage.errors import (
@@ -39,9 +40,6 @@ COMMANDS = {
 }
 
 FAILED = 1
-WRONG_SETTING = 2
-#: Redis or PostgreSQL cannot be used.
-UNAVAILABLE = 3
 
 
 class Commands(SuggestingGroup):
@@ -80,7 +78,7 @@ def exit_code_of(error: DBStorageError) -> int:
     """What a command ends with that meets this error."""
     match error:
         case SettingsError():
-            return WRONG_SETTING
+            return WRONG_USAGE
         case RedisUnavailableError() | DatabaseUnavailableError() | DatabaseNotReadyError():
             return UNAVAILABLE
     return FAILED

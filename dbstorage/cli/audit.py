@@ -9,6 +9,7 @@ from dbstorage.audit.outcomes import AuditOutcome
 from dbstorage.audit.owners import Owner
 from dbstorage.audit.report import MOST_NAMED
 from dbstorage.audit.stream import FROM_BEGINNING, TO_END, first_position, last_position
+from dbstorage.cli.exit_codes import UNAVAILABLE
 from dbstorage.cli.output import print_json, print_table, say, say_error
 from dbstorage.cli.progress import progress_bar
 from dbstorage.cli.settings import settings_for_command
@@ -17,7 +18,6 @@ from dbstorage.failed_tasks.readable import printable
 from dbstorage.redis_access.trimmed import SENTENCE
 
 MISSING = 1
-UNAVAILABLE = 3
 
 
 @click.command()

@@ -10,6 +10,7 @@ from dbstorage.checks.database_server import check_database
 from dbstorage.checks.finding import Finding, Grade, warning
 from dbstorage.checks.identity import check_identity
 from dbstorage.checks.redis_server import check_redis
+from dbstorage.cli.exit_codes import UNAVAILABLE
 from dbstorage.cli.output import console, print_json, say, text
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.operating.person import this_person
@@ -17,7 +18,6 @@ from dbstorage.replay.run import accept as accept_database
 from dbstorage.settings import slips
 
 PROBLEMS = 1
-AWAY = 3
 SETTINGS = "Settings"
 STYLES = {Grade.FINE: "green", Grade.WARNING: "yellow", Grade.PROBLEM: "bold red"}
 
@@ -60,7 +60,7 @@ def check(no_write: bool, accept: bool, as_json: bool) -> None:
     else:
         _print(findings)
     if any(finding.away for finding in findings):
-        sys.exit(AWAY)
+        sys.exit(UNAVAILABLE)
     sys.exit(PROBLEMS if any(finding.grade is Grade.PROBLEM for finding in findings) else 0)
 
 

@@ -9,9 +9,10 @@ from typing import Any
 import click
 from sqlalchemy import Connection
 
+from dbstorage.cli.confirm import confirm
+from dbstorage.cli.exit_codes import INTERRUPTED
 from dbstorage.cli.failed_filter import (
     EXIT_CODES,
-    NOT_CONFIRMED,
     NOTHING_MATCHED,
     Command,
     check_code,
@@ -42,8 +43,6 @@ from dbstorage.storage.orders import Field
 
 #: Up to so many tasks are discarded after a simple yes; for more, their number has to be typed.
 MOST_BY_YES = 100
-
-INTERRUPTED = 130
 
 #: Columns of a list; the e-mail addresses that a payload may hold are not among them.
 COLUMNS = {
@@ -334,19 +333,8 @@ def _confirm(change: Change, number: int, by_code: dict[str, int]) -> None:
     if number > 1:
         for code, tasks in by_code.items():
             say(f"{tasks:>10,}  {printable(code)}", err=True)
-    question = f"{change.capitalize()} {number_of_tasks(number)}?"
-    try:
-        if change is Change.DISCARD and number > MOST_BY_YES:
-            confirmed = click.prompt(f"{question} Type their number", err=True).replace(",", "").strip() == str(number)
-        else:
-            confirmed = click.confirm(question, err=True)
-    except click.Abort:
-        # The end of the input, or Ctrl-C.
-        say("", err=True)
-        confirmed = False
-    if not confirmed:
-        say("Nothing was changed; --yes does it without asking.", err=True)
-        sys.exit(NOT_CONFIRMED)
+    typed = str(number) if change is Change.DISCARD and number > MOST_BY_YES else None
+    confirm(f"{change.capitalize()} {number_of_tasks(number)}?", typed=typed)
 
 
 def _as_json(task: FailedTask) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The filter options of `dbstorage failed`, and its connection to the database."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,12 +9,10 @@ from typing import Any, TypeVar
 import click
 from sqlalchemy import Connection
 
-from dbstorage.cli.output import say, say_error
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.commands.registry import kept_functions
 from dbstorage.commands.rejections import CODES_OF_FIELDS
 from dbstorage.database.engine import create_engine
-from dbstorage.errors import DBStorageError, SettingsError
 from dbstorage.failed_tasks.advice import CODES
 from dbstorage.failed_tasks.connected import connected
 from dbstorage.failed_tasks.filters import Filter, State, parse_ids, parse_moment
@@ -26,8 +23,6 @@ from dbstorage.settings import Scope
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 NOTHING_MATCHED = 1
-UNAVAILABLE = 3
-NOT_CONFIRMED = 4
 
 EXIT_CODES = """
 \b
@@ -114,29 +109,10 @@ def check_code(connection: Connection, scope: Scope, which: Filter, number: int)
 
 @contextmanager
 def database() -> Iterator[tuple[Connection, Scope]]:
-    """A connection and the scope of the service; ends the command with a sentence where that fails."""
-    try:
-        settings = settings_for_command(redis_needed=False)
-        engine = create_engine(settings.database, application_name="dbstorage failed")
-        with connected(engine) as connection:
-            yield connection, settings.scope
-    except SettingsError:
-        raise
-    except DBStorageError as error:
-        say_error(error)
-        sys.exit(UNAVAILABLE)
-
-
-def ask(question: str) -> None:
-    """End the command unless a person says yes."""
-    try:
-        confirmed = click.confirm(question, err=True)
-    except click.Abort:
-        say("", err=True)
-        confirmed = False
-    if not confirmed:
-        say("Nothing was changed; --yes does it without asking.", err=True)
-        sys.exit(NOT_CONFIRMED)
+    """A connection and the scope of the service. Raises SettingsError, and what `connected` raises."""
+    settings = settings_for_command(redis_needed=False)
+    with connected(create_engine(settings.database, application_name="dbstorage failed")) as connection:
+        yield connection, settings.scope
 
 
 def number_of_tasks(number: int) -> str:

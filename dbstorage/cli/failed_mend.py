@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
+from dbstorage.cli.confirm import confirm
 from dbstorage.cli.failed_filter import (
     EXIT_CODES,
     NOTHING_MATCHED,
-    ask,
     check_code,
     database,
     filter_options,
@@ -86,7 +86,7 @@ def edit(
             _tell(found)
         if found.mended and not dry_run:
             if not yes:
-                ask(f"Mend and retry {number_of_tasks(found.mended)}?")
+                confirm(f"Mend and retry {number_of_tasks(found.mended)}?")
             found = mend(connection, settings, which, changes, who=who, reason=reason, progress=followed.add)
             if wait and found.mended:
                 wait_for_retries(connection, scope, followed, timeout)
@@ -136,7 +136,7 @@ def purge(states: str, older_than: str, dry_run: bool, yes: bool, as_json: bool)
         deleted = 0
         if number and not dry_run:
             if not yes:
-                ask(f"Delete the records of {number_of_tasks(number)}?")
+                confirm(f"Delete the records of {number_of_tasks(number)}?")
             deleted = delete_old(connection, scope, which, who=this_person())
     if as_json:
         print_json({"matched": number, "deleted": deleted, "dry_run": dry_run})

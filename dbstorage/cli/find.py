@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from dbstorage.cli.exit_codes import UNAVAILABLE
 from dbstorage.cli.output import print_json, print_table, say
 from dbstorage.cli.progress import progress_bar
 from dbstorage.cli.settings import settings_for_command
@@ -14,7 +15,6 @@ from dbstorage.find import Found
 from dbstorage.find import find as look_for
 
 NOWHERE = 1
-UNAVAILABLE = 3
 
 
 @click.command()

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 import click
 
 from dbstorage.audit.stream import FROM_BEGINNING, TO_END, first_position, last_position
+from dbstorage.cli.confirm import confirm
 from dbstorage.cli.output import print_json, print_table, say
 from dbstorage.cli.progress import progress_bar
 from dbstorage.cli.settings import settings_for_command
@@ -11,7 +12,6 @@ from dbstorage.operating.person import this_person
 from dbstorage.replay import ReplayReport
 from dbstorage.replay import replay as run_replay
 
-NOT_CONFIRMED = 4
 INCOMPLETE = 1
 #: The most orders that are named because their owner cannot be told.
 NAMED = 20
@@ -52,14 +52,7 @@ def replay(first: str | None, last: str | None, dry_run: bool, yes: bool, as_jso
     end = None if last is None else _position("--until", last, last=True)
     settings = settings_for_command()
     if not (dry_run or yes):
-        try:
-            sure = click.confirm("Run these entries again? Workers wait meanwhile.", err=True)
-        except click.Abort:
-            say("", err=True)
-            sure = False
-        if not sure:
-            say("Nothing was changed; --dry-run says what would be done.", err=True)
-            sys.exit(NOT_CONFIRMED)
+        confirm("Run these entries again? Workers wait meanwhile.", otherwise="--dry-run says what would be done")
     with progress_bar("Replaying") as advance:
         report = run_replay(
             settings,

@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 import click
 from redis import Redis
 
+from dbstorage.cli.exit_codes import INTERRUPTED, WRONG_USAGE
 from dbstorage.cli.output import print_json, say
 from dbstorage.cli.progress import Advance, progress_bar
 from dbstorage.cli.settings import settings_for_command
@@ -20,8 +21,6 @@ from dbstorage.traffic.sending import Sent, send_commands
 from dbstorage.wire.entry import Layout
 
 NOT_FINISHED = 1
-WRONG_FILE = 2
-INTERRUPTED = 130
 #: Seconds that Redis may take for one chunk of entries.
 REDIS_TIMEOUT = 10.0
 #: Seconds between two looks at how far the workers are.
@@ -130,7 +129,7 @@ def _stopped(written: int, lines: int) -> str:
 def _refuse(*sentences: str) -> None:
     for sentence in sentences:
         say(sentence, err=True)
-    sys.exit(WRONG_FILE)
+    sys.exit(WRONG_USAGE)
 
 
 def _outcome(

@@ -16,6 +16,8 @@ from dbstorage.wire.entry import Layout
 
 #: Rows that are read in one go.
 CHUNK = 5_000
+#: How many users whose rows are locked are named.
+MOST_LOCKED = 5
 
 
 class FailedTask(NamedTuple):
@@ -180,7 +182,7 @@ def count_by_code(connection: Connection, scope: Scope) -> dict[str, dict[State,
     return counts
 
 
-def read_locked(connection: Connection, scope: Scope, most: int = 5) -> list[str]:
+def read_locked(connection: Connection, scope: Scope) -> list[str]:
     """The sentences on users whose rows other sessions have locked, while commands of theirs wait."""
     table = failed_tasks.c
     statement = (
@@ -189,7 +191,7 @@ def read_locked(connection: Connection, scope: Scope, most: int = 5) -> list[str
         .where(table.stream == scope.stream, table.consumer_group == scope.group)
         .where(table.state == State.RETRYING.value, table.code == USER_LOCKED, table.message != BEHIND.message)
         .order_by(table.message)
-        .limit(most)
+        .limit(MOST_LOCKED)
     )
     return list(connection.scalars(statement))
 

@@ -39,7 +39,6 @@ TELL_SECONDS = 5.0
 COUNT_SECONDS = 10.0
 #: Less often than Redis and the database, because a connection is made each time.
 BROKER_SECONDS = 5.0
-BROKER_TIMEOUT = 2.0
 MINUTE = 60.0
 REDIS_TIMEOUT = 1.0
 STATEMENT_TIMEOUT = 2.0
@@ -136,7 +135,7 @@ class Watch:
         now = time.monotonic()
         if now >= self._ask_broker_at:
             self._ask_broker_at = now + BROKER_SECONDS
-            self._broker_problem = broker_problem(self._settings, BROKER_TIMEOUT)
+            self._broker_problem = broker_problem(self._settings)
         return self._broker_problem
 
     def _verdict(

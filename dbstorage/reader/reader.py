@@ -140,7 +140,7 @@ class ReaderShell:
         """Stop the worker for a reason that a person has to mend."""
         logger.critical(sentence)
         self._link.close()
-        stop_worker(1)
+        stop_worker()
 
     # Events and actions
 

@@ -34,7 +34,7 @@ class ReaderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has n
                 "The stream cannot be read: the broker or the pool has no event loop. "
                 "Use a redis:// or amqp:// broker (CELERY_BROKER_URL) and the prefork, threads or solo pool (-P)."
             )
-            stop_worker(1)
+            stop_worker()
             return
         if self._reader is None:
             # From now on the main thread is busy even when nobody sends anything: make no spans of that.
@@ -43,8 +43,8 @@ class ReaderStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has n
             self._reader = consumer.reader = ReaderShell(settings, consumer, self._turns)
             if consumer.app.conf.task_default_queue not in consumer.app.amqp.queues.consume_from:
                 logger.warning(
-                    "This worker takes no tasks from the queue %s (-Q): retries of failed tasks wait for a worker that "
-                    "does.", consumer.app.conf.task_default_queue,
+                    "This worker takes no tasks from the queue %s (-Q): commands that come through the broker wait "
+                    "for a worker that does.", consumer.app.conf.task_default_queue,
                 )  # fmt: skip
         self._reader.start()
 

@@ -11,9 +11,9 @@ from celery.utils.nodenames import node_format
 from celery.worker import state
 
 
-def stop_worker(exit_code: int) -> None:
-    """End the worker at the event loop's next turn, as SIGTERM does."""
-    state.should_stop = exit_code
+def stop_worker() -> None:
+    """End the worker at the event loop's next turn, as SIGTERM does, but with exit code 1."""
+    state.should_stop = 1
 
 
 def is_stopping(consumer: Any) -> bool:
