@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dbstorage.batch import alone, job, turn
-from dbstorage.cli import failed
+from dbstorage.cli import failed_change
 from dbstorage.commands import questions, text
 from dbstorage.dashboard import flower_internals, throttle
 from dbstorage.database import deadline, engine
@@ -34,7 +34,7 @@ SENTENCES = {
         f"like in the last {NUMBERS[int(verdict.TREND_SECONDS / 60)]} minutes",
         f"has waited for more than {verdict.BEHIND_SECONDS:g} s",
         f"reads on (up to {core.LOOK_AHEAD:,} entries or {core.LOOK_AHEAD_BYTES // 2**20} mb)",
-        f"to discard more than {failed.MOST_BY_YES}",
+        f"to discard more than {failed_change.MOST_BY_YES}",
         f"waits up to {job.OLDER_PENDING_SECONDS:g} s for older commands",
         f"its process died {NUMBERS[alone.POISON_DEATHS]} times",
         f"tried again by itself, every {NUMBERS[int(backoff.ERROR_PAUSES[-1] / 60)]} minutes at the latest",

@@ -12,7 +12,13 @@ PAGE = (CHECKOUT / "docs" / "architecture.md").read_text()
 CODE = "\n".join(path.read_text() for room in (PACKAGE, CHECKOUT / "tasks") for path in room.rglob("*.py"))
 WALKS = ("An order", "A question", "A failure and its retry")
 #: Each begins where it is drawn to, or where another walk has been.
-BEGINNINGS = {"reader/core.py", "batch/job.py", "storage/work.py", "dashboard/failed_changes.py", "cli/failed.py"}
+BEGINNINGS = {
+    "batch/job.py",
+    "cli/failed_change.py",
+    "dashboard/failed_changes.py",
+    "reader/core.py",
+    "storage/work.py",
+}
 
 
 class Step(NamedTuple):

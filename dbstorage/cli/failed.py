@@ -7,42 +7,28 @@ from itertools import islice
 from typing import Any
 
 import click
-from sqlalchemy import Connection
 
-from dbstorage.cli.confirm import confirm
-from dbstorage.cli.exit_codes import INTERRUPTED
+from dbstorage.cli.failed_change import cancel, discard, purge, restore, retry
+from dbstorage.cli.failed_edit import edit
 from dbstorage.cli.failed_filter import (
     EXIT_CODES,
     NOTHING_MATCHED,
-    Command,
     check_code,
     database,
     filter_options,
     json_option,
-    number_of_tasks,
     read_filter,
 )
 from dbstorage.cli.failed_groups import groups
-from dbstorage.cli.failed_mend import edit, purge
-from dbstorage.cli.failed_wait import HOW_TO_FOLLOW, wait_for_retries, wait_options
-from dbstorage.cli.failed_wait import as_json as followed_as_json
 from dbstorage.cli.groups import SuggestingGroup
 from dbstorage.cli.output import csv_line, json_moment, print_json, print_table, say, to_json, write
-from dbstorage.cli.progress import progress_bar
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.failed_tasks.advice import advice
-from dbstorage.failed_tasks.changes import Change, apply, count_codes, count_for
 from dbstorage.failed_tasks.conflict import compare_with_stored
-from dbstorage.failed_tasks.filters import OPEN_STATES, Filter
+from dbstorage.failed_tasks.filters import OPEN_STATES
 from dbstorage.failed_tasks.lookup import FailedTask, Payload, attempts_of, count, find_all, load
 from dbstorage.failed_tasks.readable import MOST_SHOWN, payload_for_json, printable, readable_payload
-from dbstorage.failed_tasks.retry_progress import Followed, in_words
-from dbstorage.operating.person import this_person
-from dbstorage.settings import Scope
 from dbstorage.storage.orders import Field
-
-#: Up to so many tasks are discarded after a simple yes; for more, their number has to be typed.
-MOST_BY_YES = 100
 
 #: Columns of a list; the e-mail addresses that a payload may hold are not among them.
 COLUMNS = {
@@ -59,7 +45,7 @@ COLUMNS = {
 SPARE = ("attempts", "last failed", "state", "user")
 
 
-@click.group(cls=SuggestingGroup, commands=[edit, groups, purge], epilog=EXIT_CODES)
+@click.group(cls=SuggestingGroup, commands=[cancel, discard, edit, groups, purge, restore, retry], epilog=EXIT_CODES)
 def failed() -> None:
     """List, inspect, retry and discard the tasks that failed.
 
@@ -171,64 +157,6 @@ def _side_by_side(conflict: Sequence[Field]) -> Iterator[str]:
         yield f"  {mark} {name:{name_width}}  {stored:{stored_width}}  {incoming}"
 
 
-def change_options(command: Command) -> Command:
-    """Add the options that `retry`, `cancel`, `discard` and `restore` have in common."""
-    for option in reversed(
-        [
-            click.argument("ids", nargs=-1, metavar="[ID]..."),
-            filter_options,
-            click.option(
-                "--all", "every", is_flag=True, help="All of them; needed where no id and no filter is given."
-            ),
-            click.option("--dry-run", is_flag=True, help="Only say how many there are."),
-            click.option("--reason", help="Kept in the list of operations."),
-            click.option("--yes", "-y", is_flag=True, help="Do not ask."),
-            json_option,
-        ]
-    ):
-        command = option(command)
-    return command
-
-
-@failed.command(epilog=EXIT_CODES, short_help="Run failed tasks again.")
-@change_options
-@wait_options
-def retry(**options: Any) -> None:
-    """Run failed tasks again: those with these ids, or all that match the filter.
-
-    Takes tasks in state failed. Each runs once, however many people retry it at the same time. Workers run them, also
-    when this command has ended: it waits for them as long as something happens, and says what became of the tasks.
-    """
-    _change(Change.RETRY, **options)
-
-
-@failed.command(epilog=EXIT_CODES, short_help="Stop retries that have not run yet.")
-@change_options
-def cancel(**options: Any) -> None:
-    """Stop retries that have not run yet: those with these ids, or all that match the filter, are failed again.
-
-    Takes tasks in state retrying, also those that the service tries again by itself.
-    """
-    _change(Change.CANCEL, **options)
-
-
-@failed.command(epilog=EXIT_CODES, short_help="Give failed tasks up.")
-@change_options
-def discard(**options: Any) -> None:
-    """Give failed tasks up: those with these ids, or all that match the filter.
-
-    Takes tasks in state failed or retrying. Their records stay, in state discarded.
-    """
-    _change(Change.DISCARD, **options)
-
-
-@failed.command(epilog=EXIT_CODES, short_help="Undo a discard.")
-@change_options
-def restore(**options: Any) -> None:
-    """Undo a discard: those with these ids, or all that match the filter, are failed again, and can be retried."""
-    _change(Change.RESTORE, **options)
-
-
 @failed.command(epilog=EXIT_CODES, short_help="Print failed tasks with their payloads, for a program.")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @filter_options
@@ -252,89 +180,6 @@ def export(ids: tuple[str, ...], layout: str, **filters: Any) -> None:
             payload = loaded[1]
             fields = {**_as_json(task), "layout": payload.layout.value, "payload": payload_for_json(payload)}
             write(to_json(fields) + "\n" if layout == "jsonl" else csv_line([fields[name] for name in names]))
-
-
-def _change(
-    change: Change,
-    ids: tuple[str, ...],
-    every: bool,
-    dry_run: bool,
-    yes: bool,
-    as_json: bool,
-    reason: str | None,
-    wait: bool = False,
-    timeout: float = 0.0,
-    **filters: Any,
-) -> None:
-    which = read_filter(ids, **filters)
-    if every and ids:
-        raise click.UsageError("Say either which tasks, by their ids, or --all.")
-    if not (every or which.selects):
-        raise click.UsageError(
-            "Say which tasks: with ids, with a filter such as --code, or with --all for all of them."
-        )
-    with database() as (connection, scope):
-        matched = count_for(connection, scope, which, change)
-        check_code(connection, scope, which, matched.number)
-        by_code = count_codes(connection, scope, which, change) if matched.number else {}
-        changed, followed = 0, Followed()
-        connection.rollback()  # nothing stays open while a person thinks
-        if matched.number and not dry_run:
-            if not yes:
-                _confirm(change, matched.number, by_code)
-            # Not the tasks that failed after they were counted.
-            meant = replace(which, up_to=matched.up_to)
-            changed = _apply(connection, scope, meant, change, reason, followed, matched.number)
-            if wait and changed:
-                wait_for_retries(connection, scope, followed, timeout)
-    if as_json:
-        told = followed_as_json(followed) if wait and not dry_run else {}
-        print_json({"matched": matched.number, "changed": changed, "dry_run": dry_run, **told})
-    elif not matched.number:
-        possible = " or ".join(change.from_states)
-        say(f"No task in state {possible} matches.", err=True)
-    elif dry_run:
-        say(f"{number_of_tasks(matched.number)} would be {change.done}.")
-    elif wait and changed:
-        say(in_words(followed.states, changed))
-    else:
-        say(f"{number_of_tasks(changed)} {'is' if changed == 1 else 'are'} {change.done}.")
-        if change is Change.RETRY and changed > 1:
-            say(HOW_TO_FOLLOW, err=True)
-    if not matched.number:
-        sys.exit(NOTHING_MATCHED)
-
-
-def _apply(
-    connection: Connection,
-    scope: Scope,
-    which: Filter,
-    change: Change,
-    reason: str | None,
-    followed: Followed,
-    number: int,
-) -> int:
-    """Apply the change with a progress bar; returns the number of tasks, which are all in `followed` then."""
-    with progress_bar(change.capitalize()) as advance:
-
-        def progress(ids: Sequence[int]) -> None:
-            followed.add(ids)
-            advance(followed.number, number)
-
-        try:
-            return apply(connection, scope, which, change, who=this_person(), reason=reason, progress=progress)
-        except KeyboardInterrupt:
-            rest = number_of_tasks(number - followed.number)
-            say(f"Stopped: {number_of_tasks(followed.number)} {change.done}; {rest} as before.", err=True)
-            sys.exit(INTERRUPTED)
-
-
-def _confirm(change: Change, number: int, by_code: dict[str, int]) -> None:
-    if number > 1:
-        for code, tasks in by_code.items():
-            say(f"{tasks:>10,}  {printable(code)}", err=True)
-    typed = str(number) if change is Change.DISCARD and number > MOST_BY_YES else None
-    confirm(f"{change.capitalize()} {number_of_tasks(number)}?", typed=typed)
 
 
 def _as_json(task: FailedTask) -> dict[str, Any]:

@@ -1,5 +1,3 @@
-"""Mending failed tasks, and deleting old records of them."""
-
 import sys
 from dataclasses import replace
 from typing import Any
@@ -21,11 +19,9 @@ from dbstorage.cli.failed_wait import as_json as followed_as_json
 from dbstorage.cli.failed_wait import wait_for_retries, wait_options
 from dbstorage.cli.output import print_json, say
 from dbstorage.cli.settings import settings_for_command
-from dbstorage.failed_tasks.changes import Change, count_for, delete_old
+from dbstorage.failed_tasks.changes import Change, count_for
 from dbstorage.failed_tasks.edit import Edited, parse_changes
 from dbstorage.failed_tasks.edit import edit as mend
-from dbstorage.failed_tasks.filters import State
-from dbstorage.failed_tasks.lookup import count
 from dbstorage.failed_tasks.retry_progress import Followed, in_words
 from dbstorage.operating.person import this_person
 
@@ -104,42 +100,3 @@ def edit(
             say(in_words(followed.states, followed.number))
     if not found.mended:
         sys.exit(NOTHING_MATCHED)
-
-
-@click.command(epilog=EXIT_CODES, short_help="Delete old records that need nobody any more.")
-@click.option(
-    "--state",
-    "states",
-    default="resolved,discarded",
-    show_default=True,
-    shell_complete=lambda context, parameter, incomplete: [
-        states for states in ("resolved", "discarded", "resolved,discarded") if states.startswith(incomplete)
-    ],
-    help="Resolved, discarded, or both; what is failed or retrying is never deleted.",
-)
-@click.option("--older-than", required=True, metavar="AGE", help="Last failed longer ago than this, such as 90d.")
-@click.option("--dry-run", is_flag=True, help="Only say how many there are.")
-@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
-@json_option
-def purge(states: str, older_than: str, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Delete old records of resolved and discarded tasks.
-
-    Keep those of entries that the stream still holds: without its record a discarded entry is `missing` to the audit.
-    """
-    wanted = tuple(word.strip() for word in states.split(","))
-    if not set(wanted) <= {State.RESOLVED.value, State.DISCARDED.value}:
-        raise click.UsageError(f"--state is {states!r}: expected resolved, discarded, or resolved,discarded.")
-    which = read_filter((), states=wanted, until=older_than)
-    with database() as (connection, scope):
-        number = count(connection, scope, which)
-        connection.rollback()  # nothing stays open while a person thinks
-        deleted = 0
-        if number and not dry_run:
-            if not yes:
-                confirm(f"Delete the records of {number_of_tasks(number)}?")
-            deleted = delete_old(connection, scope, which, who=this_person())
-    if as_json:
-        print_json({"matched": number, "deleted": deleted, "dry_run": dry_run})
-    else:
-        whose = number_of_tasks(number if dry_run else deleted)
-        say(f"The records of {whose} {'would be' if dry_run else 'are'} deleted.")
