@@ -30,11 +30,11 @@ COMMANDS = {
     "history": "Ask the service for a user's closed orders.",
     "migrate": "Create or migrate the tables.",
     "operations": "List what operators did.",
-    "pause": "Have nothing stored until somebody resumes.",
+    "pause": "Store nothing until somebody resumes.",
     "replay": "Run the stream again, for a database that was restored.",
     "resume": "End a pause.",
     "send": "Play a file of commands into the command stream.",
-    "status": "Show what is behind, who works, what failed.",
+    "status": "Show whether all is well, and what is behind.",
     "up": "Start the whole service on this machine.",
     "worker": "Start a worker.",
 }

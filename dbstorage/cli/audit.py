@@ -24,16 +24,21 @@ MISSING = 1
 @click.option("--from", "first", metavar="ID", default=FROM_BEGINNING, help="First entry. [default: the oldest]")
 @click.option("--to", "last", metavar="ID", default=TO_END, help="Last entry. [default: the newest at the start]")
 @click.option(
-    "--show", type=click.IntRange(0, MOST_NAMED), default=20, show_default=True, help="Missing entries to name at most."
+    "--show",
+    type=click.IntRange(0, MOST_NAMED),
+    default=20,
+    show_default=True,
+    help="How many missing entries are named at most.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def audit(first: str, last: str, show: int, as_json: bool) -> None:
     """Prove that nothing was lost: look up in the database what became of every entry of the command stream.
 
-    Says for each createCloseOrder and createUser whether it is stored, failed or still in work, and for everything else
-    whether it was acknowledged; and for each stored order whether it stands under the right person. Entries that were
-    trimmed away cannot be looked up. Nothing is changed; the service may be running. An ID is an entry id such as
-    1746403514283-0, or its milliseconds alone.
+    For each createCloseOrder and createUser it says whether it is stored, failed or still waiting; for everything else,
+    whether it was acknowledged; and for each stored order, whether it stands under the right person. Entries that were
+    trimmed away cannot be looked up. Nothing is changed, and the service may be running.
+
+    An ID is an entry id such as 1746403514283-0, or its milliseconds alone.
 
     \b
     Exit codes:

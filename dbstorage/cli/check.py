@@ -23,8 +23,8 @@ STYLES = {Grade.FINE: "green", Grade.WARNING: "yellow", Grade.PROBLEM: "bold red
 
 
 @click.command()
-@click.option("--no-write", is_flag=True, help="Leave the trials out, which write something and roll it back.")
-@click.option("--accept", is_flag=True, help="Let the database as it is count as the service's own.")
+@click.option("--no-write", is_flag=True, help="Skip the trials, which write something and roll it back.")
+@click.option("--accept", is_flag=True, help="Accept the database as it is as the service's own.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of what was found.")
 def check(no_write: bool, accept: bool, as_json: bool) -> None:
     """Try what the service does, and say what would keep it from working and how it is mended.

@@ -9,11 +9,16 @@ from dbstorage.errors import EmbeddedServerError
 
 
 @click.command()
-@click.option("--directory", type=click.Path(path_type=Path), default=DEFAULT_DIRECTORY, help="As given to `up`.")
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_DIRECTORY,
+    help="The directory that `dbstorage up` was given.",
+)
 def env(directory: Path) -> None:
     """Print shell lines that set the URLs of the running servers, password included.
 
-    With `eval "$(dbstorage env)"` commands such as `celery -A dbstorage inspect active` find them.
+    With `eval "$(dbstorage env)"` other commands find the servers, such as `celery -A dbstorage inspect active`.
     """
     servers = running_servers(directory)
     if servers is None:

@@ -49,8 +49,8 @@ SPARE = ("attempts", "last failed", "state", "user")
 def failed() -> None:
     """List, inspect, retry and discard the tasks that failed.
 
-    A failed task stays until somebody retries or discards it. A retry runs the same task again with the bytes as they
-    came, by any worker; when none runs at the moment, as soon as one does.
+    A failed task stays until somebody retries or discards it. A retry runs the same task again, with the bytes as they
+    came. Any worker does it; where none is running, the retry waits for one.
     """
 
 
@@ -58,13 +58,13 @@ def failed() -> None:
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @filter_options
 @click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="Tasks to list at most.")
-@click.option("--all", "every", is_flag=True, help="In every state, and without limit.")
+@click.option("--all", "every", is_flag=True, help="List tasks in every state, without a limit.")
 @json_option
 def list_(ids: tuple[str, ...], limit: int, every: bool, as_json: bool, **filters: Any) -> None:
-    """List failed tasks, the last failed first; where no state is given, those in state failed or retrying.
+    """List failed tasks, the last failed first. Without --state, those in state failed or retrying.
 
-    On a narrow terminal the sentence is cut and columns are left out, so that ids stay whole.
-    Piped, it prints lines with tabs. With --json it prints an array of objects, times in UTC.
+    On a narrow terminal the sentence is cut and columns are left out, so that ids stay whole. Into a pipe it prints
+    lines with tabs. With --json it prints an array of objects, times in UTC.
     """
     which = read_filter(ids, **filters)
     if not (which.states or ids or every):
@@ -87,13 +87,13 @@ def list_(ids: tuple[str, ...], limit: int, every: bool, as_json: bool, **filter
         say(f"{limit} of {total} tasks; --limit or --all shows more.", err=True)
 
 
-@failed.command(epilog=EXIT_CODES, short_help="Show everything about one, with its payload.")
+@failed.command(epilog=EXIT_CODES, short_help="Show everything about one task, with its payload.")
 @click.argument("id", metavar="ID")
 @json_option
 def show(id: str, as_json: bool) -> None:
     """Show everything about a failed task, its payload included.
 
-    The payload is what the engine sent, which may hold an e-mail address.
+    The payload is what the engine sent; it may hold an e-mail address.
     """
     [failed_task_id] = read_filter((id,)).ids
     history_limit = settings_for_command(redis_needed=False).history_limit
@@ -162,9 +162,9 @@ def _side_by_side(conflict: Sequence[Field]) -> Iterator[str]:
 @filter_options
 @click.option("--format", "layout", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
 def export(ids: tuple[str, ...], layout: str, **filters: Any) -> None:
-    """Print all failed tasks that match with their payloads, in any state: a JSON object a line, or CSV.
+    """Print all failed tasks that match, in any state, with their payloads: a JSON object a line, or CSV.
 
-    Payloads are what the engine sent, which may hold e-mail addresses. Bytes that are no UTF-8 stand as \\xff.
+    Payloads are what the engine sent; they may hold e-mail addresses. Bytes that are not UTF-8 are written as \\xff.
     """
     which = read_filter(ids, **filters)
     names = [*FailedTask._fields, "layout", "payload"]

@@ -42,10 +42,10 @@ def change_options(command: Command) -> Command:
             click.argument("ids", nargs=-1, metavar="[ID]..."),
             filter_options,
             click.option(
-                "--all", "every", is_flag=True, help="All of them; needed where no id and no filter is given."
+                "--all", "every", is_flag=True, help="All of them; needed where neither ids nor a filter are given."
             ),
-            click.option("--dry-run", is_flag=True, help="Only say how many there are."),
-            click.option("--reason", help="Kept in the list of operations."),
+            click.option("--dry-run", is_flag=True, help="Change nothing; only say how many there are."),
+            click.option("--reason", help="Why; `dbstorage operations` shows it."),
             click.option("--yes", "-y", is_flag=True, help="Do not ask."),
             json_option,
         ]
@@ -60,8 +60,8 @@ def change_options(command: Command) -> Command:
 def retry(**options: Any) -> None:
     """Run failed tasks again: those with these ids, or all that match the filter.
 
-    Takes tasks in state failed. Each runs once, however many people retry it at the same time. Workers run them, also
-    when this command has ended: it waits for them as long as something happens, and says what became of the tasks.
+    Takes tasks in state failed. Each runs once, however many people retry it at the same time. Workers run them, even
+    if this command ends first. It waits for them as long as they make progress, and says what became of the tasks.
     """
     _change(Change.RETRY, **options)
 
@@ -69,14 +69,14 @@ def retry(**options: Any) -> None:
 @click.command(epilog=EXIT_CODES, short_help="Stop retries that have not run yet.")
 @change_options
 def cancel(**options: Any) -> None:
-    """Stop retries that have not run yet: those with these ids, or all that match the filter, are failed again.
+    """Stop retries that have not run yet: tasks with these ids, or all that match the filter, return to state failed.
 
-    Takes tasks in state retrying, also those that the service tries again by itself.
+    Takes tasks in state retrying, including those that the service tries again by itself.
     """
     _change(Change.CANCEL, **options)
 
 
-@click.command(epilog=EXIT_CODES, short_help="Give failed tasks up.")
+@click.command(epilog=EXIT_CODES, short_help="Give failed tasks up; their records stay.")
 @change_options
 def discard(**options: Any) -> None:
     """Give failed tasks up: those with these ids, or all that match the filter.
@@ -89,11 +89,11 @@ def discard(**options: Any) -> None:
 @click.command(epilog=EXIT_CODES, short_help="Undo a discard.")
 @change_options
 def restore(**options: Any) -> None:
-    """Undo a discard: those with these ids, or all that match the filter, are failed again, and can be retried."""
+    """Undo a discard: tasks with these ids, or all that match the filter, return to state failed and can be retried."""
     _change(Change.RESTORE, **options)
 
 
-@click.command(epilog=EXIT_CODES, short_help="Delete old records that need nobody any more.")
+@click.command(epilog=EXIT_CODES, short_help="Delete old records that nobody needs any more.")
 @click.option(
     "--state",
     "states",
@@ -102,16 +102,19 @@ def restore(**options: Any) -> None:
     shell_complete=lambda context, parameter, incomplete: [
         states for states in ("resolved", "discarded", "resolved,discarded") if states.startswith(incomplete)
     ],
-    help="Resolved, discarded, or both; what is failed or retrying is never deleted.",
+    help="Delete records in state resolved, discarded, or both; failed and retrying ones are never deleted.",
 )
-@click.option("--older-than", required=True, metavar="AGE", help="Last failed longer ago than this, such as 90d.")
-@click.option("--dry-run", is_flag=True, help="Only say how many there are.")
+@click.option(
+    "--older-than", required=True, metavar="AGE", help="Only those that last failed longer ago than this, such as 90d."
+)
+@click.option("--dry-run", is_flag=True, help="Change nothing; only say how many there are.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @json_option
 def purge(states: str, older_than: str, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Delete old records of resolved and discarded tasks.
 
-    Keep those of entries that the stream still holds: without its record a discarded entry is `missing` to the audit.
+    Keep the records of entries that the stream still holds: without its record, the audit calls a discarded entry
+    `missing`.
     """
     wanted = tuple(word.strip() for word in states.split(","))
     if not set(wanted) <= {State.RESOLVED.value, State.DISCARDED.value}:

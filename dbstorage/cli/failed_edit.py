@@ -40,10 +40,17 @@ def _tell(found: Edited) -> None:
 @click.command(epilog=EXIT_CODES, short_help="Mend failed tasks and retry them.")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @filter_options
-@click.option("--set", "words", multiple=True, required=True, metavar="FIELD=VALUE", help="May be given several times.")
-@click.option("--all", "every", is_flag=True, help="All of them; needed where no id and no filter is given.")
-@click.option("--dry-run", is_flag=True, help="Only say how many would keep to the rules then.")
-@click.option("--reason", help="Kept in the list of operations.")
+@click.option(
+    "--set",
+    "words",
+    multiple=True,
+    required=True,
+    metavar="FIELD=VALUE",
+    help="A new value. May be given several times.",
+)
+@click.option("--all", "every", is_flag=True, help="All of them; needed where neither ids nor a filter are given.")
+@click.option("--dry-run", is_flag=True, help="Change nothing; only say how many would be valid then.")
+@click.option("--reason", help="Why; `dbstorage operations` shows it.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @wait_options
 @json_option
@@ -59,10 +66,10 @@ def edit(
     as_json: bool,
     **filters: Any,
 ) -> None:
-    """Change fields of failed commands, such as --set symbol=btc, and retry those that keep to the rules then.
+    """Change fields of failed commands, such as --set symbol=btc, and retry those that are valid then.
 
-    The others stay as they are. Not the orderId and the userId. The payload as it came is kept beside the new one, and
-    the audit says `edited`. Takes tasks in state failed.
+    Tasks that would still break a rule stay as they are. The orderId and the userId cannot be changed. The payload as
+    it came is kept beside the new one, and the audit says `edited`. Takes tasks in state failed.
     """
     which = read_filter(ids, **filters)
     if not (every or which.selects):

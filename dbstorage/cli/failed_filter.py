@@ -56,19 +56,23 @@ def filter_options(command: Command) -> Command:
                 "states",
                 multiple=True,
                 type=click.Choice([state.value for state in State]),
-                help="May be given several times.",
+                help="Its state. May be given several times.",
             ),
             click.option("--code", shell_complete=_complete_code, help="Why it failed, such as user_not_found."),
             click.option("--function", type=click.Choice(kept_functions()), help="The command."),
             click.option("--user", "user_id", help="The user's id."),
             click.option("--order", "order_id", help="The order's id."),
             click.option("--task-id", help="The task's id, as in Flower and in the log."),
-            click.option("--text", help="Text in the sentence or the task id, in any case, or in the payload."),
-            click.option("--sentence", help="What happened, as `failed groups` has it: … stands for any value."),
             click.option(
-                "--since", metavar="MOMENT", help="Failed last at this moment or later: 24h (ago), 2026-05-05."
+                "--text", help="Text in the sentence or the task id (in upper or lower case), or in the payload."
             ),
-            click.option("--until", metavar="MOMENT", help="Failed last before this moment."),
+            click.option(
+                "--sentence", help="What happened, as `dbstorage failed groups` shows it; … stands for any value."
+            ),
+            click.option(
+                "--since", metavar="MOMENT", help="It last failed at this moment or later: 24h (ago), 2026-05-05."
+            ),
+            click.option("--until", metavar="MOMENT", help="It last failed before this moment."),
         ]
     ):
         command = option(command)

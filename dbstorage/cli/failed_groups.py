@@ -24,13 +24,19 @@ from dbstorage.failed_tasks.readable import printable
 
 @click.command(epilog=EXIT_CODES, short_help="Count failed tasks by code and sentence, or by user.")
 @filter_options
-@click.option("--by", type=click.Choice([by.value for by in By]), default=By.SENTENCE.value, show_default=True)
+@click.option(
+    "--by",
+    type=click.Choice([by.value for by in By]),
+    default=By.SENTENCE.value,
+    show_default=True,
+    help="What a group has in common, beside the code.",
+)
 @json_option
 def groups(by: str, as_json: bool, **filters: Any) -> None:
-    """Count failed tasks by code and sentence, the largest group first; values in the sentences count as equal.
+    """Count failed tasks by code and sentence, the largest group first. Values in the sentences count as equal.
 
-    Where no state is given, those in state failed or retrying. `failed retry --code CODE --sentence SENTENCE` and the
-    like act on a group.
+    Without --state, those in state failed or retrying. `dbstorage failed retry --code CODE --sentence SENTENCE` retries
+    a group; discard and edit take the same options.
     """
     which = read_filter((), **filters)
     if not which.states:

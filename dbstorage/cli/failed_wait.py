@@ -24,14 +24,14 @@ def wait_options(command: Command) -> Command:
         click.option(
             "--wait/--no-wait",
             default=True,
-            help="Wait until workers have run them, and say how many are stored (default: yes); Ctrl-C ends that.",
+            help="Wait until workers have run them, and say how many are stored (default: yes). Ctrl-C ends this.",
         ),
         click.option(
             "--timeout",
             type=click.FloatRange(min=0, min_open=True),
             default=10.0,
             show_default=True,
-            help="Seconds without any progress after which waiting ends. The retry goes on.",
+            help="Seconds without any progress after which the waiting ends; the retry goes on.",
         ),
     ]
     for option in reversed(options):

@@ -23,16 +23,16 @@ NOWHERE = 1
 def find(what: str, as_json: bool) -> None:
     """Say where an order, a user, an entry or a request is.
 
-    Looks through the command stream and the database: unread, in hand (and whose), stored with its row, a duplicate,
-    failed with its attempts, discarded, trimmed, or never seen. Takes an orderId, a userId, an e-mail address, an
-    entry id such as 1746403514283-0, a requestId or a task id. Changes nothing.
+    It looks through the command stream and the database. What it looks for may be unread, in hand (and whose), stored
+    with its row, a duplicate, failed with its attempts, discarded, trimmed, or never seen. It takes an orderId, a
+    userId, an e-mail address, an entry id such as 1746403514283-0, a requestId or a task id, and changes nothing.
 
     \b
     Exit codes:
       0  found
       1  it is nowhere
       2  wrong usage or settings
-      3  Redis or PostgreSQL cannot be used, so it may be there all the same
+      3  Redis or PostgreSQL cannot be used, so nothing is known
     """
     settings = settings_for_command()
     if not what.strip():

@@ -9,9 +9,9 @@ COUNT = click.IntRange(min=0)
 
 
 @click.command()
-@click.option("--seed", type=COUNT, default=1, show_default=True, help="Another seed makes other people and orders.")
+@click.option("--seed", type=COUNT, default=1, show_default=True, help="Each seed makes other people and orders.")
 @click.option("--users", type=click.IntRange(min=1), default=60, show_default=True, help="People who sign up.")
-@click.option("--orders", type=COUNT, default=2000, show_default=True, help="Different orders they close.")
+@click.option("--orders", type=COUNT, default=2000, show_default=True, help="Different orders that they close.")
 @click.option("--questions", type=COUNT, help="Questions for a history, with a requestId. [default: 1 per 24 orders]")
 @click.option("--users-again", type=COUNT, help="Sign-ups of a known person. [default: 1 per 5 users]")
 @click.option("--orders-again", type=COUNT, help="Orders that come twice. [default: 1 per 160 orders]")

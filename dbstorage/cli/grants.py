@@ -32,9 +32,10 @@ def grants(
     """Print the rights that the service needs, and no more: SQL for PostgreSQL, ACL lines for Redis.
 
     They are for the names in use: the schema in DATABASE_URL, the streams, the group. Run it with the URL of the role
-    that migrates, whose tables these are; nothing is changed. `dbstorage grants --sql | psql …` gives the rights to
-    roles that exist; `--give` creates the two roles with the passwords in SERVICE_PASSWORD and FLOWER_PASSWORD and
-    gives them these rights, as often as it is called.
+    that owns the tables, as for `dbstorage migrate`. Without --give nothing is changed.
+
+    `dbstorage grants --sql | psql …` gives the rights to roles that exist. --give creates the two roles, with the
+    passwords in SERVICE_PASSWORD and FLOWER_PASSWORD, and gives them the rights. It may be run again at any time.
     """
     settings = settings_for_command()
     if give:

@@ -12,13 +12,16 @@ from dbstorage.redis_access.explained import redis_errors_explained
 
 
 @click.command()
-@click.option("--reason", default=NO_REASON, help="Shown wherever somebody wonders why nothing is stored.")
+@click.option(
+    "--reason", default=NO_REASON, help="Why; shown on the page Service, by `dbstorage status` and in the log."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def pause(reason: str, as_json: bool) -> None:
     """Pause the service: within two seconds nothing more is stored, until `dbstorage resume`.
 
     No entry is lost and none fails: they wait in the stream. Questions are answered with the error `paused`. The
-    pause outlives workers and Redis, if that writes to its disk. Given again, it changes the reason.
+    pause survives a restart of the workers, and one of a Redis that writes to its disk. A second `dbstorage pause`
+    changes the reason.
 
     \b
     Exit codes:

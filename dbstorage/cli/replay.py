@@ -26,19 +26,19 @@ LEFT_ALONE = {
 @click.command()
 @click.option("--from", "first", metavar="ID|TIME", help="First entry. [default: where the database is]")
 @click.option("--until", "last", metavar="ID|TIME", help="Last entry. [default: the last one that was read]")
-@click.option("--dry-run", is_flag=True, help="Only say what would be done; it is done and rolled back.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done: it is done and rolled back.")
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def replay(first: str | None, last: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Run a range of the command stream again, in order: for a database that was restored or lost something.
+    """Run a range of the command stream again, in order, for a database that was restored or has lost something.
 
-    Workers may be running: they write nothing meanwhile. What is stored already stays as it is, an order goes to the
-    person that it belongs to, whatever userID that has now; what operators discarded or mended is left alone, and
-    questions are not answered. When it reaches from where the database is to the last entry that was read, work goes on
-    by itself. docs/restore.md has the whole way.
+    Workers may be running: they store nothing meanwhile. What is stored already stays as it is. An order goes to the
+    person that it belongs to, whatever userID that person has now. What operators discarded or mended is left alone,
+    and questions are not answered. If the range reaches from where the database is to the last entry that was read, the
+    workers go on by themselves afterwards. docs/restore.md describes the whole way.
 
-    ID is an entry id such as 1746403514283-0, or its milliseconds alone; TIME is such as 2026-05-05T03:00 (UTC where it
-    has no offset); `-` is the stream's beginning.
+    An ID is an entry id such as 1746403514283-0, or its milliseconds alone. A TIME is written as 2026-05-05T03:00, in
+    UTC unless it has an offset. `-` is the beginning of the stream.
 
     \b
     Exit codes:

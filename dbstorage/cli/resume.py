@@ -14,10 +14,10 @@ NOT_PAUSED = 1
 
 
 @click.command()
-@click.option("--reason", help="Kept in the list of operations.")
+@click.option("--reason", help="Why; `dbstorage operations` shows it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def resume(reason: str | None, as_json: bool) -> None:
-    """End a pause: within two seconds the service takes up what waits.
+    """End a pause: within two seconds the service goes on with what waits.
 
     \b
     Exit codes:

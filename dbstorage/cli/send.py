@@ -37,26 +37,26 @@ LOOK_INTERVAL = 0.05
     help="One field `message` with the line as it stands, or a field for each of its keys.",
 )
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Entries a second at most, sent steadily.")
-@click.option("--wait/--no-wait", default=True, help="Wait until the workers are done with them (default: yes).")
+@click.option("--wait/--no-wait", default=True, help="Wait until the workers have finished them (default: yes).")
 @click.option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     default=30.0,
     show_default=True,
-    help="Seconds without any progress after which waiting ends.",
+    help="Seconds without any progress after which the waiting ends.",
 )
 @click.option("--raw", is_flag=True, help="Send each line as it stands, whatever it is: for testing bad input.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def send(file: str, layout: str, rate: float | None, wait: bool, timeout: float, raw: bool, as_json: bool) -> None:
     """Play a file of commands, one JSON object a line, into the command stream; - is standard input.
 
-    The whole file is checked first: with a line that is no JSON object, nothing is sent. At the end it says what became
-    of the entries, of the questions among them, and of what failed (see `dbstorage failed`).
+    The whole file is checked first: if a line is not a JSON object, nothing is sent. At the end it says what became of
+    the entries, of the questions among them, and of what failed (see `dbstorage failed`).
 
     \b
     Exit codes:
-      0  sent, and acknowledged if waited for
-      1  not acknowledged in time
+      0  sent, and with --wait finished by the workers
+      1  sent, but not finished in time
       2  wrong usage, settings or file
       3  Redis cannot be used
     130  stopped by Ctrl-C; it says what is in the stream already

@@ -24,23 +24,27 @@ UNKNOWN = "unknown"
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; null is what cannot be told.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object; what is not known is null.")
 @click.option(
     "--watch",
     type=click.FloatRange(min=0.1),
     is_flag=False,
     flag_value=2.0,
     metavar="[SECONDS]",
-    help="Look again and again, every 2 seconds where no number is given; with --json a line each time.",
+    help="Repeat every SECONDS (2 without a number); with --json a line each time.",
 )
-@click.option("--acknowledge", is_flag=True, help="Entries that were trimmed unread are known: name them no more.")
+@click.option(
+    "--acknowledge",
+    is_flag=True,
+    help="Note that the entries that were trimmed unread are known, so that they are not reported again.",
+)
 def status(as_json: bool, watch: float | None, acknowledge: bool) -> None:
-    """Show how far the work is behind, who does it, what failed, and whether both servers answer.
-
-    Lag is the number of entries nobody has read, pending those that were read and are not finished. What Redis or
-    PostgreSQL cannot tell is `unknown`.
+    """Show whether all is well, how far the work is behind, which workers there are, and what failed.
 
     The first line is the verdict: whether all is well, and if not, what is wrong and since when.
+
+    `lag` is the number of entries that no worker has read, `pending` the number that were read and are not finished.
+    What Redis or PostgreSQL cannot tell is `unknown`.
 
     \b
     Exit codes:

@@ -54,8 +54,8 @@ SAMPLE_USER = "31fb56fa-12cf-4bee-a747-3852f1c75fdf"
 def up(directory: Path, flower: bool) -> None:
     """Start the whole service: PostgreSQL, Redis, migrations, worker and Flower.
 
-    A server whose URL is in the environment (REDIS_URL, DATABASE_URL) is used as it is, the other is started here on
-    a loopback port. Ctrl-C or SIGTERM stops everything that was started; the data stays.
+    If REDIS_URL or DATABASE_URL is set, that server is used; otherwise one is started on this machine, on a loopback
+    port. Ctrl-C or SIGTERM stops everything that was started; the data stays.
     """
     _check_settings()
     for number in STOP_SIGNALS:

@@ -57,3 +57,12 @@ def test_a_typo_in_a_command_is_met_with_what_was_meant(arguments: list[str], se
     result = CliRunner().invoke(main, arguments)
     assert result.exit_code == 2
     assert sentence in result.stderr
+
+
+@pytest.mark.parametrize("command", ["worker", "flower"])
+def test_help_of_celerys_commands_needs_no_settings(command: str):
+    done = subprocess.run(
+        [sys.executable, "-m", "dbstorage", command, "--help"], env={}, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[0].partition("[")[0].endswith(f" {command} ")
