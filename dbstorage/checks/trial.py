@@ -50,8 +50,6 @@ POSITION = 1
 class TrialFailed(DBStorageError):
     """Raised where the tables do something else than the service needs; the sentence says what."""
 
-    code = "trial_failed"
-
 
 class Step(NamedTuple):
     """One thing that is tried."""

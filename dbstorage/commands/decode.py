@@ -1,4 +1,4 @@
-"""Decoding entries, in either layout. Which fields a flat one needs, its command says."""
+"""Decodes entries, in either layout. The kind of command says which fields a flat entry has."""
 
 from contextlib import suppress
 from typing import Any
@@ -12,7 +12,7 @@ from dbstorage.wire.trace_context import CARRIED
 
 _ECHOED = ("requestId", "correlationId")
 _EXPECTED = 'expected one object such as {"function": "createUser", "message": {…}}.'
-# Looking a member up costs as much as a tenth of decoding an entry.
+# Looking the member up each time would cost a tenth of decoding an entry.
 _ENVELOPE = Layout.ENVELOPE
 
 
@@ -53,7 +53,7 @@ def _decode_flat(entry_id: str, fields: list[bytes]) -> Request:
     function = _text("function", values[b"function"])
     body: dict[str, Any] = {"function": function}
     kind = KINDS.get(function)
-    # What else stands in an entry may be anything, broken UTF-8 included.
+    # Other fields are not read: they may hold anything, broken UTF-8 included.
     for name in kind.flat_fields if kind is not None else ():
         raw = values.get(name.encode())
         if raw is not None:

@@ -14,7 +14,6 @@ from psycopg2.extensions import POLL_OK, POLL_READ, POLL_WRITE, set_wait_callbac
 #: Seconds beyond the statement timeout in which the server's own word, that it cancelled a statement, has to arrive.
 GRACE_SECONDS = 1.0
 
-
 #: PostgreSQL's port where a URL names none.
 DEFAULT_PORT = 5432
 
@@ -28,7 +27,7 @@ class NoReplyError(psycopg2.OperationalError):
 
 
 class LimitedConnection(psycopg2.extensions.connection):
-    """A connection that is given up when the server is silent for too long; None waits for ever (seconds)."""
+    """A connection that is given up when the server is silent for too long; limits in seconds, None is no limit."""
 
     connect_seconds: ClassVar[float | None] = None
     reply_seconds: ClassVar[float | None] = None

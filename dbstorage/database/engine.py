@@ -110,7 +110,7 @@ def create_engine(
 
 @contextmanager
 def patience(connection: Connection, seconds: float) -> Iterator[None]:
-    """Give the statements within, in a transaction, so many seconds instead of the engine's limit."""
+    """Give the statements of this context so many seconds each, instead of the engine's limit; needs a transaction."""
     driver = connection.connection.dbapi_connection
     connection.exec_driver_sql(f"SET LOCAL statement_timeout = {round(seconds * 1000)}")
     if isinstance(driver, LimitedConnection):
@@ -124,7 +124,7 @@ def patience(connection: Connection, seconds: float) -> Iterator[None]:
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection for statements that only read, each by itself: without BEGIN and COMMIT, two round trips less.
+    """A connection for statements that only read, each by itself. Leaving out BEGIN and COMMIT saves two round trips.
 
     Behind PgBouncer it is a transaction all the same, in which the settings live.
     """
@@ -140,7 +140,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
         try:
             yield connection
         except BaseException:
-            # The next one begins anew, should the error have come from what this session keeps.
+            # The error may come from a prepared statement that the session keeps: the next one gets a new session.
             connection.invalidate()
             raise
         driver.autocommit = False

@@ -1,4 +1,4 @@
-"""The shape in which the tables are found: what the statements of DBStorage have to adapt to."""
+"""The shape of the tables in this database: where they differ, the statements of DBStorage adapt to them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

@@ -12,9 +12,9 @@ _RAISE = "exec_stmt_raise"
 
 
 class ErrorClass(StrEnum):
-    """How an error is answered, as far as its SQLSTATE alone tells."""
+    """What to do about an error, as far as its SQLSTATE alone tells."""
 
-    #: Another transaction was in the way: the same again at once.
+    #: Another transaction was in the way: run the transaction again at once.
     AGAIN = "again"
     #: The database cannot be used at the moment: wait and try again, no attempt is counted.
     OUTAGE = "outage"
@@ -24,7 +24,7 @@ class ErrorClass(StrEnum):
     REFUSED = "refused"
 
 
-#: Of what can happen here, mostly that a statement was prepared before its table was altered: once more will do.
+#: Here it mostly means that a statement was prepared before its table was altered: running it again helps.
 NOT_SUPPORTED = "0A000"
 
 #: The longest prefix that matches decides, everything else is REFUSED. Sources: PostgreSQL manual, appendix A.
@@ -72,7 +72,7 @@ def classify(error: BaseException) -> ErrorClass:
         connection_lost = error.connection_invalidated
         error = error.orig or error
     if isinstance(error, TimeoutError):
-        # Other threads held all connections for too long: what they wait for is what is wrong.
+        # Other threads held all connections for too long, and the fault is in what they wait for.
         return ErrorClass.OUTAGE
     if not isinstance(error, psycopg2.Error):
         return ErrorClass.REFUSED
@@ -113,7 +113,7 @@ def is_data_exception(error: BaseException) -> bool:
 
 
 def lost_reference(error: BaseException) -> bool:
-    """Whether a row that we refer to vanished between looking for it and writing: the same again finds it gone."""
+    """Whether a row that we refer to vanished between looking for it and writing: running it again finds it gone."""
     error = getattr(error, "orig", None) or error
     # A trigger may raise the same SQLSTATE, but names no constraint.
     return isinstance(error, psycopg2.errors.ForeignKeyViolation) and error.diag.constraint_name is not None

@@ -11,7 +11,7 @@ from dbstorage.operating.verdict import Standing
 
 
 class FiguresCollector(Collector):
-    """Shows the latest figures, the reader's state and the worker's name; asks nobody while it is scraped."""
+    """Shows the latest figures, the reader's state and the worker's name; a scrape asks no server."""
 
     def __init__(self, health: Health) -> None:
         self.figures = Figures()
@@ -30,11 +30,11 @@ class FiguresCollector(Collector):
         )
         yield from _gauge("dbstorage_redis_up", "Whether Redis answered (1) or not (0).", figures.redis_up)
         yield from _gauge("dbstorage_database_up", "Whether the database answered (1) or not (0).", figures.database_up)
-        yield from _gauge("dbstorage_redis_full", "Whether Redis takes no more (1) or does (0).", figures.redis_full)
+        yield from _gauge("dbstorage_redis_full", "Whether Redis is full (1) or not (0).", figures.redis_full)
         if figures.sequences is not None:
             used = GaugeMetricFamily(
                 "dbstorage_sequence_used_ratio",
-                "How much of the numbers that a sequence gives is used up.",
+                "Share of a sequence's numbers that is used up, from 0 to 1.",
                 labels=("table", "column"),
             )
             for (table, column), ratio in figures.sequences.items():
@@ -42,7 +42,9 @@ class FiguresCollector(Collector):
             yield used
         if figures.verdict is not None:
             verdict = GaugeMetricFamily(
-                "dbstorage_verdict", "How the service stands: 1 for what it is.", labels=("standing",)
+                "dbstorage_verdict",
+                "How the service stands: 1 for its standing.",
+                labels=("standing",),
             )
             for standing in Standing:
                 verdict.add_metric((standing.value,), standing is figures.verdict.standing)
@@ -51,7 +53,7 @@ class FiguresCollector(Collector):
             yield from _stream(figures.stream)
         yield from _gauge(
             "dbstorage_failed_tasks_bytes",
-            "Bytes of the disk that all failed tasks take, of all services of the database.",
+            "Bytes on disk of the failed tasks of all services in the database.",
             figures.failed_tasks_bytes,
         )
         if figures.failed_tasks is not None:
@@ -64,7 +66,9 @@ class FiguresCollector(Collector):
 
     def _reader_state(self) -> Metric:
         metric = GaugeMetricFamily(
-            "dbstorage_reader_state", "What the reader of the stream does: 1 for its state.", labels=("state",)
+            "dbstorage_reader_state",
+            "State of the reader of the stream: 1 for its state.",
+            labels=("state",),
         )
         current = self._health.state
         for state in ReaderState:

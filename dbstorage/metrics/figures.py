@@ -1,4 +1,4 @@
-"""Figures that stand in Redis and PostgreSQL: how far the work is behind, and how much of it failed."""
+"""Figures that are looked up in Redis and PostgreSQL: how far the work is behind, and how much of it failed."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +21,6 @@ COUNT_FAILED = text(
     "SELECT code, state, count(*) FROM dbstorage.failed_tasks "
     "WHERE stream = :stream AND consumer_group = :group AND state IN ('failed', 'retrying') GROUP BY 1, 2"
 )
-
 
 #: Fails where the database is not migrated.
 TOUCH_FAILED = text("SELECT FROM dbstorage.failed_tasks LIMIT 1")

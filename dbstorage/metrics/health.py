@@ -1,14 +1,14 @@
-"""Whether the worker is alive and ready, told without asking any server."""
+"""Whether the worker is alive and ready; answered without asking any server."""
 
 import time
 from collections.abc import Callable
 from enum import StrEnum
 
-#: Seconds without a turn of the event loop after which the worker is stuck; a timer turns it every second.
+#: Seconds without a heartbeat of the event loop after which the worker is stuck; there is one every second.
 LONGEST_STANDSTILL = 30.0
-#: Seconds in which the reader neither read, nor had a batch back, nor tried what would end an outage.
+#: Seconds without progress: the reader neither read, nor got a batch back, nor tried whether an outage is over.
 LONGEST_WITHOUT_PROGRESS = 60.0
-#: Seconds after which it counts as unknown whether the servers answer; they are asked every two seconds.
+#: Seconds after which nobody knows whether the servers answer; they are asked every two seconds.
 LONGEST_SILENCE = 20.0
 
 
@@ -26,7 +26,7 @@ class ReaderState(StrEnum):
 
 
 class Health:
-    """Signs of life from the event loop, and the last answers of the servers; `clock` is monotonic, in seconds."""
+    """Heartbeats of the event loop, and the last answers of the servers; `clock` is monotonic, in seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.state = ReaderState.WAITING
@@ -40,7 +40,7 @@ class Health:
         self._away: tuple[str, ...] = ()
 
     def beat(self, state: ReaderState, *, stalled_for: float, holding: str | None, refusal: str | None = None) -> None:
-        """The event loop turns. `stalled_for`: seconds without progress. `holding`: why nothing is stored, if so.
+        """Note a heartbeat. `stalled_for`: seconds without progress. `holding`: why nothing is stored, if so.
 
         `refusal`: why no question is answered, though commands are stored.
         """
@@ -56,12 +56,12 @@ class Health:
         return self._stalled_for
 
     def pause(self) -> None:
-        """The broker is away, and the event loop stands still until it is back."""
+        """Note that the broker is away: the event loop stands still until it is back."""
         self.state = ReaderState.WAITING
         self._beat_at = None
 
     def servers_asked(self, *away: str) -> None:
-        """Redis and the database were asked; a sentence for each that cannot be used."""
+        """Note that Redis and the database were asked; `away` has a sentence for each that cannot be used."""
         self._away = away
         self._asked_at = self._clock()
 

@@ -22,10 +22,10 @@ REQUEST_TIMEOUT = 5.0
 
 
 class MetricsServer:
-    """Serves the metrics of one worker; raises OSError where the port cannot be had."""
+    """Serves the metrics of one worker; raises OSError where the port is taken or not allowed."""
 
     def __init__(self, metrics: ServiceMetrics, port: int) -> None:
-        # The client's own doubling of every series; the process' start time says the same.
+        # prometheus_client would add a `_created` series to each counter; the process' start time says the same.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._server = _Server((EVERY_ADDRESS, port), _MetricsHandler)
         self._server.metrics = metrics

@@ -1,4 +1,4 @@
-"""What a worker tells the other processes of the service through Redis: how it does, and what it did in ten seconds."""
+"""What a worker reports to the other processes of the service, through Redis: its state, and ten seconds of work."""
 
 import os
 import platform
@@ -20,7 +20,7 @@ FORGET_SECONDS = 600.0
 
 
 class Journal:
-    """Writes for one worker; `node` is its name."""
+    """Writes the reports of one worker; `node` is its name."""
 
     def __init__(self, settings: Settings, metrics: ServiceMetrics, redis: Redis, node: str) -> None:
         self._settings = settings
@@ -34,9 +34,12 @@ class Journal:
         self._forget_at = 0.0
 
     def tell(self, figures: Figures) -> None:
-        """Say how this worker does, and keep a point where ten seconds are over. Raises RedisError and OSError."""
+        """Report how this worker is doing, and every ten seconds add a point to the history.
+
+        Raises RedisError and OSError.
+        """
         now = time.time()
-        # What was away in between is told by what comes after it: a moment begins when this worker first sees it.
+        # One reason may follow another: what counts is since when nothing is stored.
         holding = self._metrics.holding
         if (holding is None) is not (self._holding is None):
             self._holding_since = None if holding is None else now

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class MetricsStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has no types
-    """Starts the threads of metrics and health when the pool has forked its processes, before the broker is asked."""
+    """Starts the threads of metrics and health: after the pool has forked, before the worker connects to its broker."""
 
     requires = ("celery.worker.components:Pool",)
 
@@ -27,9 +27,9 @@ class MetricsStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery has 
         self._metrics.worker_started(node=worker.hostname, version=__version__, ordering=settings.ordering.value)
 
     def start(self, worker: Any) -> None:
-        """Start serving; ends the worker with exit code 2 where METRICS_PORT cannot be had.
+        """Start serving; ends the worker with exit code 2 where METRICS_PORT is taken or not allowed.
 
-        The threads end with the process, so that a worker on its way out still tells that it is alive.
+        The threads end with the process, so that a worker that stops still answers its probes.
         """
         port = self._settings.metrics_port
         if port is not None:

@@ -1,4 +1,4 @@
-"""A registry whose samples all say whose they are: two services on one Prometheus are told apart."""
+"""A registry that labels every sample with its service, so that one Prometheus can tell two services apart."""
 
 from collections.abc import Iterator
 

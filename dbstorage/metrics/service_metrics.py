@@ -18,16 +18,16 @@ from dbstorage.storage.outcome import Outcome, Report, Retried, Status
 
 STAGES = ("read", "decode", "database", "acknowledge")
 SIZE_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000)
-#: Answers that are remembered until the history takes them.
+#: How many answers are remembered until the journal takes them.
 MOST_ANSWERS = 10_000
 SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
-#: Waits tell of a backlog, which may be minutes long.
+#: Long ones, because a backlog may take minutes.
 WAIT_BUCKETS = (0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800)
 
 
 def outcomes_by_function() -> dict[str, tuple[str, ...]]:
-    """Every series is there from the start, at 0: Prometheus sees no increase in a series that appears."""
+    """Function -> its outcomes. All series exist from the start, at 0: Prometheus sees no increase in a new one."""
     return {**{kind.name: kind.outcomes for kind in KINDS.values()}, INVALID_ENTRY: ("failed",)}
 
 
@@ -119,19 +119,19 @@ class ServiceMetrics:
         self._figures.worker = information
 
     def pool_sized(self, processes: int) -> None:
-        """The pool has so many processes, or threads, by now."""
+        """Note how many processes, or threads, the pool has now."""
         self._processes.set(processes)
 
     def batch_read(self, seconds: float) -> None:
-        """A batch was read from the stream and made into task requests."""
+        """Note that a batch was read from the stream and made into task requests, which took so many seconds."""
         self._stage_seconds.labels("read").observe(seconds)
 
     def batch_waited(self, seconds: float) -> None:
-        """A batch came to its end whose first entry had stood in the stream for so long when it began."""
+        """Note for how many seconds the first entry of a batch had stood in the stream when the batch began."""
         self._wait_seconds.observe(max(0.0, seconds))
 
     def batch_finished(self, outcomes: Iterable[tuple[str, Outcome]], report: Report) -> None:
-        """A pool job ended: the outcomes that are new, each with its function, and the job's report."""
+        """Note that a pool job ended: the outcomes that are new, each with its function, and the job's report."""
         for (function, outcome), count in _counted([*outcomes]).items():
             self._entries.labels(function, outcome.status.value).inc(count)
             self.totals.entries += count
@@ -144,13 +144,13 @@ class ServiceMetrics:
             self.answers.append(max(0.0, seconds))
 
     def tasks_retried(self, retried: Iterable[Retried]) -> None:
-        """Failed tasks were run again."""
+        """Note that failed tasks were run again."""
         for (function, outcome), count in Counter((each.name, each.outcome) for each in retried).items():
             self._retries.labels(function, outcome.status.value).inc(count)
             self._add_to_totals(function, outcome, count)
 
     def call_finished(self, function: str, status: Status) -> None:
-        """A task that an operator called through the broker ended."""
+        """Note that a task ended that an operator called through the broker."""
         self._calls.labels(function, status.value).inc()
         self._add_to_totals(function, Outcome(status), 1)
 
@@ -163,7 +163,7 @@ class ServiceMetrics:
         refusal: str | None = None,
         rests: bool = False,
     ) -> None:
-        """The event loop turns. See `Health.beat`."""
+        """Note a heartbeat of the event loop; see `Health.beat`."""
         before = (self.health.state, self.holding is None, self.refusal, self.rests)
         self.holding, self.refusal, self.rests = holding, refusal, rests
         self.health.beat(state, stalled_for=stalled_for, holding=holding, refusal=refusal)
@@ -171,7 +171,7 @@ class ServiceMetrics:
             self.news.set()
 
     def reader_paused(self) -> None:
-        """The broker is away: the event loop stands still until it is back."""
+        """Note that the broker is away: the event loop stands still until it is back."""
         self.holding, self.rests = "the broker does not answer", False
         self.health.pause()
         self.news.set()

@@ -1,7 +1,7 @@
-"""A thread beside the event loop, which goes on while Celery reconnects to its broker.
+"""A thread beside the event loop; it keeps running while Celery reconnects to its broker.
 
-It gathers figures for metrics and readiness, tells the other processes of the service how this worker does, and writes
-the log line of every minute.
+It gathers figures for metrics and readiness, reports to the other processes of the service how this worker is doing,
+and writes a log line every minute.
 """
 
 import logging
@@ -33,7 +33,7 @@ from dbstorage.tracing import quiet
 logger = logging.getLogger("dbstorage.metrics")
 
 GATHER_SECONDS = 2.0
-#: Where nobody asks for metrics: how often this worker tells the others how it does.
+#: How often this worker reports to the others, where no metrics are served.
 TELL_SECONDS = 5.0
 #: Less often, because there may be millions of them.
 COUNT_SECONDS = 10.0
@@ -106,17 +106,17 @@ class Watch:
                     log_at += self._minute
                     self.log_line()
             except Exception:
-                # What is counted and shown must never be the reason that nothing is stored, or that this thread ends.
+                # A fault in the metrics must not keep orders from being stored, nor end this thread.
                 logger.exception("The metrics could not be gathered.")
             pause = log_at - time.monotonic()
-            # What others are told of this worker should be true now, and not in some seconds.
+            # News wakes the thread, so that the others hear of them at once.
             self._metrics.news.wait(max(0.0, min(pause, self._pause)))
             if self._stopped:
                 return
             self._metrics.news.clear()
 
     def _tell(self) -> None:
-        """Tell the others, if Redis takes it: a full one does not."""
+        """Report to the others, if Redis takes it: a full one does not."""
         if self._journal is not None and self._figures.redis_up:
             with suppress(RedisError, OSError):
                 self._journal.tell(self._figures)
@@ -192,7 +192,7 @@ class Watch:
         except (RedisError, OSError) as error:
             refused = isinstance(error, ResponseError)
             self._figures = replace(self._figures, redis_up=refused, redis_full=None, stream=None)
-            return f"Redis {'refuses what it is asked' if refused else 'does not answer'}: {str(error).rstrip('.')}."
+            return f"Redis {'refuses our commands' if refused else 'does not answer'}: {str(error).rstrip('.')}."
         self._figures = replace(self._figures, redis_up=True, redis_full=full is not None, stream=stream)
         return problem
 
@@ -220,7 +220,7 @@ class Watch:
                 sequences = used_numbers(connection)
                 taken = failed_tasks_bytes(connection)
         except SQLAlchemyError as error:
-            # Too many to count within the time allowed is no reason to call the database away.
+            # There may be too many to count within the time limit: the database is not away for that.
             logger.debug("The failed tasks could not be counted: %s", describe(error))
             self._figures = replace(self._figures, failed_tasks=None, failed_tasks_bytes=None, sequences=None)
         else:

@@ -33,7 +33,7 @@ def is_cluster(redis: Any) -> bool:
 
 
 def cluster_sentence(address: str) -> str:
-    """What is said of one."""
+    """The sentence on a Redis Cluster at this address."""
     return (
         f"{address} is a Redis Cluster, with which neither the streams nor Celery's broker work: give the service a "
         "Redis of its own, with replicas if need be."
@@ -41,7 +41,7 @@ def cluster_sentence(address: str) -> str:
 
 
 def worker_channels(settings: Settings) -> list[str]:
-    """Those of `channels` without which a worker does not start."""
+    """The first two of `channels`, without which a worker does not start."""
     return list(channels(settings))[:2]
 
 

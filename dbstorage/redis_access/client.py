@@ -1,4 +1,4 @@
-"""How this service connects to Redis: RESP2, a short beginning, an early end to waiting, and no retry unseen."""
+"""How this service connects to Redis: RESP2, a short handshake, short timeouts, and no hidden retries."""
 
 import re
 import time
@@ -19,19 +19,19 @@ from redis.sentinel import (
 
 from dbstorage.urls.redis_url import SentinelAddress, is_sentinel, parse_sentinel_url
 
-#: Seconds that a command waits for Redis where nothing else is said; pausing is the event loop's business.
+#: Seconds that a command waits for Redis, unless the caller says otherwise.
 REDIS_TIMEOUT = 2.0
 #: Seconds that one sentinel is waited for: the next one knows as much.
 SENTINEL_TIMEOUT = 0.5
-#: For so long the last answer of the sentinels is trusted. After a planned fail-over the old master takes writes for
-#: ten seconds more, and forgets them.
+#: Seconds for which the last answer of the sentinels is trusted. After a planned fail-over the old master takes writes
+#: for ten more seconds, and forgets them.
 MASTER_SECONDS = 0.5
 #: What redis-py says of a sentinel that did not answer: its own object in Python's words, and the kind of error.
 _UNANSWERED = re.compile(r"<redis\.client\.Redis\(.*?\bhost=([^,]+),port=(\d+)[^<>]*(?:<[^<>]*>[^<>]*)*>\)>\)> - [^,]*")
 
 
 class PlainSentinels(Sentinel):
-    """Sentinels whose silence is told in one sentence."""
+    """Sentinels that say in one sentence that none of them answers."""
 
     def discover_master(self, service_name: str) -> Any:
         """Host and port of the master."""
@@ -61,7 +61,7 @@ class MasterPool(SentinelConnectionPool):
 
 
 class ShortBeginning:
-    """Leaves out what redis-py tells and asks when it has connected, beside the password and the database.
+    """Shortens the handshake of redis-py to the password and the database.
 
     The name and version of the library (for CLIENT LIST) and a wish to hear of maintenance are a round trip each, and a
     worker that stops makes four connections: over a long link it could not end in time.
@@ -75,7 +75,7 @@ class ShortBeginning:
 
 
 class ShortConnection(ShortBeginning, Connection):
-    """A connection without it."""
+    """A connection with the short handshake."""
 
 
 class ShortTLSConnection(ShortBeginning, SSLConnection):
@@ -104,12 +104,12 @@ SHORT: dict[Any, Any] = {
 
 
 def connect_redis(url: str, timeout: float = REDIS_TIMEOUT) -> Redis:
-    """A client that waits at most `timeout` seconds, and never tries again, lest an answer be written twice unseen."""
+    """A client that waits at most `timeout` seconds. It never retries by itself: an answer could be written twice."""
     return Redis.from_pool(connection_pool(url, timeout))
 
 
 def connection_pool(url: str, timeout: float) -> ConnectionPool:
-    """A maker of single connections, which are used without a client."""
+    """A pool that makes single connections, for use without a client."""
     pool = (
         _master_pool(parse_sentinel_url(url), timeout)
         if is_sentinel(url)
@@ -152,7 +152,7 @@ def _sentinels(address: SentinelAddress) -> PlainSentinels:
 
 
 def redis_error(url: str, timeout: float) -> Exception | None:
-    """Why Redis does not answer within `timeout` seconds; None where it does, be it with a refusal."""
+    """Why Redis does not answer within `timeout` seconds; None where it does, even with a refusal."""
     try:
         with connect_redis(url, timeout) as redis:
             redis.ping()

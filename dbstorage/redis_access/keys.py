@@ -1,4 +1,4 @@
-"""Every name of ours on Redis and on the broker; all are derived from the service's stream and group.
+"""All names of ours in Redis and on the broker; they are derived from the service's stream and group.
 
 Two services on one Redis, or on one virtual host of RabbitMQ, so never see each other's work. Keys in Redis:
 
@@ -36,7 +36,7 @@ def prefix(scope: Scope) -> str:
 
 
 def amqp_prefix(scope: Scope) -> str:
-    """What every queue and exchange of this service begins with; a long one is told by its hash."""
+    """What every queue and exchange of this service begins with; a long one is replaced by its hash."""
     whole = prefix(scope)
     if len(whole.encode()) <= LONGEST_AMQP_PREFIX:
         return whole

@@ -1,4 +1,4 @@
-"""Whether a key that should be a stream is one: another program may have written something else under its name."""
+"""Whether a key that should be a stream is one: another program may use its name for something else."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ def other_kind(redis: Redis, name: str) -> str | None:
     try:
         kind: Any = redis.type(name)
     except ResponseError:
-        return None  # our user may have to do without
+        return None  # our user may not have this right
     if kind in (b"none", b"stream"):
         return None
     return f"The key {name} is a {kind.decode()}, not a stream: rename one or the other."

@@ -1,4 +1,4 @@
-"""Whether Redis is full: it then refuses whatever needs memory, new commands of the engine among it."""
+"""Whether Redis is full: it then refuses whatever needs memory, including the engine's new commands."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,7 @@ MEBIBYTE = 2**20
 
 
 def why_full(memory: Mapping[str, Any]) -> str | None:
-    """A sentence that says so and what mends it, from the reply to INFO memory; None where there is room."""
+    """A sentence that says that Redis is full and what mends it, from INFO memory; None where there is room."""
     limit = memory.get("maxmemory")
     # What replicas and the append-only file are still to be sent does not count.
     used = memory.get("used_memory", 0) - memory.get("mem_not_counted_for_evict", 0)
@@ -18,15 +18,15 @@ def why_full(memory: Mapping[str, Any]) -> str | None:
         return None
     return (
         f"Redis is full: {used / MEBIBYTE:,.1f} MiB are used, and maxmemory is {limit / MEBIBYTE:,.1f} MiB. It takes "
-        "no new commands; what it holds is stored, answered and trimmed. Raise maxmemory, or keep less with "
+        "no new commands; those that it holds are still stored and answered. Raise maxmemory, or keep less with "
         "STREAM_KEEP, RESPONSE_MAXLEN and RESPONSE_MAXBYTES."
     )
 
 
 def full_redis(redis: Redis) -> str | None:
-    """The same, asked of a server; None also where it does not tell. Raises RedisError and OSError."""
+    """The same for a server; None also where it does not tell its memory. Raises RedisError and OSError."""
     try:
         memory: Any = redis.info("memory")
     except ResponseError:
-        return None  # some hosted servers keep it to themselves
+        return None  # some hosted servers do not allow INFO
     return why_full(memory)

@@ -1,4 +1,4 @@
-"""Entries that were trimmed from the stream before our group read them: nobody can store them any more, but count them.
+"""Entries that were trimmed from the stream before our group read them: nobody can store them, only count them.
 
 Redis shows the gap only until the group reads on, so a worker that joins looks for it first, and notes it under a key.
 """

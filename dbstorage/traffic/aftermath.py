@@ -1,4 +1,4 @@
-"""What became of entries that were written: acknowledged, answered, failed."""
+"""What became of entries that were sent: acknowledged, answered, failed."""
 
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ class AnswerCount:
         self._request_ids: dict[str, str | None] = {}
 
     def read(self) -> None:
-        """Take the answers that have come; before long, because the response stream is trimmed."""
+        """Take the answers that have come; call it often, because the response stream is trimmed."""
         for answer in self._answers.read():
             if answer.in_reply_to is not None:
                 self._request_ids[answer.in_reply_to] = answer.request_id

@@ -1,4 +1,4 @@
-"""Commands as the trading engine writes them, made up, for trying out and measuring the service."""
+"""Makes up commands as the trading engine writes them, for trying out and measuring the service."""
 
 import uuid
 from collections import deque
@@ -19,7 +19,7 @@ STIPPAGES = (None, None, 0.5, 1)
 BEGINNING = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 #: Milliseconds between two commands, on average.
 PACE = 400
-#: Of how many orders before it an order that comes twice is one.
+#: An order that comes twice is one of so many before it.
 MEMORY = 200
 
 _USER, _USER_AGAIN, _ORDER, _ORDER_AGAIN, _QUESTION = range(5)
@@ -31,8 +31,8 @@ def engine_commands(
     """Yield the commands of one platform's day, always the same ones for the same arguments.
 
     `users` people sign up and close `orders` orders between them; `users_again` times one of them signs up again, half
-    of the time with a new e-mail address, `orders_again` times an order comes a second time, `questions` times somebody
-    asks for his history, each with a requestId of its own. Nobody closes an order before he has signed up. Without
+    of the time with a new e-mail address; `orders_again` times an order comes a second time; `questions` times somebody
+    asks for their history, each with a requestId of its own. Nobody closes an order before signing up. Without
     users there is nothing, and without orders none comes twice.
     """
     if users < 1:

@@ -1,4 +1,4 @@
-// What goes on with many tasks at once: how far it is, and stopping it.
+// Bulk actions in progress: how far each is, and a button that cancels it.
 
 import {ask, count, element, post, say, tasks} from "./common.js";
 
@@ -66,7 +66,7 @@ function show(action) {
     }
 }
 
-// Shows what goes on; whether anything does.
+// Shows the bulk actions in progress; tells whether there are any.
 export async function lookAtBulkActions(mayChange) {
     const {actions} = await ask(address);
     const told = actions.filter((action) => !action.ended || place.querySelector('[data-action="' + action.action + '"]') || started.has(action.action));
@@ -77,11 +77,11 @@ export async function lookAtBulkActions(mayChange) {
     return actions.some((action) => !action.ended);
 }
 
-// Actions of this page, whose end is told also where it came before the first look.
+// Actions that this page started: their end is shown even where it came before the first look.
 const started = new Set();
 
 export function follow(action) {
-    // What ended before makes room.
+    // The lines of earlier actions go.
     place.querySelectorAll("li").forEach((made) => made.querySelector("button") || made.remove());
     started.add(action);
 }

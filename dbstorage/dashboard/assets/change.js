@@ -1,12 +1,12 @@
-// Retrying, discarding and restoring: the question, and doing it.
+// Retrying, discarding and restoring: asks whether the operator means it, then does it.
 
 import {ask, count, dialogOf, element, post, say, tasks} from "./common.js";
 import {follow} from "./bulk-actions.js";
 
 const WORDS = {
-    retry: {button: "Retry", style: "btn-primary", done: "retried", consequence: "Each runs again as the same task, by any worker."},
-    discard: {button: "Discard", style: "btn-danger", done: "discarded", consequence: "What is discarded is not tried again; its record stays, and can be restored."},
-    restore: {button: "Restore", style: "btn-primary", done: "restored", consequence: "Each is failed again, and can be retried."},
+    retry: {button: "Retry", style: "btn-primary", done: "retried", consequence: "Any worker runs each of them again, as the same task."},
+    discard: {button: "Discard", style: "btn-danger", done: "discarded", consequence: "A discarded task is not tried again. Its record stays, and can be restored."},
+    restore: {button: "Restore", style: "btn-primary", done: "restored", consequence: "Each returns to state failed, and can be retried."},
 };
 const MOST_BY_CLICK = 100;
 
@@ -20,7 +20,7 @@ export async function askAbout(change, query, whose, opener) {
     const words = WORDS[change];
     const answer = await ask(dialog.place.getAttribute("data-count-" + change) + "?" + query);
     if (!answer.count) {
-        say("None of them can be " + words.done + " (any more).", "warning");
+        say("None of these tasks can be " + words.done + " now.", "warning");
         return;
     }
     const fields = new URLSearchParams(query);

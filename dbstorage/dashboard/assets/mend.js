@@ -1,4 +1,4 @@
-// Mending: fields of one task, or of all that match, get other values; what would come of it is shown first.
+// Mending: gives fields of one task, or of all that match, other values. It first shows what would come of it.
 
 import {ask, count, dialogOf, element, post, say, tasks} from "./common.js";
 import {follow} from "./bulk-actions.js";
@@ -50,7 +50,7 @@ export async function askToMend(tasksQuery, whose, opener) {
         try {
             values = (await ask(opener.dataset.fields)).fields;
         } catch {
-            // Whoever may not see the payload types the values.
+            // Who may not see the payload types the values.
         }
     }
     rows.replaceChildren();
@@ -99,7 +99,7 @@ async function attempt() {
     const fields = asked();
     try {
         const answer = await post(dialog.place.dataset.check, fields);
-        // Whoever typed on meanwhile tries again.
+        // If the fields changed meanwhile, the answer is about something else.
         if (fields.toString() === asked().toString()) {
             showResult(answer);
             upTo = answer.up_to;

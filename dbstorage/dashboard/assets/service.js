@@ -1,4 +1,4 @@
-// The Service page: asks how the service stands, again and again, and shows it. Texts go in as text, never as markup.
+// The page Service: asks every few seconds how the service stands, and shows it. Texts go in as text, never as markup.
 
 import {ask, element, post} from "./common.js";
 import {timeOf} from "./times.js";
@@ -51,7 +51,7 @@ function table(place, columns, rows, none) {
     set(place, [made]);
 }
 
-// Pictures
+// Charts
 
 const CHARTS = [
     {
@@ -86,7 +86,7 @@ function summary(chart, history) {
     return words.join("; ") + " (" + chart.unit + ").";
 }
 
-// Where nobody told of ten seconds, the line has a gap.
+// Where no worker reported for some time, the line has a gap.
 function columns(chart, history) {
     const times = [];
     const values = chart.series.map(() => []);
@@ -101,7 +101,7 @@ function columns(chart, history) {
     return [times, ...values];
 }
 
-// A value with nothing on either side is no line: it is drawn as a point.
+// A single value between two gaps is no line: it is drawn as a point.
 function alone(plot, which) {
     const values = plot.data[which];
     const found = [];
@@ -180,11 +180,11 @@ function show(state) {
         return group;
     }));
     draw(redis.history || []);
-    table(one("workers"), ["worker", "does", "since it said so", "host", "why it waits"], redis.workers && redis.workers.map(
+    table(one("workers"), ["worker", "state", "last report", "host", "why it waits"], redis.workers && redis.workers.map(
         (worker) => [worker.name, worker.state, worker.silent_seconds === null ? "" : seconds(worker.silent_seconds) + " ago",
             worker.host, worker.holding]
     ), "No worker is known.");
-    table(one("servers"), ["server", "is", "where, and what is wrong"], [
+    table(one("servers"), ["server", "status", "address, or what is wrong"], [
         [(redis.server || "Redis") + " " + (redis.version || ""), redis.up ? "up" : "down", redis.problem || redis.refusal || redis.url],
         ["PostgreSQL " + (database.version || ""), database.up ? "up" : "down", database.problem || database.address],
     ], "");
