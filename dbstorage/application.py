@@ -27,6 +27,8 @@ from dbstorage.worker.unusable_redis import unusable_servers
 UNUSABLE = 2
 #: Seconds after which a task taken by a worker that died is given to another; tasks take milliseconds.
 VISIBILITY_TIMEOUT = 60
+#: How many more objects than now may be there before the garbage collector looks for circles. A batch has up to 3,000.
+GARBAGE_THRESHOLD = 20_000
 BROKER_SOCKET_TIMEOUT = 1
 
 
@@ -77,6 +79,8 @@ def prepare_pool(**_: Any) -> None:
     """Called before the pool's processes are forked."""
     # Else the garbage collector writes to every page that they share with the main process: 40 MB more in all.
     gc.freeze()
+    # Objects that come and go with a batch are in no circle: they need not be searched for one.
+    gc.set_threshold(GARBAGE_THRESHOLD)
     main_process = os.getpid()
     signals.worker_process_init.connect(lambda **_: end_orphan(main_process), weak=False)
     signals.worker_process_init.connect(lambda **_: speak(), weak=False)

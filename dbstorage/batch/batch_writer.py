@@ -20,7 +20,7 @@ from dbstorage.database.shape import TableShape, with_null_for_remark, without_r
 from dbstorage.errors import DatabaseFaultError
 from dbstorage.storage.failures import keep
 from dbstorage.storage.locks import LockedUser, LockHolder, Queue, find_locked, find_table_holder, read_queue
-from dbstorage.storage.outcome import Outcome, Retried, Status
+from dbstorage.storage.outcome import STORED, Outcome, Retried, Status
 from dbstorage.storage.refused import Refused
 from dbstorage.storage.retries import lock
 from dbstorage.storage.service import Applied
@@ -52,7 +52,7 @@ class _Refusal(NamedTuple):
 class _Result(NamedTuple):
     """What one transaction did. An outcome is None where the record of the failed task was changed meanwhile."""
 
-    outcomes: list[Outcome | None]
+    outcomes: Sequence[Outcome | None]
     released: list[Retried]
     applied: Applied | None
 
@@ -70,8 +70,7 @@ class BatchWriter:
         self._locked: list[LockedUser] = []
         self._patient = self._was_patient = False
         self._refusals: list[_Refusal] = []
-        #: Kinds of commands of which the tables have taken one.
-        self._written: set[type] = set()
+        self._works_decided: list[Work] = []
 
     def run(self, works: Sequence[Work]) -> None:
         """Decide every work: its outcome is set once the transaction that holds it has committed.
@@ -102,13 +101,12 @@ class BatchWriter:
             else:
                 self._refused(works[0], refused)
             return
-        self._decided(works, result)
+        self._decide(works, result)
 
-    def _decided(self, works: Sequence[Work], result: _Result) -> None:
+    def _decide(self, works: Sequence[Work], result: _Result) -> None:
         for work, outcome in zip(works, result.outcomes, strict=True):
             work.outcome = outcome
-            if outcome is not None and outcome.status in _WRITTEN:
-                self._written.add(type(work.command))
+        self._works_decided += works
         self.released += result.released
         self.resources.committed(result.applied)
 
@@ -130,6 +128,9 @@ class BatchWriter:
         for user in self._locked:
             queue.lock(user)
         written = write(connection, shape, service, mine, queue)
+        if len(entries) == len(works) == written.outcomes.count(STORED):
+            # Nearly always: nothing failed, and nothing had failed before.
+            return _Result(written.outcomes, written.released, applied)
         decided = list(zip(mine, written.outcomes, strict=True))
         kept = keep(connection, service, decided, self.resources.settings.user_wait, plain=plain)
         if len(mine) == len(works):
@@ -162,7 +163,7 @@ class BatchWriter:
             result = in_transaction(self.resources, lambda connection: self._write(connection, [work], **otherwise))
         except Refused:
             return False
-        self._decided([work], result)
+        self._decide([work], result)
         return True
 
     def fail(self, work: Work, outcome: Outcome) -> None:
@@ -189,12 +190,18 @@ class BatchWriter:
 
     def _decide_refusals(self) -> None:
         refusals, self._refusals = self._refusals, []
+        if not refusals:
+            return
+        # Kinds of commands of which the tables have taken one.
+        written = {
+            type(work.command) for work in self._works_decided if work.outcome and work.outcome.status in _WRITTEN
+        }
         faults: list[str] = []
         for refusal in refusals:
             kind = type(refusal.work.command)
             alone = sum(type(each.work.command) is kind for each in refusals) == 1
             waited = alone and self.held_seconds >= self.resources.settings.fault_wait
-            if refusal.refused.blame is Blame.ENTRY or kind in self._written or waited:
+            if refusal.refused.blame is Blame.ENTRY or kind in written or waited:
                 try:
                     self.fail(refusal.work, refusal.refused.outcome)
                 except DatabaseFaultError as error:

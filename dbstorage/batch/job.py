@@ -33,9 +33,9 @@ from dbstorage.settings import Ordering
 from dbstorage.storage import history
 from dbstorage.storage.outcome import ANSWERED, EXPIRED, Outage, Outcome, Report, Retried, Status
 from dbstorage.storage.refused import Refused
-from dbstorage.storage.work import Work, not_interpreted, understand
+from dbstorage.storage.work import Work, functions_of, not_interpreted, understand
 from dbstorage.tracing import batch_span
-from dbstorage.wire.entry import GET_CLOSE_ORDERS, Fields, StreamEntry
+from dbstorage.wire.entry import GET_CLOSE_ORDERS, Fields, stream_entries
 from dbstorage.wire.entry_id import milliseconds_of
 from dbstorage.wire.response import Answer, encode_answer
 from dbstorage.wire.size import KEPT_BYTES, fitting
@@ -113,7 +113,7 @@ def run_job(resources: Resources, job: BatchJob) -> Report:
         batch.seconds,
         batch.answer_seconds,
         batch.released,
-        functions=[work.function for work in batch.works],
+        functions=functions_of(batch.works),
         refusal=batch.refusal,
     )
 
@@ -126,7 +126,7 @@ class Batch:
         self.settings = resources.settings
         self.job = job
         resources.serves(job.consumer, job.group_creation, job.remembered)
-        self.entries = [*map(StreamEntry, job.entry_ids, job.fields)]
+        self.entries = stream_entries(job.entry_ids, job.fields)
         self.works: list[Work] = []
         self.acknowledged: set[str] = set()
         self.answer_seconds: list[float] = []
@@ -157,8 +157,8 @@ class Batch:
         for segment in segments(self.resources, self.works):
             if time.monotonic() > hand_back_at:
                 return
-            writes = [work for work in segment if not isinstance(work.command, HistoryQuestion)]
-            questions = [work for work in segment if isinstance(work.command, HistoryQuestion)]
+            questions = [work for work in segment if type(work.command) is HistoryQuestion]
+            writes = [work for work in segment if type(work.command) is not HistoryQuestion] if questions else segment
             started = time.perf_counter()
             try:
                 writer.run(writes)
@@ -263,7 +263,7 @@ class Batch:
             Answered(_id(work), encode_answer(answer_to(work, page)))
             for work, page in zip(questions, pages, strict=True)
         ]
-        first = [_id(work) for work in acknowledge_first]
+        first = [work.entry.id for work in acknowledge_first if work.entry]
         started = time.perf_counter()
         try:
             told, refusal = acknowledge_and_answer(

@@ -84,12 +84,14 @@ def _written_out() -> str:
         if column.kind is ColumnKind.TIME:
             times.append(f"{{{value}}}")
         values.append(_ORDINARY[column.kind][1].format(value))
-    return f"lambda order: CloseOrder({', '.join(values)}) if are_times(f'{' '.join(times)}') else None"
+    return f"lambda order: new(CloseOrder, ({', '.join(values)})) if are_times(f'{' '.join(times)}') else None"
 
 
 # As `namedtuple` makes its classes: a loop over the columns takes half as long again, for each entry of the stream.
 _close_order: Callable[[Any], CloseOrder | None] = eval(  # noqa: S307  # made of the table's names alone
-    _written_out(), {"CloseOrder": CloseOrder, "are_times": _are_times}
+    # tuple's own `__new__`, because that of a named tuple is written in Python.
+    _written_out(),
+    {"CloseOrder": CloseOrder, "new": tuple.__new__, "are_times": _are_times},
 )
 
 
@@ -99,17 +101,14 @@ def ordinary_command(entry: StreamEntry) -> CloseOrder | CreateUser | None:
     if type(fields) is not list:
         return None
     try:
-        if len(fields) == 2 and fields[0] != b"function":
-            return _of_envelope(fields[1])
-        return _of_flat_entry(fields)
+        if len(fields) != 2 or fields[0] == b"function":
+            return _of_flat_entry(fields)
+        text = fields[1]
+        if not _is_plain(text):
+            return None
+        message = _decode_envelope(text).message
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         return None
-
-
-def _of_envelope(text: bytes) -> CloseOrder | CreateUser | None:
-    if not _is_plain(text):
-        return None
-    message = _decode_envelope(text).message
     return _close_order(message) if type(message) is _Order else CreateUser(message.userId, message.userEmail)
 
 

@@ -8,32 +8,31 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+import msgspec
+
 from dbstorage.commands.decode import is_question
 from dbstorage.storage.outcome import Outcome, Report
 from dbstorage.wire.entry import Fields, StreamEntry
 from dbstorage.wire.entry_id import parse_entry_id
 
 
-class Entry:
+class Entry(msgspec.Struct, eq=False, gc=False):  # of all that is made for each entry of the stream, the dearest
     """An entry in hand. `deliveries` counts how often it was given to a process; `size` is what it takes, in bytes.
 
     `alone`: it is suspected of killing processes, so no other entry shares its job. `company`: how many entries its job
     may have at most, itself included; None where only BATCH_SIZE limits it.
     """
 
-    __slots__ = ("_position", "_question", "alone", "company", "deliveries", "fields", "id", "received", "size")
-
-    def __init__(self, id: str, fields: Fields, size: int, deliveries: int = 1) -> None:
-        self.id = id
-        self.fields = fields
-        self.size = size
-        self.deliveries = deliveries
-        #: When it came in, in seconds since 1970; for people only.
-        self.received = 0.0
-        self.alone = False
-        self.company: int | None = None
-        self._position: tuple[int, int] | None = None
-        self._question: bool | None = None
+    id: str
+    fields: Fields
+    size: int
+    deliveries: int = 1
+    #: When it came in, in seconds since 1970; for people only.
+    received: float = 0.0
+    alone: bool = False
+    company: int | None = None
+    _position: tuple[int, int] | None = None
+    _question: bool | None = None
 
     @property
     def position(self) -> tuple[int, int]:

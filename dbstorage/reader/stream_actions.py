@@ -132,9 +132,7 @@ class StreamActions:
             if size > limit:
                 fields = fitting(fields, limit)
                 size = held_bytes(fields)
-            entry = Entry(entry_id, fields, size, deliveries.get(entry_id, 1))
-            entry.received = now
-            entries.append(entry)
+            entries.append(Entry(entry_id, fields, size, deliveries.get(entry_id, 1), now))
         self._report(EntriesRead(number, entries, size_in_all))
 
     def look_at_progress(self) -> None:

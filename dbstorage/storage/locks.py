@@ -146,6 +146,10 @@ class Queue:
         self._moving: set[str] = set()
         self._locked: dict[str, LockedUser] = {}
 
+    def __bool__(self) -> bool:
+        """Whether anybody's commands have to wait."""
+        return bool(self._first)
+
     def add(self, people: Set[str], position: int = -1, *, moving: bool = False) -> None:
         """Commands behind this position have to wait if they are about one of these people, who may be `moving`."""
         if moving:

@@ -65,6 +65,8 @@ def store_orders(connection: Connection, shape: TableShape, orders: Sequence[Clo
         first_of = {orders[index].order_id: index for index in reversed(undecided)}
         firsts = sorted(first_of.values())
         new, tried = insert_orders(connection, shape, [orders[index] for index in firsts])
+        if len(new) == len(orders):
+            return [OrderResult.STORED] * len(orders)
         for index in firsts:
             if orders[index].order_id in new:
                 verdicts[index] = OrderResult.STORED

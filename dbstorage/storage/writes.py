@@ -64,14 +64,16 @@ def write(
     outcomes: dict[int, Outcome] = {}
     users: list[UserWrite] = []
     users_at: list[int] = []
+    orders: list[CloseOrder] = []
     orders_at: list[int] = []
     others_at: dict[str, list[int]] = {}
+    somebody_waits = bool(queue)
     for index, work in enumerate(works):
         command = work.command
-        waits = queue.outcome_of(work)
-        if waits is not None:
+        if somebody_waits and (waits := queue.outcome_of(work)) is not None:
             outcomes[index] = waits
         elif isinstance(command, CloseOrder):
+            orders.append(command)
             orders_at.append(index)
         elif isinstance(command, CreateUser):
             users.append(user_write(work, command))
@@ -95,7 +97,6 @@ def write(
     else:
         owners = {}
     if orders_at:
-        orders = [command for index in orders_at if isinstance(command := works[index].command, CloseOrder)]
         if owners:
             owned = [order._replace(user_id=owners[index]) for index, order in zip(orders_at, orders, strict=True)]
         else:

@@ -1,5 +1,6 @@
 """Stream entries in either layout, and what they become once they are decoded."""
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any, NamedTuple, TypeAlias
 
@@ -42,6 +43,12 @@ class StreamEntry(NamedTuple):
 
     id: str
     fields: Fields
+
+
+def stream_entries(ids: Iterable[str], fields: Iterable[Fields]) -> list[StreamEntry]:
+    """Entries of these ids and fields."""
+    # tuple's own `__new__`, because that of a named tuple is written in Python.
+    return [tuple.__new__(StreamEntry, entry) for entry in zip(ids, fields, strict=True)]
 
 
 class Request(NamedTuple):

@@ -12,7 +12,7 @@ KEPT_BYTES = 64 * 1024
 
 def size_of(fields: Fields) -> int:
     """The bytes of an entry's names and values, as it was delivered."""
-    return fields.length if isinstance(fields, Truncated) else sum(map(len, fields))
+    return sum(map(len, fields)) if isinstance(fields, list) else fields.length
 
 
 def is_too_large(fields: Fields, limit: int) -> bool:
