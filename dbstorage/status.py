@@ -15,7 +15,7 @@ from dbstorage.failed_tasks.connected import connected
 from dbstorage.failed_tasks.lookup import count_by_code, read_locked
 from dbstorage.metrics.figures import TOUCH_FAILED, StreamFigures, read_stream, refusal_of
 from dbstorage.operating.broker_problem import broker_problem
-from dbstorage.operating.facts import facts_of
+from dbstorage.operating.facts import with_workers
 from dbstorage.operating.last_hour import Point, read_points
 from dbstorage.operating.pause import read_pause
 from dbstorage.operating.today import LastOrder, Today, read_last_order, read_today
@@ -141,14 +141,12 @@ def read_verdict(settings: Settings) -> Verdict:
 def _facts(redis: StreamStatus, database_problem: str | None, broker_away: str | None) -> Facts:
     if redis.problem is not None:
         return Facts(now=time.time(), redis_problem=redis.problem, database_problem=database_problem)
-    return facts_of(
+    facts = Facts(
         now=redis.now or time.time(),
         stream=redis.name,
-        workers=redis.workers or [],
         pause=redis.paused,
         redis_refusal=redis.refusal,
         lost=redis.lost,
-        points=redis.history or [],
         database_problem=database_problem,
         broker_problem=broker_away,
         unread=redis.lag if redis.lag is not None else redis.lag_at_least,
@@ -156,6 +154,7 @@ def _facts(redis: StreamStatus, database_problem: str | None, broker_away: str |
         oldest_unread_seconds=redis.oldest_unread_seconds,
         oldest_pending_seconds=redis.oldest_pending_seconds,
     )
+    return with_workers(facts, redis.workers or [], redis.history or [])
 
 
 def _stream_status(settings: Settings, history_seconds: float) -> StreamStatus:

@@ -16,7 +16,7 @@ from dbstorage.database.shape import inspect_shape
 from dbstorage.failed_tasks.connected import connected
 from dbstorage.failed_tasks.filters import State
 from dbstorage.settings import Settings
-from dbstorage.storage.named import function_named
+from dbstorage.storage.registered import function_named
 from dbstorage.storage.service import Service, find_service
 from dbstorage.storage.work import Work, understand
 from dbstorage.wire.entry import Layout

@@ -14,7 +14,7 @@ from dbstorage.cli.exit_codes import UNAVAILABLE
 from dbstorage.cli.output import console, print_json, say, text
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.operating.person import this_person
-from dbstorage.replay.run import accept as accept_database
+from dbstorage.replay.position import accept as accept_database
 from dbstorage.settings import slips
 
 PROBLEMS = 1

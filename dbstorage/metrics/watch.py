@@ -20,7 +20,7 @@ from dbstorage.metrics.figures import TOUCH_FAILED, Figures, count_failed_tasks,
 from dbstorage.metrics.journal import Journal
 from dbstorage.metrics.service_metrics import ServiceMetrics
 from dbstorage.operating.broker_problem import broker_problem
-from dbstorage.operating.facts import facts_of
+from dbstorage.operating.facts import with_workers
 from dbstorage.operating.pause import read_pause
 from dbstorage.operating.verdict import Facts, Verdict, judge
 from dbstorage.operating.workers import read_workers
@@ -149,23 +149,20 @@ class Watch:
             pause = read_pause(self._redis, self._settings)
         except (RedisError, OSError):
             return None
-        return judge(
-            facts_of(
-                now=time.time(),
-                stream=self._settings.command_stream,
-                workers=workers,
-                pause=pause,
-                points=(),
-                redis_refusal=self._refusal,
-                lost=stream.lost,
-                database_problem=database_problem,
-                broker_problem=broker_away,
-                unread=stream.lag,
-                pending=stream.pending,
-                oldest_unread_seconds=stream.oldest_unread_age,
-                oldest_pending_seconds=stream.oldest_pending_age,
-            )
+        facts = Facts(
+            now=time.time(),
+            stream=self._settings.command_stream,
+            pause=pause,
+            redis_refusal=self._refusal,
+            lost=stream.lost,
+            database_problem=database_problem,
+            broker_problem=broker_away,
+            unread=stream.lag,
+            pending=stream.pending,
+            oldest_unread_seconds=stream.oldest_unread_age,
+            oldest_pending_seconds=stream.oldest_pending_age,
         )
+        return judge(with_workers(facts, workers))
 
     def log_line(self) -> None:
         """Write the line of this minute."""

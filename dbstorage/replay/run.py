@@ -21,17 +21,9 @@ from dbstorage.database.engine import SHARED_SESSIONS, create_engine
 from dbstorage.failed_tasks.connected import connected
 from dbstorage.failed_tasks.filters import State
 from dbstorage.failed_tasks.trail import record
-from dbstorage.redis_access.explained import redis_errors_explained
-from dbstorage.redis_access.keys import stored_key
-from dbstorage.settings import Ordering, Settings
-from dbstorage.storage.service import (
-    Applied,
-    Service,
-    find_service,
-    find_stored,
-    hold_writers,
-    last_of,
-)
+from dbstorage.replay.position import accept, first_that_may_lack, note_position, where_the_database_is
+from dbstorage.settings import Settings
+from dbstorage.storage.service import Applied, Service, find_service, hold_writers, last_of
 from dbstorage.storage.work import Work, understand
 from dbstorage.wire.entry import StreamEntry
 from dbstorage.wire.entry_id import entry_id_at, position_of
@@ -39,8 +31,7 @@ from dbstorage.wire.payload import pack
 
 #: Seconds for one statement; a replay may have to move people with many orders.
 STATEMENT_TIMEOUT = 60.0
-WRITER = "replay"
-REPLAY, ACCEPT = "replay", "accept"
+REPLAY = "replay"
 
 Progress = Callable[[int], None]
 
@@ -130,8 +121,8 @@ def replay(
         with closing(CommandStream(settings)) as stream, connected(holding) as held, held.begin():
             service = find_service(held, settings.scope)
             hold_writers(held, service)
-            start = _where_the_database_is(held, service)
-            begin = _first_that_may_lack(stream, settings, start) if first is None else first
+            start = where_the_database_is(held, service)
+            begin = first_that_may_lack(stream, settings, start) if first is None else first
             delivered = stream.last_delivered()
             end = delivered if last is None else min(last, delivered)
             run = _Run(settings, stream, service, ReplayReport(dry_run=dry_run), progress)
@@ -145,7 +136,7 @@ def replay(
                     complete = begin <= start and end == delivered
                     if complete and run.last_entry is not None:
                         applied = last_of([run.last_entry], service.life)
-                        _note_position(connection, service, applied)
+                        note_position(connection, service, applied)
                     what = {"from": entry_id_at(begin), "until": entry_id_at(end)}
                     record(connection, settings.scope, REPLAY, who, filter=what, affected=run.report.entries)
                 if complete:
@@ -155,24 +146,6 @@ def replay(
     finally:
         engine.dispose()
         holding.dispose()
-
-
-def accept(settings: Settings, who: str | None) -> str:
-    """Let the database, as it is, count as the service's own; returns its id. Raises as `replay`.
-
-    `who` is recorded; None where that was done already.
-    """
-    engine = create_engine(settings.database, application_name="dbstorage")
-    try:
-        with connected(engine) as connection, connection.begin():
-            stored = find_stored(connection, find_service(connection, settings.scope))
-            if who is not None:
-                record(connection, settings.scope, ACCEPT, who)
-        with closing(CommandStream(settings)) as stream, redis_errors_explained():
-            stream.redis.set(stored_key(settings), stored.text)
-        return stored.database
-    finally:
-        engine.dispose()
 
 
 class _Run:
@@ -302,43 +275,6 @@ def _records(connection: Connection, service: Service, works: Sequence[Work]) ->
         (*service, [work.entry.id for work in works if work.entry is not None]),
     )
     return {entry_id: _Kept(State(state), bytes(payload)) for entry_id, state, payload in rows}
-
-
-def _where_the_database_is(connection: Connection, service: Service) -> int:
-    """The position up to which everything is stored: the lowest of the processes that wrote in the last minute."""
-    return int(
-        connection.exec_driver_sql(
-            "SELECT coalesce(min(entry_position), 0) FROM dbstorage.positions AS known "
-            "WHERE stream = %s AND consumer_group = %s AND life = %s AND applied_at > "
-            "(SELECT max(applied_at) FROM dbstorage.positions WHERE stream = known.stream "
-            "AND consumer_group = known.consumer_group AND life = known.life) - interval '1 minute'",
-            tuple(service),
-        ).scalar_one()
-    )
-
-
-def _first_that_may_lack(stream: CommandStream, settings: Settings, start: int) -> int:
-    """The position from which the database may lack entries; `start` is how far every living process has come.
-
-    In parallel order a process that died has no position any more. What it had in hand may stand anywhere before it.
-    """
-    if settings.ordering is Ordering.STRICT:
-        return start
-    oldest = stream.trimmed_before()
-    return 0 if oldest is None else min(start, position_of(oldest))
-
-
-def _note_position(connection: Connection, service: Service, applied: Applied) -> None:
-    connection.exec_driver_sql(
-        "DELETE FROM dbstorage.positions WHERE stream = %s AND consumer_group = %s AND life = %s AND writer <> %s",
-        (*service, WRITER),
-    )
-    connection.exec_driver_sql(
-        "INSERT INTO dbstorage.positions (stream, consumer_group, life, writer, entry_position, digest) "
-        "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (stream, consumer_group, writer) DO UPDATE SET "
-        "life = excluded.life, entry_position = excluded.entry_position, digest = excluded.digest, applied_at = now()",
-        (*service, WRITER, applied.position, applied.digest),
-    )
 
 
 def _engine(settings: Settings) -> Engine:

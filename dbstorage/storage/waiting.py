@@ -10,8 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.database.shape import TableShape
-from dbstorage.database.sqlstate import ErrorClass as ErrorVerdict
-from dbstorage.database.sqlstate import classify
+from dbstorage.database.sqlstate import ErrorClass, classify
 from dbstorage.errors import RejectedEntry
 from dbstorage.storage.failures import keep, retried
 from dbstorage.storage.order_outcomes import order_outcome
@@ -42,7 +41,7 @@ def store_waiting_orders(
             decided = _store(connection, shape, works[:MOST_AT_ONCE], people)
             kept = keep(connection, service, decided, user_wait=0)
     except DBAPIError as error:
-        if classify(error) in (ErrorVerdict.OUTAGE, ErrorVerdict.AGAIN):
+        if classify(error) in (ErrorClass.OUTAGE, ErrorClass.AGAIN):
             raise
         bind_waiting_orders(connection, service, people)
         return []

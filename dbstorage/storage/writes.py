@@ -12,11 +12,11 @@ from dbstorage.commands.users import CreateUser
 from dbstorage.database.shape import TableShape
 from dbstorage.errors import RejectedEntry
 from dbstorage.storage.locks import Queue, wake_queued
-from dbstorage.storage.named import function_named
 from dbstorage.storage.order_outcomes import order_outcome
 from dbstorage.storage.orders import OrderResult, store_orders
 from dbstorage.storage.outcome import STORED, Outcome, Retried, Status
 from dbstorage.storage.people import People
+from dbstorage.storage.registered import function_named
 from dbstorage.storage.retries import follow_moves
 from dbstorage.storage.service import Service
 from dbstorage.storage.users import Decision, UserWrite, store_users

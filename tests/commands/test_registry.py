@@ -7,8 +7,8 @@ import pytest
 
 from dbstorage.commands.registry import KINDS, function_of, kept_functions
 from dbstorage.metrics.service_metrics import outcomes_by_function
-from dbstorage.storage.named import function_named
 from dbstorage.storage.outcome import Status
+from dbstorage.storage.registered import function_named
 from dbstorage.traffic.generate import engine_commands
 
 DOCS = Path(__file__).parents[2] / "docs"

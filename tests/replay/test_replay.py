@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dbstorage.audit import audit
 from dbstorage.replay import ReplayReport, replay
-from dbstorage.replay.run import accept
+from dbstorage.replay.position import accept
 from dbstorage.settings import Ordering
 from dbstorage.storage.outcome import Outage
 from tests.service.platform import order, question, user
