@@ -1,6 +1,6 @@
 """Spans of batches and entries where OpenTelemetry is loaded. What an idle worker does makes no spans.
 
-Nothing is imported for it: whoever wants spans has loaded the library before the first batch.
+OpenTelemetry is never imported here: who wants spans has loaded it before the first batch.
 """
 
 import sys

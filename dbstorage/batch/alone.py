@@ -48,7 +48,7 @@ def begin_alone(redis: Redis, settings: Settings, name: str) -> int:
             _ended.clear()
         starts: Any = redis.eval(COUNT_START, 1, alone_key(settings, name), COUNT_EXPIRES_SECONDS * 1000)
     except (RedisError, OSError) as error:
-        raise RedisUnavailableError(f"Redis did not count a run: {error}") from error
+        raise RedisUnavailableError(f"Redis could not count the start of a run alone: {error}") from error
     return int(starts) - 1
 
 
@@ -62,4 +62,4 @@ def end_alone(redis: Redis, settings: Settings, name: str) -> None:
         redis.delete(key)
     except (RedisError, OSError) as error:
         _ended.add(key)
-        raise RedisUnavailableError(f"Redis did not count a run: {error}") from error
+        raise RedisUnavailableError(f"Redis could not note the end of a run alone: {error}") from error

@@ -130,7 +130,7 @@ def acknowledge_and_answer(
         if isinstance(reply, RedisError):
             raise RedisUnavailableError(f"Redis refused an acknowledgement: {shortened(reply)}") from reply
     if acknowledged and stored is not None and replies[1]:
-        raise OtherDatabaseError("Another database is stored in for the same group.")
+        raise OtherDatabaseError("Another worker of this group stores in another database.")
     told, refusal = [], ""
     for reply in replies[first:]:
         if isinstance(reply, int):
@@ -179,7 +179,7 @@ def oldest_answerable(redis: Redis, settings: Settings, oldest_asked: int) -> in
     try:
         seconds, microseconds = redis.time()
     except (RedisError, OSError) as error:
-        raise RedisUnavailableError(f"Redis did not tell its time: {error}") from error
+        raise RedisUnavailableError(f"Redis could not tell its time: {error}") from error
     return int(seconds) * 1000 + int(microseconds) // 1000 - round(settings.query_ttl * 1000)
 
 
@@ -190,5 +190,5 @@ def older_pending(redis: Redis, settings: Settings, entry_id: str, ours: Set[byt
             settings.command_stream, settings.consumer_group, min="-", max=f"({entry_id}", count=4 * settings.batch_size
         )
     except (RedisError, OSError) as error:
-        raise RedisUnavailableError(f"Redis did not tell what is pending: {error}") from error
+        raise RedisUnavailableError(f"Redis could not tell what is pending: {error}") from error
     return any(item["message_id"] not in ours for item in pending)

@@ -169,8 +169,8 @@ class BulkActions:
         except DBStorageError as error:
             action.problem = str(error)
         except Exception:
-            logger.exception("A change of failed tasks met a bug")
-            action.problem = "It met a bug: Flower's log says what."
+            logger.exception("A bulk action on failed tasks ended with a bug.")
+            action.problem = "It ended with a bug: Flower's log says where."
 
     async def _look(self, action: BulkAction) -> None:
         if action.is_applying or not action.is_retry:

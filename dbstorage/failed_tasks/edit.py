@@ -67,9 +67,7 @@ def parse_changes(words: tuple[str, ...]) -> dict[str, str]:
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or name not in FIELDS:
-            raise ValueError(
-                f"{word!r} changes nothing that can be mended: expected FIELD=VALUE with one of {', '.join(FIELDS)}."
-            )
+            raise ValueError(f"{word!r} is no change of a field: expected FIELD=VALUE with one of {', '.join(FIELDS)}.")
         changes[name] = value
     return changes
 

@@ -57,7 +57,7 @@ def _read(redis: Redis, stream: str, entry_id: str) -> list[bytes] | None:
     try:
         reply: Any = redis.xrange(stream, entry_id, entry_id)
     except (RedisError, OSError) as error:
-        raise RedisUnavailableError(f"Redis did not give an entry again: {error}") from error
+        raise RedisUnavailableError(f"Redis could not read the whole of a failed entry again: {error}") from error
     return list(reply[0][1]) if reply else None
 
 

@@ -1,5 +1,6 @@
-"""What a reader does beside reading: trimming, renewing claims, removing consumers of workers that are gone, looking
-whether an operator has paused the service.
+"""What a reader does beside reading.
+
+It trims the stream, renews claims, removes consumers of workers that are gone, and looks for an operator's pause.
 """
 
 import logging

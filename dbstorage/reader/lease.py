@@ -3,9 +3,7 @@
 from typing import Any, NamedTuple
 
 from dbstorage.reader.core import LEASE_SECONDS
-from dbstorage.reader.group import accepted
-
-Command = tuple[str | bytes | int, ...]
+from dbstorage.reader.group import Command, accepted
 
 LEASE_MILLISECONDS = round(LEASE_SECONDS * 1000)
 

@@ -192,7 +192,7 @@ class Link:
         """Drop connections that do not answer in time."""
         late = self.reading.silent_for > BLOCK_MILLISECONDS / 1000 + REPLY_SECONDS
         if late or self._control.silent_for > REPLY_SECONDS:
-            self.lose("it does not answer")
+            self.lose("Redis does not answer")
         else:
             self._after(1.0, self._watch)
 

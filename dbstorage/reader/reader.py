@@ -95,7 +95,7 @@ class ReaderShell:
         self.handle(messages.Stop())
 
     def finish(self) -> None:
-        """The pool has ended: release everything that is left."""
+        """The pool has ended: release everything that is left, and say farewell to Redis."""
         self._cancel_timers()
         self.handle(messages.Finish())
         self._link.close()
@@ -162,11 +162,11 @@ class ReaderShell:
             actions = self.core.on(event, _now())
         except Exception:
             # Raised into the event loop, it would end the worker or its connection to the broker.
-            logger.exception("The reader met a bug with %r.", type(event).__name__)
+            logger.exception("The reader met a bug while it handled %s.", type(event).__name__)
             return
         tells = [action for action in actions if isinstance(action, messages.Tell)]
         if tells and any(isinstance(action, messages.Submit | messages.Begin) for action in actions):
-            # The loop writes to the pool at its next turn, and the database should not wait while people are told.
+            # The loop writes to the pool at its next turn: the database should not wait while outcomes are published.
             actions = [action for action in actions if not isinstance(action, messages.Tell)]
             self._consumer.hub.call_soon(self._carry_out, tells)
         self._carry_out(actions)
@@ -251,8 +251,10 @@ class ReaderShell:
         else:
             state = ReaderState.WAITING
         holding = why_held(core.holding) if core.holding else core.delay
-        if (core.delay is None) is not (self._delay is None):
-            logger.warning("Nothing is stored: %s", core.delay) if core.delay else logger.warning("The pool goes on.")
+        if core.delay is not None and self._delay is None:
+            logger.warning("Nothing is stored: %s", core.delay)
+        elif core.delay is None and self._delay is not None:
+            logger.warning("The pool works again.")
         self._delay = core.delay
         refusal = core.refused.reason if core.refused else None
         self._metrics.reader_beat(

@@ -1,4 +1,4 @@
-"""Tells people what the reader does: Celery's inspection what is in hand, Flower, log and metrics what came of it."""
+"""Publishes what the reader does: entries in hand to Celery's inspection, outcomes to Flower, log and metrics."""
 
 import logging
 import time
@@ -42,16 +42,20 @@ class Telling:
         """Publish the outcomes of a job."""
         job, report = tell.job, tell.report
         if report.crash and job.kind is Kind.RETRY:
-            logger.error("Failed tasks could not be run: a bug.\n%s", report.crash)
+            logger.error("Failed tasks could not be run again, because of a bug in DBStorage:\n%s", report.crash)
         elif report.crash:
-            logger.error("%d entries met a bug; what is left of them is run alone.\n%s", len(job.entries), report.crash)
+            logger.error(
+                "A batch of %d entries met a bug in DBStorage; those that are not stored yet are run alone:\n%s",
+                len(job.entries),
+                report.crash,
+            )
         if job.entries:
             self._count(tell)
         finished = [*zip(tell.entries, tell.outcomes, strict=True)]
         for entry, outcome in finished:
             if outcome.code is not None:
                 self._log(self.request_of(entry, job), outcome)
-        # An entry's share of its batch: else the hours that tools add up would be hundreds of times the true ones.
+        # Each entry has its share of the batch's time: tools add the runtimes up.
         runtime = (time.time() - job.began) / max(1, len(job.entries))
         self._events.send(
             self._consumer.event_dispatcher, finished, lambda entry: self.request_of(entry, job), runtime

@@ -120,7 +120,7 @@ def open_service(
         last: Any = redis.get(stored_key(settings))
     except (RedisError, OSError) as error:
         if not group_creation:
-            raise RedisUnavailableError(f"Redis did not tell what is stored: {error}") from error
+            raise RedisUnavailableError(f"Redis could not say up to where the stream is stored: {error}") from error
         last = remembered.encode()
     sentence = difference(stored, Stored.parse(last))
     if sentence is not None:
@@ -129,7 +129,7 @@ def open_service(
         try:
             service = _settle_creation(connection, redis, service, group_creation)
         except (RedisError, OSError) as error:
-            raise RedisUnavailableError(f"Redis did not tell whether the stream was made anew: {error}") from error
+            raise RedisUnavailableError(f"Redis could not say whether the stream was made anew: {error}") from error
     return service, stored.database
 
 
@@ -170,7 +170,8 @@ def _settle_creation(connection: Connection, redis: Redis, service: Service, gro
     ).scalar_one()
     if anew:
         logger.warning(
-            "The stream %s was made anew: its entries are told from those of before, whose ids they may have.",
+            "The stream %s was deleted and made anew: its entries may have the ids of earlier ones, and are kept apart "
+            "from those.",
             service.stream,
         )
     return service._replace(life=int(life))

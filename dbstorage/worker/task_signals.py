@@ -142,8 +142,10 @@ def _tell(finished: Sequence[Finished], stream: str, seconds: float) -> None:
             elif listeners:
                 _send_signals(each, stream, seconds, batch)
         except Exception:
-            # Whoever listens must not cost the batch, which is stored.
-            logger.exception("Somebody who listens to tasks met an error with %s.", each.task_id)
+            # A listener's error must not undo the batch, which is stored.
+            logger.exception(
+                "A listener to task signals failed for %s, whose outcome is stored all the same.", each.task_id
+            )
 
 
 @cache
