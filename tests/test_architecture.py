@@ -1,6 +1,7 @@
 """What the map of rooms in docs/architecture.md promises: which way imports point, and what stays out of a room."""
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -99,6 +100,19 @@ def test_every_room_has_its_storey_and_stands_in_the_documented_map():
     assert rooms == set(chain(*STOREYS))
     document = (CHECKOUT / "docs" / "architecture.md").read_text()
     assert [room for room in sorted(rooms) if f"{room}/`" not in document and f"{room}.py`" not in document] == []
+
+
+def test_a_room_with_a_map_names_each_of_its_files_once():
+    """The map is the indented part of the docstring of the room."""
+    mapped = []
+    for path, tree in TREES.items():
+        lines = (ast.get_docstring(tree) or "").splitlines() if path.endswith("/__init__.py") else []
+        named = re.findall(r"\b[a-z_]+\.py\b", "\n".join(line for line in lines if line.startswith("    ")))
+        if named:
+            room = (CHECKOUT / path).parent
+            assert sorted(named) == sorted({file.name for file in room.glob("*.py")} - {"__init__.py"}), room.name
+            mapped.append(room.name)
+    assert {"storage", "reader", "batch"} <= set(mapped)
 
 
 def test_imports_point_one_way():

@@ -1,0 +1,1 @@
+"""What `dbstorage check` tries: the servers, their settings and rights, and a trial of everything that is written."""

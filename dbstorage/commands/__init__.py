@@ -1,0 +1,1 @@
+"""The rules of the commands: decoding, validating, naming their tasks. Pure."""

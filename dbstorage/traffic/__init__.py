@@ -1,0 +1,1 @@
+"""Traffic for trying the service out: making commands up, sending them, reading the answers, what became of them."""

@@ -1,0 +1,1 @@
+"""Entries, payloads and answers as bytes. Pure."""
