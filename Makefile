@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 MAKEFLAGS += --no-print-directory
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Tests start Python hundreds of times: what it compiles is kept, also where the variable says otherwise (in many images).
+unexport PYTHONDONTWRITEBYTECODE
 
 # The first that is Python 3.11 or later; looked for only when .venv is made.
 PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
