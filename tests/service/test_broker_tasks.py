@@ -126,7 +126,9 @@ def test_entries_in_hand_are_listed_as_active_tasks(service: Platform, app: Cele
         service.send(user("active"), order("active-order", "active"))
         active = wait_until(
             lambda: [
-                task["id"] for tasks in (app.control.inspect(timeout=2).active() or {}).values() for task in tasks
+                task["id"]
+                for tasks in (app.control.inspect(timeout=2, limit=1).active() or {}).values()
+                for task in tasks
             ],
             "active tasks",
         )

@@ -26,7 +26,9 @@ def control(platform: Platform, environment: dict[str, str], *words: str) -> str
 def told(platform: Platform, command: str, **arguments: Any) -> Any:
     app = create_app(load_settings(platform.environment))
     [reply] = wait_until(
-        lambda: app.control.broadcast(command, arguments=arguments, reply=True, timeout=5), f"a reply to {command}"
+        # Without a limit others are waited for.
+        lambda: app.control.broadcast(command, arguments=arguments, reply=True, timeout=5, limit=1),
+        f"a reply to {command}",
     )
     [answer] = reply.values()
     return answer

@@ -46,6 +46,6 @@ def test_streams_and_broker_work_through_a_unix_socket(
     platform.send(user("ann"), question("ann", "asked"))
     assert platform.answer_to("asked")["orders"] == []
     app = create_app(load_settings({**os.environ, **platform.environment}))
-    assert app.control.ping(timeout=5) == [{"by-socket@test": {"ok": "pong"}}]
+    assert app.control.broadcast("ping", reply=True, timeout=5, limit=1) == [{"by-socket@test": {"ok": "pong"}}]
     assert "p@ss" not in worker.log
     assert worker.stop() == 0
