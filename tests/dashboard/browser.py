@@ -7,8 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from selenium.common.exceptions import ElementNotInteractableException, StaleElementReferenceException
 from selenium.webdriver import Chrome, ChromeOptions
 from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+
+from tests.waiting import wait_until
 
 OPTIONS = (
     "--headless=new",
@@ -23,6 +27,33 @@ OPTIONS = (
     "--window-size=1600,1000",
 )
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+#: In one step, because pages put new elements in the place of what they show.
+_TEXT = """
+const element = document.querySelector(arguments[0]);
+const shown = element && element.checkVisibility({visibilityProperty: true});
+return shown ? element.innerText.replaceAll("\\t", " ").trim() : "";
+"""
+
+
+def text_of(browser: Chrome, selector: str) -> str:
+    """What a person reads in the first element that is found; nothing where it is not shown."""
+    text: str = browser.execute_script(_TEXT, selector)
+    return text
+
+
+def click_on(browser: Chrome, selector: str) -> None:
+    """Click on the first element that is found, once it is shown, or on what the page has just put in its place."""
+    wait_until(lambda: _clicked(browser, selector), f"{selector} to be there for a click")
+
+
+def _clicked(browser: Chrome, selector: str) -> bool:
+    try:
+        browser.find_element(By.CSS_SELECTOR, selector).click()
+    except (StaleElementReferenceException, ElementNotInteractableException):
+        return False
+    return True
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
+from tests.dashboard.browser import click_on, text_of
 from tests.dashboard.flower_process import Flower
 from tests.waiting import wait_until
 
@@ -21,37 +22,43 @@ class Page:
     def one(self, selector: str) -> WebElement:
         return self.browser.find_element(By.CSS_SELECTOR, selector)
 
+    def text(self, selector: str) -> str:
+        return text_of(self.browser, selector)
+
     def row(self, task: int, selector: str) -> WebElement:
         return self.one(f'[data-id="{task}"] {selector}')
 
+    def row_text(self, task: int, selector: str) -> str:
+        return self.text(f'[data-id="{task}"] {selector}')
+
     def state(self, task: int) -> str:
-        return self.row(task, "[data-field=state]").text
+        return self.row_text(task, "[data-field=state]")
 
     def button(self, change: str, of: object) -> WebElement:
         return self.one(f'button[data-change="{change}"][data-of="{of}"]')
 
     def click(self, change: str, of: object) -> None:
-        self.button(change, of).click()
+        click_on(self.browser, f'button[data-change="{change}"][data-of="{of}"]')
 
     @property
     def question(self) -> str:
         """What the dialog asks, once it is open."""
-        return wait_until(lambda: self.one("#failed-question").text, "the question")
+        return wait_until(lambda: self.text("#failed-question"), "the question")
 
     @property
     def said(self) -> str:
-        return self.one("#failed-alert").text
+        return self.text("#failed-alert")
 
     def confirm(self) -> str:
         """Press the dialog's button; what the page says then."""
         said = self.said
-        self.one("#failed-confirm").click()
+        click_on(self.browser, "#failed-confirm")
         self.wait_for_closed("#failed-dialog")
         wait_until(lambda: self.said != said, "what it says")
         return self.said
 
     def cancel(self) -> None:
-        self.one("#failed-dialog .modal-footer [data-bs-dismiss]").click()
+        click_on(self.browser, "#failed-dialog .modal-footer [data-bs-dismiss]")
         self.wait_for_closed("#failed-dialog")
 
     def wait_for_closed(self, dialog: str) -> None:

@@ -54,7 +54,7 @@ def test_a_selection_is_discarded(page: Page, worker: Worker, connection: Connec
     assert not page.one("button[data-change=discard][data-of=selected]").is_enabled()
     for task in (first, second):
         page.row(task, "[data-select]").click()
-    assert page.one("#failed-selected").text == "2 selected"
+    assert page.text("#failed-selected") == "2 selected"
     page.click("discard", "selected")
     assert page.question == "Discard 2 tasks of those selected?"
     assert page.confirm() == "2 tasks are discarded."
@@ -62,7 +62,7 @@ def test_a_selection_is_discarded(page: Page, worker: Worker, connection: Connec
     page.wait_for(second, "discarded")
     assert page.state(third) == "failed"
     page.one("#failed-select-all").click()
-    assert page.one("#failed-selected").text == "3 selected"
+    assert page.text("#failed-selected") == "3 selected"
 
 
 def test_all_that_match_are_retried_after_a_question(page: Page, worker: Worker, connection: Connection):
@@ -72,7 +72,7 @@ def test_all_that_match_are_retried_after_a_question(page: Page, worker: Worker,
     Select(page.one("select[name=code]")).select_by_value("user_not_found")
     page.one("input[name=user]").send_keys("nobody\n")
     wait_until(lambda: _gone(page, other), "the filtered page")
-    assert page.one("#failed-total").text == "3 tasks match."
+    assert page.text("#failed-total") == "3 tasks match."
 
     page.click("retry", "matching")
     assert page.question == "Retry 3 tasks that match?"
@@ -83,7 +83,7 @@ def test_all_that_match_are_retried_after_a_question(page: Page, worker: Worker,
     assert page.question == "Retry 3 tasks that match?"
     assert page.confirm() == "3 tasks are retried."
     # They fail again, for the same reason.
-    wait_until(lambda: [page.row(task, "[data-field=attempts]").text for task in ids] == ["2"] * 3, "another attempt")
+    wait_until(lambda: [page.row_text(task, "[data-field=attempts]") for task in ids] == ["2"] * 3, "another attempt")
     assert [page.state(task) for task in ids] == ["failed"] * 3
     attempts = connection.scalars(text("SELECT attempts FROM dbstorage.failed_tasks ORDER BY id")).all()
     assert attempts == [2, 2, 2, 1]
@@ -110,11 +110,11 @@ def test_details_are_readable_and_lead_to_a_retry(page: Page, worker: Worker, co
     page.row(task, "a").click()
     wait_until(lambda: page.browser.current_url.endswith(f"/failed/{task}"), "the details")
     assert MARKUP in page.browser.find_element(By.ID, "failed-tasks").text
-    assert '\n    "symbol": "btc",\n' in page.one("#failed-payload").text
+    assert '\n    "symbol": "btc",\n' in page.text("#failed-payload")
     page.click("retry", task)
     assert page.question == f"Retry 1 task (id {task})?"
     assert page.confirm() == "1 task is retried."
-    wait_until(lambda: page.row(task, "[data-field=attempts]").text == "2", "another attempt")
+    wait_until(lambda: page.row_text(task, "[data-field=attempts]") == "2", "another attempt")
     page.click("discard", task)
     wait_until(lambda: page.question == f"Discard 1 task (id {task})?", "the question")
     page.confirm()

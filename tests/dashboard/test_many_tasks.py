@@ -60,7 +60,7 @@ def test_a_group_is_shown_and_discarded_and_nothing_else(page: Page, connection:
     wait_until(lambda: cells(page) == [["2", "invalid_symbol", "type is …."]], "the group to grow")
     assert page.focused.tag_name == "a"
     page.one("#failed-groups a").click()
-    wait_until(lambda: page.one("#failed-total").text == "2 tasks match.", "its tasks")
+    wait_until(lambda: page.text("#failed-total") == "2 tasks match.", "its tasks")
 
 
 def test_failures_by_user_name_no_user_that_is_not_there(page: Page, connection: Connection):
@@ -87,7 +87,7 @@ def test_tasks_are_mended_once_the_rules_were_asked(page: Page, worker: Worker, 
     assert not page.one("#mend-confirm").is_enabled()
     value.send_keys("BTC", Keys.ENTER)
     wait_until(page.one("#mend-confirm").is_enabled, "the result")
-    result = page.one("#mend-result").text
+    result = page.text("#mend-result")
     assert result.startswith("1 task would be mended and retried.")
     assert f"{good} symbol doge btc" in result
     assert "1 task would still fail: quantity is …; expected a finite number" in result
@@ -106,7 +106,7 @@ def test_tasks_are_mended_once_the_rules_were_asked(page: Page, worker: Worker, 
     assert page.state(bad) == "failed"
     assert connection.scalar(text('SELECT symbol FROM "Orders"')) == "btc"
     page.open(f"/failed/{good}")
-    assert '"symbol": "doge"' in page.one("#failed-original").text
+    assert '"symbol": "doge"' in page.text("#failed-original")
 
 
 def test_a_single_task_is_mended_from_what_it_holds(page: Page, connection: Connection):
@@ -118,9 +118,7 @@ def test_a_single_task_is_mended_from_what_it_holds(page: Page, connection: Conn
     value = page.one("#mend-rows input")
     assert value.get_attribute("value") == HOSTILE
     page.one("#mend-try").click()
-    wait_until(
-        lambda: "still fail" in page.one("#mend-result").text or "already" in page.one("#mend-result").text, "it"
-    )
+    wait_until(lambda: "still fail" in page.text("#mend-result") or "already" in page.text("#mend-result"), "it")
     assert not page.one("#mend-confirm").is_enabled()
     value.send_keys(Keys.ESCAPE)
     page.wait_for_closed("#mend-dialog")
@@ -156,18 +154,18 @@ def test_what_was_not_tried_yet_is_cancelled(page: Page, connection: Connection,
 
 def test_an_empty_page_tells_of_what_comes_in(page: Page, connection: Connection):
     page.open("/failed")
-    assert page.one("#failed-total").text == "0 tasks match."
+    assert page.text("#failed-total") == "0 tasks match."
     add(connection, record(), record(), record(code="user_not_found"))
-    wait_until(lambda: page.one("#failed-new").text == "3 new, show", "the news")
-    assert page.one("#failed-total").text == "3 tasks match."
+    wait_until(lambda: page.text("#failed-new") == "3 new, show", "the news")
+    assert page.text("#failed-total") == "3 tasks match."
     # One goes, another comes: what is new is told all the same.
     connection.execute(text("UPDATE dbstorage.failed_tasks SET state = 'resolved' WHERE code = 'user_not_found'"))
     connection.commit()
     add(connection, record())
-    wait_until(lambda: page.one("#failed-total").text == "3 tasks match.", "the number")
+    wait_until(lambda: page.text("#failed-total") == "3 tasks match.", "the number")
     page.one("#failed-new a").click()
     wait_until(lambda: len(page.browser.find_elements(By.CSS_SELECTOR, "tr[data-id]")) == 3, "the rows")
-    assert page.one("#failed-new").text == ""
+    assert page.text("#failed-new") == ""
 
 
 def test_to_discard_more_than_a_hundred_their_number_is_typed(page: Page, connection: Connection):
@@ -175,7 +173,7 @@ def test_to_discard_more_than_a_hundred_their_number_is_typed(page: Page, connec
     page.open("/failed?size=25")
     page.click("discard", "matching")
     assert page.question == "Discard 101 tasks that match?"
-    assert page.one("#failed-codes").text.splitlines() == ["invalid_symbol: 99", "order_conflict: 2"]
+    assert page.text("#failed-codes").splitlines() == ["invalid_symbol: 99", "order_conflict: 2"]
     button, number = page.one("#failed-confirm"), page.one("#failed-number")
     wait_until(lambda: page.focused == number, "the focus")
     number.send_keys("100", Keys.ENTER)

@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from dbstorage.operating.last_hour import Point, add_point
 from dbstorage.redis_access.keys import history_key
 from dbstorage.settings import load_settings
+from tests.dashboard.browser import text_of
 from tests.dashboard.conftest import StartFlower
 from tests.dashboard.flower_process import Flower
 from tests.failed_tasks.records import add, record
@@ -54,7 +55,8 @@ def open_page(browser: Chrome, flower: Flower, path: str, *, width: int = 1300, 
 
 
 def is_shown(browser: Chrome) -> bool:
-    return "Looking" not in one(browser, "#service-verdict").text
+    verdict = text_of(browser, "#service-verdict")
+    return verdict != "" and "Looking" not in verdict
 
 
 def width_of_page(browser: Chrome) -> tuple[int, int]:
@@ -86,9 +88,9 @@ def violations(browser: Chrome, axe: str) -> list[str]:
 def test_the_verdict_and_five_pictures_are_shown(browser: Chrome, open_flower: Flower, connection: Connection):
     open_page(browser, open_flower, "/service")
     wait_until(lambda: is_shown(browser), "the verdict")
-    assert one(browser, "#service-verdict").text.startswith("nobody reads: no worker runs")
+    assert text_of(browser, "#service-verdict").startswith("nobody reads: no worker runs")
     assert len(browser.find_elements(By.CSS_SELECTOR, "#service-charts figure canvas")) == 5
-    summary = one(browser, "#service-charts figure [data-summary]").text
+    summary = text_of(browser, "#service-charts figure [data-summary]")
     assert summary.startswith("stored orders ")
     assert "nothing yet" not in summary
     errors = [line for line in browser.get_log("browser") if line["level"] == "SEVERE"]  # type: ignore[no-untyped-call]
@@ -129,21 +131,21 @@ def test_the_servers_are_called_what_they_are(
     name = f"Valkey {told['valkey_version']}" if "valkey_version" in told else f"Redis {told['redis_version']}"
     open_page(browser, open_flower, "/service")
     wait_until(lambda: is_shown(browser), "the verdict")
-    assert one(browser, "#service-servers tbody td").text == name
+    assert text_of(browser, "#service-servers tbody td") == name
 
 
 def test_it_is_paused_and_resumed_by_keyboard_alone(browser: Chrome, open_flower: Flower, connection: Connection):
     open_page(browser, open_flower, "/service")
     wait_until(lambda: one(browser, "#service-pause-button").is_enabled(), "the button")
     one(browser, "#service-reason").send_keys("a new disk", Keys.ENTER)
-    wait_until(lambda: "a new disk" in one(browser, "#service-verdict").text, "the pause")
-    assert one(browser, "#service-said").text == "The service is paused."
+    wait_until(lambda: "a new disk" in text_of(browser, "#service-verdict"), "the pause")
+    assert text_of(browser, "#service-said") == "The service is paused."
     button = one(browser, "#service-pause-button")
     assert button.text == "Resume the service"
     wait_until(lambda: browser.switch_to.active_element == button, "the focus to be back")
     button.send_keys(Keys.ENTER)
-    wait_until(lambda: one(browser, "#service-said").text == "The service goes on.", "the end of the pause")
-    wait_until(lambda: "resume" in one(browser, "#service-operations").text, "the trail")
+    wait_until(lambda: text_of(browser, "#service-said") == "The service goes on.", "the end of the pause")
+    wait_until(lambda: "resume" in text_of(browser, "#service-operations"), "the trail")
 
 
 def test_the_banner_says_on_flowers_own_pages_what_is_wrong(browser: Chrome, open_flower: Flower):
@@ -215,7 +217,7 @@ def test_axe_finds_nothing_in_the_dialogs_and_a_telephone_shows_them_whole(
     wait_until(dialog.is_displayed, "the dialog")
     if change == "mend":
         one(browser, "#mend-rows input").send_keys("btc", Keys.ENTER)
-        wait_until(lambda: "still fail" in one(browser, "#mend-result").text, "the result")
+        wait_until(lambda: "still fail" in text_of(browser, "#mend-result"), "the result")
     assert violations(browser, axe) == []
     page, window = width_of_page(browser)
     assert page <= window
@@ -225,6 +227,6 @@ def test_without_any_server_the_page_says_what_is_wrong(browser: Chrome, start_f
     flower = start_flower(FLOWER_UNAUTHENTICATED_API="true", CELERY_BROKER_URL=NOWHERE["REDIS_URL"], **NOWHERE)
     open_page(browser, flower, "/service")
     wait_until(lambda: is_shown(browser), "the verdict")
-    assert one(browser, "#service-verdict").text.startswith("nothing is read: Redis cannot be used: ")
-    assert "unknown" in one(browser, "#service-figures").text
+    assert text_of(browser, "#service-verdict").startswith("nothing is read: Redis cannot be used: ")
+    assert "unknown" in text_of(browser, "#service-figures")
     assert not one(browser, "#service-pause-button").is_enabled()
