@@ -1,5 +1,6 @@
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TypeVar
 
 Value = TypeVar("Value")
@@ -15,3 +16,12 @@ def wait_until(condition: Callable[[], Value], what: str, seconds: float = PATIE
         assert time.monotonic() < deadline, f"waited {seconds:g} s for {what}"
         time.sleep(0.02)
     return value
+
+
+def within_one_day(deed: Callable[[], Value]) -> Value:
+    """Return what `deed` does, which is done again where the day ended meanwhile, in UTC."""
+    while True:
+        day = datetime.now(UTC).date()
+        done = deed()
+        if datetime.now(UTC).date() == day:
+            return done

@@ -23,6 +23,7 @@ from dbstorage.redis_access.holder import KeyHolder, Place
 from dbstorage.redis_access.keys import lease_key, worker_key
 from dbstorage.settings import load_settings, without_password
 from tests.failed_tasks.records import add, record
+from tests.waiting import within_one_day
 
 STREAM = "exness:dbstorage-stream"
 
@@ -241,25 +242,29 @@ def test_watch_looks_again_until_ctrl_c(client: redis.Redis):
 
 
 def test_what_was_closed_today_and_stored_last(client: redis.Redis, engine: Engine):
+    def closed() -> tuple[dict[str, str], Any]:
+        with engine.begin() as connection:
+            connection.execute(text('DELETE FROM "Orders"'))
+            for order_id, symbol, profit, days in [
+                ("a", "eth", 2.5, 0),
+                ("b", "btc", 1, 0),
+                ("c", "btc", -3, 0),
+                ("d", "btc", 9, 1),
+            ]:
+                connection.execute(insert, {"order": order_id, "symbol": symbol, "profit": profit, "days": days})
+        return lines(run()), as_json()
+
     insert = text(
         'INSERT INTO "Orders" ("orderId", "userId", symbol, type, quantity, leverage, "openPrice", "closePrice", '
         '"openTime", "closeTime", "profitLoss") SELECT :order, \'u\', :symbol, \'buy\', 1, 1, 1, 1, moment, moment, '
         ":profit FROM (SELECT timezone('UTC', now()) - :days * interval '1 day' AS moment) AS given"
     )
-    with engine.connect() as connection:
+    with engine.begin() as connection:
         connection.execute(text("INSERT INTO \"User\" (\"userID\", email) VALUES ('u', 'u@example.com')"))
-        for order_id, symbol, profit, days in [
-            ("a", "eth", 2.5, 0),
-            ("b", "btc", 1, 0),
-            ("c", "btc", -3, 0),
-            ("d", "btc", 9, 1),
-        ]:
-            connection.execute(insert, {"order": order_id, "symbol": symbol, "profit": profit, "days": days})
-        connection.commit()
-    shown = lines(run())
+    shown, data = within_one_day(closed)
     assert shown["today (UTC)"] == "2 btc (profit -2), 1 eth (profit 2.5)"
     assert shown["last order"].startswith("d of u, btc, closed ")
-    assert [one["orders"] for one in as_json()["database"]["today"]] == [2, 1]
+    assert [one["orders"] for one in data["database"]["today"]] == [2, 1]
 
 
 def test_a_terminal_shows_no_more_lines_than_it_has(
