@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from itertools import product
 from typing import NamedTuple
 
+import orjson
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
@@ -128,9 +129,10 @@ class _Trial:
         newest = f"{self.user.user_id}-{len(WORDS) - 1}"
         for detail in (False, True):
             page = self._page(limit=2, detail=detail)
-            if [order["orderId"] for order in page.orders][:1] != [newest] or page.next_cursor is None:
+            orders = orjson.loads(page.orders)
+            if [order["orderId"] for order in orders][:1] != [newest] or page.next_cursor is None:
                 raise TrialFailed("a history does not show the orders that were stored.")
-            shown = page.orders[0]
+            shown = orders[0]
             if {**shown, **WORDS[-1], "profitLoss": EXACT} != shown:
                 raise TrialFailed(f"a history shows other values than were stored: {shown!r}.")
 
@@ -156,7 +158,7 @@ class _Trial:
     def move(self) -> None:
         self._expect_decision(self.moved, Status.UPDATED)
         page = self._page(limit=2, detail=False, user_id=self.moved.user_id)
-        if len(page.orders) != 2:
+        if len(orjson.loads(page.orders)) != 2:
             raise TrialFailed("orders do not follow their user to another userID.")
 
     def order(self, number: int, words: dict[str, str] = WORDS[0]) -> CloseOrder:

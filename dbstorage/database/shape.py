@@ -95,8 +95,6 @@ class TableShape:
     enums: Mapping[str, EnumColumn] = field(default_factory=dict, hash=False)
     #: "Orders" keeps why an order was closed.
     close_reason: CloseReasonColumn | None = None
-    #: "closeTime" holds finer times than milliseconds.
-    fine_times: bool = False
     #: Something may keep an order's, or a user's, row away without an error.
     may_keep_orders_away: bool = False
 
@@ -226,7 +224,6 @@ def shape_of(users: FoundTable, orders: FoundTable) -> TableShape:
         has_balance="balance" in users.columns,
         enums={name: enum for name in sorted(MADE_COLUMNS) if (enum := enum_of(orders.columns[name])) is not None},
         close_reason=close_reason_of(orders),
-        fine_times=orders.columns["closeTime"].type != TIMESTAMP[0],
         may_keep_orders_away=orders.may_keep_rows_away,
     )
 

@@ -1,6 +1,5 @@
 """Answers to getCloseOrders, as fields for the response stream."""
 
-from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -18,22 +17,18 @@ ANSWERED_COLUMNS = _shown(Shown.ALWAYS)
 #: Those that `detail` adds behind them, and those that a table with a remark (closeReason) adds.
 DETAIL_COLUMNS = _shown(Shown.WITH_REMARK, Shown.WITH_DETAIL)
 REMARK_COLUMNS = _shown(Shown.WITH_REMARK)
-_PLAIN = len(ANSWERED_COLUMNS)
-# Written out key by key, as `namedtuple` makes its classes: a zip takes two and a half times as long, for up to 1,000
-# orders a question.
-_plain_order: Callable[[Sequence[Any]], dict[str, Any]] = eval(  # noqa: S307  # made of the table's names alone
-    f"lambda row: {{{', '.join(f'{name!r}: row[{n}]' for n, name in enumerate(ANSWERED_COLUMNS))}, 'status': 'closed'}}"
-)
+#: The JSON array of no orders.
+NO_ORDERS = "[]"
 
 
 class Answer(NamedTuple):
-    """What is answered to one question; `orders` are made by `order_as_answered`.
+    """What is answered to one question; `orders` are the JSON array of a page.
 
     `in_reply_to` is the question's entry id, None for a question asked through the broker.
     """
 
     layout: Layout
-    orders: list[dict[str, Any]]
+    orders: str
     request_id: RequestId | None = None
     in_reply_to: str | None = None
     has_more: bool = False
@@ -43,22 +38,9 @@ class Answer(NamedTuple):
     trace: dict[str, str] = {}  # noqa: RUF012  # never changed
 
 
-def order_as_answered(row: Sequence[Any], further: Sequence[str] = ()) -> dict[str, Any]:
-    """The keys of a closed order in an answer.
-
-    `row` holds the values of ANSWERED_COLUMNS and those of the columns in `further` behind them. Times are text in
-    UTC, as in 2025-01-31T12:00:00.007Z, or None for one that is infinite.
-    """
-    order = _plain_order(row)
-    if further:
-        order.update(zip(further, row[_PLAIN:], strict=True))
-    return order
-
-
 def encode_answer(answer: Answer) -> list[bytes]:
     """Name, value, name, value … of the response entry, in the layout of the question."""
-    orders = orjson.dumps(answer.orders)
-    keys: dict[str, Any] = {"function": GET_CLOSE_ORDERS, "message": orders.decode()}
+    keys: dict[str, Any] = {"function": GET_CLOSE_ORDERS, "message": answer.orders}
     if answer.request_id is not None:
         keys["requestId"] = keys["correlationId"] = answer.request_id
     if answer.in_reply_to is not None:

@@ -1,5 +1,9 @@
-"""Histories over whatever the time columns may hold: finer than milliseconds, before Christ, far away, infinite."""
+"""Histories over whatever the columns may hold.
 
+Times finer than milliseconds, before Christ, far away, infinite; numbers that JSON cannot write; text that it escapes.
+"""
+
+import json
 from typing import Any
 
 import pytest
@@ -56,7 +60,7 @@ def follow(engine: Engine, limit: int) -> list[dict[str, Any]]:
         with engine.connect() as connection:
             question = HistoryQuestion("u", limit, cursor, False, None, None)
             [page] = read_pages(connection, inspect_shape(connection), [question])
-        shown += page.orders
+        shown += json.loads(page.orders)
         if page.next_cursor is None:
             return shown
         cursor = decode_cursor(page.next_cursor)
@@ -121,3 +125,36 @@ def test_numbers_are_answered_exactly_whatever_the_role_is_set_to(engine: Engine
     [order] = follow(engine, 1)
     assert (order["profitLoss"], order["quantity"]) == (0.30000000000000004, 1.7976931348623157e308)
     assert order["closeTime"] == "2025-01-01T00:00:00.000Z"
+
+
+def test_what_is_no_number_is_answered_as_null(engine: Engine):
+    prepare(engine, ["2025-01-01"])
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                """UPDATE "Orders" SET quantity = 'NaN', "openPrice" = 'Infinity', "closePrice" = '-Infinity', """
+                """"profitLoss" = -5e-324"""
+            )
+        )
+    [order] = follow(engine, 1)
+    assert (order["quantity"], order["openPrice"], order["closePrice"]) == (None, None, None)
+    assert order["profitLoss"] == -5e-324
+
+
+@pytest.mark.parametrize("strange", ['"', "\\", "\n\t\x01\x7f", "ä€😀\u2028", "',\"orderId\":\"other"])
+def test_text_is_answered_as_it_is_stored(engine: Engine, strange: str):
+    prepare(engine, ["2025-01-01"])
+    with engine.begin() as connection:
+        connection.execute(text('UPDATE "Orders" SET "orderId" = :text, symbol = :text'), {"text": strange})
+    [order] = follow(engine, 1)
+    assert (order["orderId"], order["symbol"]) == (strange, strange)
+
+
+def test_columns_of_other_types_are_answered_as_the_numbers_they_hold(engine: Engine):
+    prepare(
+        engine,
+        ["2025-01-01"],
+        'ALTER TABLE "Orders" ALTER quantity TYPE numeric(20, 8), ALTER "openPrice" TYPE integer',
+    )
+    [order] = follow(engine, 1)
+    assert (order["quantity"], order["openPrice"]) == (1, 1)

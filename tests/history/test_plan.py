@@ -24,7 +24,7 @@ def plan_nodes(
 ) -> list[dict[str, Any]]:
     """Every node of the plan for a question of the busiest user, as it was executed."""
     statement = history_statement(stored.shape, limit, False)
-    asked = orjson.dumps([{"n": 0, "user_id": "user-0", "close_time": close_time, "key": key}]).decode()
+    asked = orjson.dumps([{"number": 0, "user_id": "user-0", "close_time": close_time, "key": key}]).decode()
     explained = statement.replace("SELECT", "EXPLAIN (ANALYZE, FORMAT JSON) SELECT", 1)
     found = connection.exec_driver_sql(explained, (asked,)).scalar_one()
     plan = json.loads(found) if isinstance(found, str) else found

@@ -1,8 +1,10 @@
+import json
+
 import pytest
 
 from dbstorage.wire.entry import Layout
 from dbstorage.wire.received import ReceivedAnswer, decode_answer, request_id_text
-from dbstorage.wire.response import Answer, encode_answer
+from dbstorage.wire.response import NO_ORDERS, Answer, encode_answer
 
 ORDER = {"orderId": "o", "closePrice": 1.5}
 
@@ -15,14 +17,14 @@ def received(answer: Answer) -> ReceivedAnswer | None:
 @pytest.mark.parametrize("layout", Layout)
 @pytest.mark.parametrize("request_id", ["r", "17", 17, 1.5, None])
 def test_an_answer_is_read_back_in_either_layout(layout: Layout, request_id: str | int | float | None):
-    answer = Answer(layout, [ORDER], request_id, "5-0", True, "cursor", "unavailable")
+    answer = Answer(layout, json.dumps([ORDER]), request_id, "5-0", True, "cursor", "unavailable")
     expected = ReceivedAnswer([ORDER], request_id_text(request_id), "5-0", True, "cursor", "unavailable")
     assert received(answer) == expected
 
 
 @pytest.mark.parametrize("layout", Layout)
 def test_what_an_answer_leaves_out_is_none(layout: Layout):
-    assert received(Answer(layout, [])) == ReceivedAnswer([], None, None, False, None, None)
+    assert received(Answer(layout, NO_ORDERS)) == ReceivedAnswer([], None, None, False, None, None)
 
 
 @pytest.mark.parametrize(

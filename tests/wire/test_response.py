@@ -6,54 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dbstorage.wire.entry import Layout
-from dbstorage.wire.response import (
-    ANSWERED_COLUMNS,
-    DETAIL_COLUMNS,
-    REMARK_COLUMNS,
-    Answer,
-    encode_answer,
-    order_as_answered,
-)
+from dbstorage.wire.response import NO_ORDERS, Answer, encode_answer
 from tests.wire.entries import steady
 
-OPEN_TIME = "2025-01-31T12:00:00.000Z"
-CLOSE_TIME = "2025-01-31T12:00:00.007Z"
-ROW = ("o-1", "btc", "buy", 0.5, 100.0, 101.5, OPEN_TIME, CLOSE_TIME, 0.75)
-ORDER = {
-    "orderId": "o-1",
-    "symbol": "btc",
-    "type": "buy",
-    "quantity": 0.5,
-    "openPrice": 100.0,
-    "closePrice": 101.5,
-    "openTime": OPEN_TIME,
-    "closeTime": CLOSE_TIME,
-    "profitLoss": 0.75,
-    "status": "closed",
-}
-
-
-def test_an_order_is_answered_with_ten_keys_in_the_order_of_the_contract():
-    assert list(order_as_answered(ROW).items()) == list(ORDER.items())
-    assert order_as_answered(ROW) == dict(zip(ANSWERED_COLUMNS, ROW, strict=True)) | {"status": "closed"}
-
-
-def test_detail_adds_the_rest():
-    detail = {"leverage": 20, "takeProfit": None, "stopLoss": 99.0, "stippage": None, "closeReason": "stop_loss"}
-    assert order_as_answered((*ROW, *detail.values()), DETAIL_COLUMNS) == ORDER | detail
-
-
-def test_a_table_with_close_reasons_adds_them_and_the_limits_to_every_answer():
-    reason = {"takeProfit": None, "stopLoss": 99.0, "closeReason": "stop_loss"}
-    assert order_as_answered((*ROW, *reason.values()), REMARK_COLUMNS) == ORDER | reason
+ORDERS = '[{"orderId":"o-1"}]'
 
 
 def test_an_envelope_answer_is_one_field_with_json_inside_json():
-    fields = encode_answer(Answer(Layout.ENVELOPE, [ORDER], "r-1", "5-0", True, "next"))
+    fields = encode_answer(Answer(Layout.ENVELOPE, ORDERS, "r-1", "5-0", True, "next"))
 
     assert fields[0] == b"message"
     answer = json.loads(fields[1])
-    assert json.loads(answer.pop("message")) == [ORDER]
+    assert json.loads(answer.pop("message")) == [{"orderId": "o-1"}]
     assert answer == {
         "function": "getCloseOrders",
         "requestId": "r-1",
@@ -65,7 +29,7 @@ def test_an_envelope_answer_is_one_field_with_json_inside_json():
 
 
 def test_a_flat_answer_has_the_same_keys_as_fields():
-    fields = encode_answer(Answer(Layout.FLAT, [], "ü", "5-0", False, None, "unavailable"))
+    fields = encode_answer(Answer(Layout.FLAT, NO_ORDERS, "ü", "5-0", False, None, "unavailable"))
 
     assert dict(zip(fields[::2], fields[1::2], strict=True)) == {
         b"function": b"getCloseOrders",
@@ -76,18 +40,18 @@ def test_a_flat_answer_has_the_same_keys_as_fields():
         b"hasMore": b"false",
         b"error": b"unavailable",
     }
-    assert b"true" in encode_answer(Answer(Layout.FLAT, [], has_more=True))
+    assert b"true" in encode_answer(Answer(Layout.FLAT, NO_ORDERS, has_more=True))
 
 
 def test_keys_that_do_not_apply_are_left_out():
-    fields = encode_answer(Answer(Layout.ENVELOPE, []))
+    fields = encode_answer(Answer(Layout.ENVELOPE, NO_ORDERS))
 
     assert json.loads(fields[1]) == {"function": "getCloseOrders", "message": "[]", "hasMore": False}
 
 
 @pytest.mark.parametrize("request_id", [7, 1.5, 0])
 def test_a_request_id_that_is_a_number_stays_a_number_in_an_envelope(request_id: float):
-    answer = json.loads(encode_answer(Answer(Layout.ENVELOPE, [], request_id))[1])
+    answer = json.loads(encode_answer(Answer(Layout.ENVELOPE, NO_ORDERS, request_id))[1])
 
     assert answer["requestId"] == answer["correlationId"] == request_id
 
@@ -96,7 +60,7 @@ def _strictly(text: str | bytes) -> Any:
     return json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} is not JSON"))
 
 
-values = st.none() | st.floats() | st.text() | st.integers(-(2**31), 2**31)
+values = st.none() | st.floats(allow_nan=False, allow_infinity=False) | st.text() | st.integers(-(2**31), 2**31)
 
 
 @steady
@@ -106,7 +70,7 @@ values = st.none() | st.floats() | st.text() | st.integers(-(2**31), 2**31)
     st.none() | st.text(),
 )
 def test_answers_are_valid_json_twice(orders: list[dict[str, Any]], request_id: Any, text: str | None):
-    answer = Answer(Layout.ENVELOPE, orders, request_id, text, False, text, text)
+    answer = Answer(Layout.ENVELOPE, json.dumps(orders, ensure_ascii=False), request_id, text, False, text, text)
 
     envelope = _strictly(encode_answer(answer)[1])
     flat = encode_answer(answer._replace(layout=Layout.FLAT))

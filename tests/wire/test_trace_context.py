@@ -8,7 +8,7 @@ import pytest
 from dbstorage.commands.decode import decode
 from dbstorage.wire.entry import Layout, StreamEntry
 from dbstorage.wire.payload import pack, unpack
-from dbstorage.wire.response import Answer, encode_answer
+from dbstorage.wire.response import NO_ORDERS, Answer, encode_answer
 from dbstorage.wire.trace_context import carried
 
 PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -64,7 +64,7 @@ def test_broken_bytes_in_its_field_cost_the_command_nothing() -> None:
 
 @pytest.mark.parametrize("layout", Layout)
 def test_the_answer_has_it_as_it_came(layout: Layout) -> None:
-    fields = encode_answer(Answer(layout, [], trace=BOTH))
+    fields = encode_answer(Answer(layout, NO_ORDERS, trace=BOTH))
     if layout is Layout.ENVELOPE:
         keys = json.loads(fields[1])
     else:
