@@ -64,8 +64,9 @@ redis.call('XADD', KEYS[1], '*', unpack(ARGV, 3))
 SCRIPT = re.compile(r",? script: .*@user_script:.*", re.DOTALL)
 LONGEST_COMPLAINT = 200
 
-#: An answer of which so many fit into its share of the stream is small: the stream is not measured for it.
-SMALL = 4
+#: One half of RESPONSE_MAXBYTES is for small answers. All that are kept fit there, so the stream is not measured for
+#: them: that would take Redis twice as long as the answer itself. A large answer trims the stream to the other half.
+HALF = 2
 
 
 class Told(IntEnum):
@@ -163,9 +164,8 @@ def answer_call(redis: Redis, settings: Settings, fields: list[bytes]) -> None:
 def _room(settings: Settings, fields: Sequence[bytes]) -> str:
     """The bytes that this answer leaves to all others in the stream; "" for a small answer."""
     size = sum(map(len, fields))
-    if size * settings.response_maxlen * SMALL <= settings.response_maxbytes:
-        return ""
-    return str(max(0, settings.response_maxbytes - size))
+    half = settings.response_maxbytes // HALF
+    return "" if size * settings.response_maxlen <= half else str(max(0, half - size))
 
 
 def oldest_answerable(redis: Redis, settings: Settings, oldest_asked: int) -> int:

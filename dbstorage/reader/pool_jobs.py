@@ -8,6 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from celery import current_app
+
 from dbstorage.batch.job import BatchJob, run_job
 from dbstorage.batch.resources import resources_of
 from dbstorage.batch.turn import Turn, Turns
@@ -17,7 +19,13 @@ from dbstorage.reader.messages import Accepted, Event, Forgotten, Job, Kind, Pro
 from dbstorage.settings import Settings
 from dbstorage.storage.outcome import Outage, Report
 from dbstorage.tracing import quiet
-from dbstorage.worker.celery_internals.pool import look_for_dead_processes, process_ids, submit, widen_pipes
+from dbstorage.worker.celery_internals.pool import (
+    look_for_dead_processes,
+    process_ids,
+    submit,
+    widen_pipes,
+    write_at_once,
+)
 from dbstorage.worker.task_signals import tell_of_batch, tell_of_retries
 
 logger = logging.getLogger(__name__)
@@ -32,15 +40,18 @@ class _Outstanding:
     process_id: int | None = None
 
 
-def run_in_pool(settings: Settings, job: BatchJob) -> Report:
+def run_in_pool(job: BatchJob) -> Report:
     """What a pool process runs; never raises."""
+    # The process knows them: they need not travel with each job.
+    settings: Settings = current_app.settings
     report = run_job(resources_of(settings), job)
     tell_of_batch(job, report, settings.command_stream, sum(report.seconds.values()))
     return report
 
 
-def run_due_in_pool(settings: Settings) -> Report:
+def run_due_in_pool() -> Report:
     """Run the failed tasks that are due. It is called every second, so it makes no span for OpenTelemetry."""
+    settings: Settings = current_app.settings
     with quiet():
         report = run_due(settings)
     tell_of_retries(report, settings.command_stream)
@@ -52,14 +63,12 @@ class PoolJobs:
 
     def __init__(
         self,
-        settings: Settings,
         consumer: Any,
         turns: Turns,
         group: ConsumerGroup,
         report: Callable[[Event], None],
         began: Callable[[Job], None],
     ) -> None:
-        self._settings = settings
         self._consumer = consumer
         self._turns = turns
         self._group = group
@@ -101,16 +110,17 @@ class PoolJobs:
             nothing = Report([None] * len(job.entries), [False] * len(job.entries), Outage.DATABASE, reason)
             hub.call_soon(self._ended, job.number, Reported(job.number, nothing))
             return
-        if not taken:
+        if taken:
+            write_at_once(self._consumer.pool, hub)
+        else:
             # The pool is closed, because the worker stops: `Stop` tells the core.
             self._outstanding.pop(job.number, None)
 
     def _call(self, outstanding: _Outstanding) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         job = outstanding.job
         if job.kind is Kind.RETRY:
-            return run_due_in_pool, (self._settings,)
+            return run_due_in_pool, ()
         return run_in_pool, (
-            self._settings,
             BatchJob(
                 [entry.id for entry in job.entries],
                 [entry.fields for entry in job.entries],

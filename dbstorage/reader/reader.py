@@ -52,7 +52,7 @@ class ReaderShell:
         self._link = Link(settings, self._holder, self._group, consumer.hub, consumer.timer, self)
         self._stream = StreamActions(settings, self._holder, self._group, self._link, self.handle)
         self._telling = Telling(settings, consumer)
-        self._pool = PoolJobs(settings, consumer, turns, self._group, self.handle, self._telling.began)
+        self._pool = PoolJobs(consumer, turns, self._group, self.handle, self._telling.began)
         self._housekeeping = Housekeeping(settings, self._holder, self._group, self._link, self.core, self.handle)
         self._events: deque[Event] = deque()
         self._handling = False
@@ -164,11 +164,6 @@ class ReaderShell:
             # Raised into the event loop, it would end the worker or its connection to the broker.
             logger.exception("The reader met a bug while it handled %s.", type(event).__name__)
             return
-        tells = [action for action in actions if isinstance(action, messages.Tell)]
-        if tells and any(isinstance(action, messages.Submit | messages.Begin) for action in actions):
-            # The loop writes to the pool at its next turn: the database should not wait while outcomes are published.
-            actions = [action for action in actions if not isinstance(action, messages.Tell)]
-            self._consumer.hub.call_soon(self._carry_out, tells)
         self._carry_out(actions)
         # Logged each by itself: a pause does not end an outage.
         for before, after in ((paused, self.core.paused), (away, self.core.away)):

@@ -58,9 +58,8 @@ def read_pages(connection: Connection, shape: TableShape, questions: Sequence[Hi
     for (limit, detail), indexes in alike.items():
         asked = [_asked(questions[index], shape, index) for index in indexes]
         statement = history_statement(shape, limit, detail)
-        for index, orders, has_more, close_time, key in execute_prepared(
-            connection, statement, orjson.dumps(asked).decode()
-        ):
+        rows: Any = execute_prepared(connection, statement, orjson.dumps(asked).decode())
+        for index, orders, has_more, close_time, key in rows:
             pages[index] = Page(f"[{orders or ''}]", encode_cursor(Cursor(close_time, key)) if has_more else None)
     return pages
 
@@ -125,9 +124,8 @@ def _json(shape: TableShape, name: str) -> str:
     """SQL for the JSON of an order's column."""
     column = f'closed."{name}"'
     if name in NUMBERS:
-        # JSON has no word for what is not finite. A column that somebody gave another type is answered as a number.
-        number = f"{column}::double precision"
-        return f"CASE WHEN {number} - {number} = 0 THEN {number}::text ELSE 'null' END"
+        # JSON has no word for what is not finite.
+        return f"CASE WHEN {column} - {column} = 0 THEN {column}::text ELSE 'null' END"
     if name not in TIMES:
         value = f"lower({column}::text)" if name in shape.enums else column
         return f"coalesce(to_json({value})::text, 'null')"

@@ -1,7 +1,8 @@
 """The pool: how it gets functions to run, its processes and its size.
 
 Leans on the pool's list of processes, to kill those that do not end; on `inqW_fd` of each, a pipe that is too small for
-a batch; and on `limit`, how many processes there should be. `pool_shrink` is a command in `Panel.data`.
+a batch; on `consolidate_callback` of the event loop, which writes jobs to these pipes; and on `limit`, how many
+processes there should be. `pool_shrink` is a command in `Panel.data`.
 """
 
 import fcntl
@@ -46,6 +47,15 @@ def submit(
     )
     # The solo pool has run the function by now, and returns nothing.
     return submitted is not None or getattr(pool, "_pool", None) is None
+
+
+def write_at_once(pool: Any, hub: Any) -> None:
+    """Write what was submitted to an idle process now; the event loop would do so at its next turn."""
+    write = getattr(hub, "consolidate_callback", None)
+    if write is not None and (pipes := [process.inqW_fd for process in _processes(pool)]):
+        # A process that is gone is noticed by the pool itself.
+        with suppress(OSError):
+            write(pipes)
 
 
 def _processes(pool: Any) -> list[Any]:
