@@ -64,9 +64,9 @@ redis.call('XADD', KEYS[1], '*', unpack(ARGV, 3))
 SCRIPT = re.compile(r",? script: .*@user_script:.*", re.DOTALL)
 LONGEST_COMPLAINT = 200
 
-#: One half of RESPONSE_MAXBYTES is for small answers. All that are kept fit there, so the stream is not measured for
-#: them: that would take Redis twice as long as the answer itself. A large answer trims the stream to the other half.
-HALF = 2
+#: An answer is small where so many times RESPONSE_MAXLEN of them fit. The stream is not measured for it, which would
+#: take Redis twice as long as the answer itself. So small ones behind large ones may exceed the limit by half of it.
+SMALL = 2
 
 
 class Told(IntEnum):
@@ -164,8 +164,9 @@ def answer_call(redis: Redis, settings: Settings, fields: list[bytes]) -> None:
 def _room(settings: Settings, fields: Sequence[bytes]) -> str:
     """The bytes that this answer leaves to all others in the stream; "" for a small answer."""
     size = sum(map(len, fields))
-    half = settings.response_maxbytes // HALF
-    return "" if size * settings.response_maxlen <= half else str(max(0, half - size))
+    if size * settings.response_maxlen * SMALL <= settings.response_maxbytes:
+        return ""
+    return str(max(0, settings.response_maxbytes - size))
 
 
 def oldest_answerable(redis: Redis, settings: Settings, oldest_asked: int) -> int:

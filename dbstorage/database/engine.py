@@ -146,16 +146,22 @@ def reading(engine: Engine) -> Iterator[Connection]:
         driver.autocommit = False
 
 
-def execute_prepared(connection: Connection, statement: str, parameter: str) -> CursorResult[Any]:
-    """Run a statement with one text for its `%s`; the session keeps its plan, for the first KEPT_PLANS statements."""
+def execute_prepared(connection: Connection, statement: str, *parameters: Any) -> CursorResult[Any]:
+    """Run a statement with these values for its `%s`; the session keeps its plan, for the first KEPT_PLANS statements.
+
+    PostgreSQL has to know the type of each from where it stands.
+    """
     names: dict[str, str] = connection.info.setdefault("prepared", {})
     if _has_shared_sessions(connection) or (statement not in names and len(names) == KEPT_PLANS):
-        return connection.exec_driver_sql(statement, (parameter,))
+        return connection.exec_driver_sql(statement, parameters)
     if statement not in names:
         name = f"dbstorage_{len(names)}"
-        connection.exec_driver_sql(f"PREPARE {name} (text) AS {statement.replace('%s', '$1')}")
+        first, *others = statement.split("%s")
+        numbered = first + "".join(f"${number}{text}" for number, text in enumerate(others, 1))
+        connection.exec_driver_sql(f"PREPARE {name} AS {numbered}")
         names[statement] = name
-    return connection.exec_driver_sql(f"EXECUTE {names[statement]} (%s)", (parameter,))
+    values = ", ".join(["%s"] * len(parameters))
+    return connection.exec_driver_sql(f"EXECUTE {names[statement]} ({values})", parameters)
 
 
 def _has_shared_sessions(bind: Engine | Connection) -> bool:

@@ -398,7 +398,7 @@ class Core:
             self.waiting += entries
             if asked.fetched is not None:
                 self._sort_waiting()
-            self._last.append(Took(entries))
+            self._actions.append(Took(entries))
         if asked.fetched is not None and self.stage is Stage.PENDING:
             fetched = {pending.id for pending in asked.fetched}
             self.to_fetch = [pending for pending in self.to_fetch if pending.id not in fetched]

@@ -15,6 +15,7 @@ from redis import Redis
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import Connection
 
+from dbstorage.database.engine import execute_prepared
 from dbstorage.errors import OtherDatabaseError, RedisUnavailableError
 from dbstorage.redis_access.explained import is_not_there
 from dbstorage.redis_access.keys import prefix, stored_key
@@ -277,9 +278,10 @@ def apply_position(
     """
     scope = (service.stream, service.group)
     noted = (*scope, writer, applied.life, applied.position, applied.digest)
-    may_write, life, position, wait = connection.exec_driver_sql(
-        APPLY, (*scope, writer, *noted, _lock_name(service), *scope, list(codes))
+    found: Any = execute_prepared(
+        connection, APPLY, *scope, writer, *noted, _lock_name(service), *scope, list(codes)
     ).one()
+    may_write, life, position, wait = found
     if not may_write:
         raise OtherDatabaseError(REPLAYING)
     if before is not None and (life or 0, position or 0) < (before.life, before.position):

@@ -139,6 +139,7 @@ def test_a_prepared_statement_gives_what_it_gives_unprepared(parameters, connect
     for _ in range(3):
         with reading(engine) as connection:
             assert execute_prepared(connection, "SELECT upper(%s)", "it's").scalar() == "IT'S"
+            assert execute_prepared(connection, "SELECT %s + 1, %s || '{}'", 2, "a").one() == (3, "a{}")
 
 
 def test_only_so_many_statements_are_kept(connect):

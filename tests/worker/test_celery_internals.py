@@ -7,9 +7,11 @@ from typing import Any
 import orjson
 import pytest
 from celery import Celery
+from celery.concurrency.prefork import TaskPool
 from celery.events.state import State
 from celery.worker import state
 from celery.worker.control import Panel
+from kombu.asynchronous import Hub, set_event_loop
 from kombu.serialization import dumps, loads
 
 from dbstorage.application import create_app
@@ -18,7 +20,9 @@ from dbstorage.reader.stream_request import StreamRequest
 from dbstorage.settings import load_settings
 from dbstorage.worker.celery_internals.consumer import PatientConsumer
 from dbstorage.worker.celery_internals.inspection import LOOKING_COMMANDS, count_tasks, list_on_demand
+from dbstorage.worker.celery_internals.pool import submit, write_at_once
 from dbstorage.worker.celery_internals.publishing import EVENT_BUFFER, EVENT_SERIALIZER, BatchingDispatcher
+from tests.waiting import wait_until
 
 TESTED = {"celery": "5.7", "kombu": "5.7", "billiard": "4.3"}
 
@@ -116,3 +120,30 @@ def test_events_are_json_for_everybody(app: Celery) -> None:
     content_type, encoding, body = dumps([{"type": "task-succeeded"}], serializer=EVENT_SERIALIZER)  # type: ignore[no-untyped-call]
     assert content_type == "application/json"
     assert orjson.loads(body) == loads(body, content_type, encoding) == [{"type": "task-succeeded"}]  # type: ignore[no-untyped-call]
+
+
+def test_a_job_is_written_to_an_idle_pool_process_at_once() -> None:
+    hub: Any = Hub()  # type: ignore[no-untyped-call]
+    set_event_loop(hub)
+    pool = TaskPool(1, threads=False, initargs=(Celery(set_as_current=False), "worker@test"))
+    pool.start()
+    results: list[Any] = []
+    try:
+        pool.register_with_event_loop(hub)
+        hub.call_repeatedly(0.05, lambda: None)
+        wait_until(lambda: hub.run_once() or pool._pool._all_inqueues, "the process says that it is up")
+        jobs = pool._pool.outbound_buffer
+        submit(pool, len, ("word",), on_accepted=lambda _: None, on_result=results.append, on_lost=pytest.fail)
+        assert len(jobs) == 1
+        write_at_once(pool, hub)
+        assert not jobs
+        wait_until(lambda: hub.run_once() or results, "the job has run")
+    finally:
+        pool.terminate()
+        hub.close()
+        set_event_loop(None)
+    assert results == [4]
+
+
+def test_other_pools_have_nothing_to_write_to() -> None:
+    write_at_once(SimpleNamespace(), Hub())  # type: ignore[no-untyped-call]
