@@ -17,10 +17,10 @@ from click.core import ParameterSource
 from dbstorage.printable import printable, without_addresses
 from dbstorage.settings import LogFormat, Settings
 
-#: Fields that a line may carry beside its sentence.
 #: Failures of one code that are written in a second, each by itself; the rest is summed up.
 MOST_A_SECOND = 10
 FLOOD_SECONDS = 1.0
+#: Fields that a line may carry beside its sentence.
 EXTRA_FIELDS = ("task_id", "entry_id", "failed_task_id", "code")
 
 
@@ -75,7 +75,7 @@ class Flood(logging.Filter):
             self._seen[code] += 1
             if self._timer is None:
                 self._timer = threading.Timer(FLOOD_SECONDS, self._sum_up)
-                # The last line of a worker that ends is worth a second.
+                # A worker that ends waits a second for it, so that its last line is not lost.
                 self._timer.daemon = False
                 self._timer.start()
             return self._seen[code] <= MOST_A_SECOND
@@ -145,7 +145,7 @@ def _extra(record: logging.LogRecord) -> dict[str, Any]:
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
     """The traceback of the exception, or one that was caught in another process; without e-mail addresses."""
     text = formatter.formatException(record.exc_info) if record.exc_info else getattr(record, "traceback", "")
-    # Sentences of ours name nobody; what a driver or a bug puts into a traceback may.
+    # Our own sentences name no address; a driver's message or a bug's may.
     return without_addresses(text).rstrip("\n")
 
 

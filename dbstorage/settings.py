@@ -1,4 +1,4 @@
-"""Settings of the service, read from environment variables (one place, one sentence for each wrong value)."""
+"""Settings of the service, read from environment variables; each wrong value gets a sentence of its own."""
 
 import os
 import re
@@ -21,9 +21,8 @@ Value = TypeVar("Value")
 
 #: Broker transports with an event loop that the reader can share (Celery: Redis and AMQP).
 BROKER_SCHEMES = (*REDIS_SCHEMES, *AMQP_SCHEMES)
-#: Of one server. The others name several hosts, or none.
+#: Schemes of URLs that name one server; the others name several hosts, or none.
 ONE_SERVER = ("redis", "rediss", *AMQP_SCHEMES)
-
 
 _ONE_PLACE = r"(\[[\da-fA-F:]+\]|[\w.-]*)(:\d*)?"
 #: One host or several, and what stands behind them.
@@ -31,7 +30,6 @@ _PLACE = re.compile(rf"{_ONE_PLACE}(,{_ONE_PLACE})*(/.*)?")
 
 SECONDS_OF = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 LONGEST_KEPT = timedelta(days=3_650)
-
 
 #: All that is read from the environment; docs/configuration.md describes each.
 VARIABLES = (
@@ -90,9 +88,9 @@ class Settings:
     query_ttl: float = 5.0
     history_limit: int = 100
     response_maxlen: int = 1000
-    #: Of all answers that are kept together.
+    #: Of all answers that are kept, together.
     response_maxbytes: int = 67_108_864
-    #: So many finished entries are kept, or those of so long.
+    #: How many finished entries are kept, or for how long.
     stream_keep: int | timedelta = 100_000
     fault_wait: float = 60.0
     max_entry_bytes: int = 1_048_576
@@ -226,7 +224,7 @@ def _broker_url(text: str) -> str:
 
 
 def _url(text: str, schemes: tuple[str, ...]) -> str:
-    """The URL, if what any URL of these schemes has to keep to is kept to."""
+    """The URL, after the checks that all URLs of these schemes have in common; raises ValueError."""
     expected = "expected a URL that begins with " + ", ".join(f"{scheme}://" for scheme in schemes)
     scheme, separator, _ = text.partition("://")
     if not separator or scheme not in (*schemes, "sentinel"):

@@ -99,8 +99,8 @@ def acknowledge_and_answer(
     """Acknowledge entries, then answer questions in order; returns what became of each answer.
 
     Returns, too, the error of Redis where it refused an answer, else "". Redis remembers what is `stored`.
-    Raises OtherDatabaseError where that is another database than before, and RedisUnavailableError; the same again next
-    time does only what was not done by then.
+    Raises OtherDatabaseError where that is another database than before, and RedisUnavailableError. A call with
+    the same arguments then does only what was not done yet.
     """
     milliseconds = round(settings.query_ttl * 1000)
     with redis.pipeline(transaction=False) as pipeline:

@@ -1,4 +1,4 @@
-"""What a pool process holds: settings, one database engine, the tables' shape and one Redis client."""
+"""The connections of a pool process: one to the database, one to Redis, and what it has learned over them."""
 
 import os
 from collections.abc import Sequence

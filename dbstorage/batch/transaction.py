@@ -1,4 +1,4 @@
-"""Runs transactions: after a deadlock once more at once; an outage and a fault of the database are raised as such."""
+"""Runs transactions: after a deadlock again at once; an outage and a fault of the database raise errors of our own."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -64,7 +64,7 @@ def _run(
         except KeptAwayError as error:
             raise Refused(error, Blame.ENTRY) from error
         except ConcurrentChangeError as error:
-            # A trigger or a rule may be new, that keeps rows away.
+            # There may be a new trigger or rule that keeps rows away.
             resources.forget_shape()
             if last:
                 raise Refused(error) from error

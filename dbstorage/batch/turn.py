@@ -1,4 +1,4 @@
-"""Turns: while a job runs, the next is decoded in another pool process and waits for the main process to say go."""
+"""Turns: while a job runs, another pool process decodes the next one, which waits until the main process says go."""
 
 import os
 import select

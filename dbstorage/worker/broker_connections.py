@@ -61,7 +61,7 @@ _connections: WeakSet[GivesUp] = WeakSet()
 
 
 class BrokerConnection(GivesUp, Connection):
-    """One to a server."""
+    """A connection to a server."""
 
 
 class TLSBrokerConnection(GivesUp, SSLConnection):
@@ -223,7 +223,7 @@ class SentinelBrokerTransport(SentinelTransport, BrokerTransport):
 
 
 def register_broker_transport() -> None:
-    """Let kombu take these transports for Redis, be it behind a Unix socket or behind sentinels."""
+    """Let kombu take these transports for Redis, also behind a Unix socket or sentinels."""
     os.register_at_fork(after_in_child=forget_what_was_left)
     module = BrokerTransport.__module__
     name, sentinel = (f"{module}:{each.__qualname__}" for each in (BrokerTransport, SentinelBrokerTransport))

@@ -1,8 +1,8 @@
-"""Celery's remote control commands for the stream. By themselves some would say OK and do nothing: here they act on
-the stream, or refuse with a sentence.
+"""Remote control of the stream.
 
-`celery -A dbstorage control cancel_consumer <stream>` lets a worker stand by; the others refuse with a sentence.
-`control pause [reason]` and `control resume` pause the whole service, whichever worker is asked.
+`celery -A dbstorage control cancel_consumer <stream>` lets a worker stand by, `add_consumer <stream>` ends that.
+`control pause [reason]` and `control resume` pause the whole service, whichever worker is asked. Other commands of
+Celery would answer OK and do nothing to the stream: here they refuse with a sentence.
 """
 
 import logging

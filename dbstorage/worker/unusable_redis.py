@@ -1,4 +1,4 @@
-"""Redis servers with which a worker can never work: it ends with a sentence instead of trying for ever."""
+"""Redis servers with which a worker can never work: it ends with a sentence instead of trying forever."""
 
 from collections.abc import Iterator
 from typing import Any
