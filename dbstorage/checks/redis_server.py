@@ -13,7 +13,7 @@ from dbstorage.checks.sentinel import check_sentinel
 from dbstorage.redis_access.acl import cluster_sentence
 from dbstorage.redis_access.client import connect_redis
 from dbstorage.redis_access.memory import why_full
-from dbstorage.redis_access.trimmed import trimmed_unread
+from dbstorage.redis_access.trimmed import SENTENCE, trimmed_unread
 from dbstorage.settings import Settings, without_password
 
 OLDEST, NEWEST = (7, 0), (8, 99)
@@ -152,11 +152,7 @@ def _trimmed(settings: Settings, stream: dict[str, Any], groups: Any) -> Iterato
         if group["name"].decode(errors="replace") == settings.consumer_group:
             gone = trimmed_unread(stream, group)
             if gone:
-                yield problem(
-                    GROUP,
-                    f"{gone:,} entries were trimmed from the stream before {settings.consumer_group} read them, and "
-                    "are lost: the stream's writers must not trim it (MAXLEN, XTRIM); have them sent again.",
-                )
+                yield problem(GROUP, f"{gone:,} {SENTENCE}")
 
 
 def _forgotten(redis: Redis, settings: Settings, groups: Any) -> Iterator[Finding]:

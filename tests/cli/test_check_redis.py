@@ -146,6 +146,7 @@ def test_entries_trimmed_before_they_were_read_are_counted(own: EmbeddedRedis):
         assert not any("trimmed" in sentence for _, sentence in found()["Consumer group"])
         client.xtrim(STREAM, maxlen=20, approximate=False)
         assert any(
-            grade == "problem" and sentence.startswith("30 entries were trimmed from the stream before dbstorage read")
+            grade == "problem"
+            and sentence.startswith("30 entries were trimmed from the stream before the service read")
             for grade, sentence in found()["Consumer group"]
         )
