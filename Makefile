@@ -12,8 +12,8 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-# The tests mostly wait for servers and workers: three processes keep two cores busy. tests/scheduling.py deals them out.
-PARALLEL := --numprocesses 3
+# The tests mostly wait for servers and workers: four processes keep two cores busy. tests/scheduling.py deals them out.
+PARALLEL := --numprocesses 4
 
 # Which lines no test runs in its own process; a worker is another one. sys.monitoring costs next to nothing.
 COVERAGE := --cov --cov-report=term
@@ -36,8 +36,10 @@ test: $(INSTALLED)  ## Check format, style and types, then run every test.
 
 # Where a version matters most. Of servers: SQL, migrations, scripts, streams. Of Python and packages: JSON and Celery's less public
 # parts, too.
-ON_SERVERS := tests/database tests/history tests/storage tests/reader/test_group.py tests/reader/test_lease.py tests/service/test_commands.py
+ON_SERVERS := tests/database tests/history tests/storage tests/batch tests/reader/test_group.py tests/reader/test_lease.py tests/service/test_commands.py
 CORE := tests/wire tests/commands tests/worker $(ON_SERVERS)
+# What depends on a version shows in a few examples; `make test` looks for what takes many.
+FEW := --hypothesis-profile=few
 
 # Of other servers than those of the wheels: POSTGRES is the directory of its programs, REDIS the program itself.
 SERVERS = $(if $(POSTGRES),--postgres=$(POSTGRES)) $(if $(REDIS),--redis=$(REDIS))
@@ -49,13 +51,13 @@ test-lowest: | $(BIN)/pip  ## Run the core tests with the lowest versions that p
 	uv venv --quiet --clear --python $(LOWEST) .venv/lowest
 	uv pip sync --quiet --python .venv/lowest .venv/lowest.txt
 	uv pip install --quiet --python .venv/lowest --no-deps --no-build-isolation --editable .
-	.venv/lowest/bin/python -m pytest $(PARALLEL) $(SERVERS) $(CORE)
+	.venv/lowest/bin/python -m pytest $(PARALLEL) $(FEW) $(SERVERS) $(CORE)
 
 test-core: $(INSTALLED)  ## Run the core tests, for instance with another Python: make test-core VENV=.venv/3.12 PYTHON=python3.12
-	$(BIN)/python -m pytest $(PARALLEL) $(SERVERS) $(CORE)
+	$(BIN)/python -m pytest $(PARALLEL) $(FEW) $(SERVERS) $(CORE)
 
 test-servers: $(INSTALLED)  ## Run what leans on servers with others: make test-servers POSTGRES=/usr/lib/postgresql/17/bin REDIS=/usr/bin/redis-server
-	$(BIN)/python -m pytest $(PARALLEL) $(SERVERS) $(ON_SERVERS)
+	$(BIN)/python -m pytest $(PARALLEL) $(FEW) $(SERVERS) $(ON_SERVERS)
 
 chaos: $(INSTALLED)  ## Kill, stop and cut at full length; `make test` does it in a short form.
 	CHAOS=full $(BIN)/python -m pytest tests/chaos tests/service/test_against_model.py tests/reader
@@ -83,7 +85,7 @@ bench-full: $(INSTALLED)  ## The same, longer and with more sizes of a batch; ta
 	$(BIN)/python -m bench all --full
 
 bench-quick: $(INSTALLED)  ## Compare the service with a bare loop, in less than a minute.
-	$(BIN)/python -m bench quick
+	$(BIN)/python -m bench quick $(QUICK)
 
 COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --quiet \
 	--custom-compile-command "make lock"

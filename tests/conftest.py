@@ -30,6 +30,8 @@ POSTGRES_SETTINGS = {
 
 #: `make mutants` runs tests thousands of times: a few examples find most, and each mutant meets the same ones.
 settings.register_profile("mutants", max_examples=10, derandomize=True, deadline=None)
+#: With other versions of Python, packages and servers.
+settings.register_profile("few", max_examples=15, derandomize=True, deadline=None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

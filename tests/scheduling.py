@@ -9,7 +9,8 @@ from xdist.scheduler import LoadFileScheduling
 CHECKOUT = Path(__file__).parents[1]
 SERVERS = {"postgres_server", "redis_server", "servers"}
 
-#: The files that take longest; those that stand together run in one process, one after the other.
+#: The files that take longest, by and large the longest first, so that none is begun when the others are about to end;
+#: those that stand together run in one process, one after the other.
 LONG = (
     # They measure the ten seconds that docs/delivery.md allows for a take-over, for reading again and for SIGTERM.
     (
@@ -24,11 +25,22 @@ LONG = (
     ("tests/prisma/test_client.py", "tests/prisma/test_drift.py"),
     # `dbstorage up` prefers the ports that a person knows, and comes back on those that it had.
     ("tests/cli/test_up.py", "tests/test_readme.py", "tests/test_bare_machine.py", "tests/test_packaging.py"),
+    ("tests/replay/test_restore.py",),
+    ("tests/bench/test_growth.py",),
+    ("tests/dashboard/test_access.py",),
+    ("tests/reader/test_orders.py",),
+    ("tests/service/test_observers.py",),
+    ("tests/chaos/test_sentinel.py",),
+    ("tests/dashboard/test_service_browser.py",),
+    ("tests/chaos/test_pool.py",),
+    ("tests/service/test_controls.py",),
+    ("tests/service/test_two_services.py",),
+    ("tests/service/test_database_faults.py",),
     ("tests/metrics/test_worker.py",),
-    ("tests/database/test_adoption.py",),
+    ("tests/chaos/test_large_entries.py",),
+    ("tests/test_samples.py",),
     ("tests/service/test_against_model.py",),
     ("tests/reader/test_machine.py",),
-    ("tests/reader/test_orders.py",),
     ("tests/reader/test_faults.py",),
     ("tests/chaos/test_kill.py",),
 )

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import yaml
 
+from tests.scheduling import LONG
+
 CHECKOUT = Path(__file__).parents[1]
 PAGE = (CHECKOUT / "docs" / "dependencies.md").read_text()
 MAKEFILE = (CHECKOUT / "Makefile").read_text()
@@ -76,6 +78,15 @@ def test_the_images_of_compose_have_versions_that_are_run():
     assert [cell for cell in cells() if cell.postgres.startswith(f"{postgres}.") and f"=={valkey}" in cell.redis], (
         "the pair of docker-compose.yml is in .ci/cells.txt"
     )
+
+
+def test_every_room_with_statements_of_its_own_is_run_on_other_servers():
+    [line] = re.findall(r"^ON_SERVERS := (.*)$", MAKEFILE, re.MULTILINE)
+    assert {f"tests/{room}" for room in ("database", "storage", "batch", "history")} <= set(line.split())
+
+
+def test_what_is_scheduled_is_there():
+    assert [file for files in LONG for file in files if not (CHECKOUT / file).is_file()] == []
 
 
 def test_what_the_makefile_names_is_there():
