@@ -1,10 +1,10 @@
 """Records failures, one record for each entry."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import orjson
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from dbstorage.codes import ORDER_CONFLICT

@@ -1,9 +1,9 @@
 """Failed tasks that are tried again: taken from their records, locked, and what became of them noted there."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
 from sqlalchemy import Connection
 
 from dbstorage.commands.decode import decode
