@@ -53,16 +53,23 @@ class Inserted(NamedTuple):
     tried: set[str] | None
 
 
-def store_orders(connection: Connection, shape: TableShape, orders: Sequence[CloseOrder]) -> list[OrderResult]:
+def store_orders(
+    connection: Connection, shape: TableShape, orders: Sequence[CloseOrder], turns: Sequence[int] = ()
+) -> list[OrderResult]:
     """Write the orders that are new and whose user exists; say for each, in order, what became of it.
 
-    Raises ConcurrentChangeError where the shape does not explain what the tables do.
+    Of several orders with one id the first whose user exists is written: the one with the smallest of the `turns`,
+    which are their own order where none are given. Raises ConcurrentChangeError where the shape does not explain what
+    the tables do.
     """
     verdicts: list[OrderResult | None] = [None] * len(orders)
     undecided = list(range(len(orders)))
     for _ in range(MAXIMUM_PASSES):
         # Of several orders with one id the first, so that the others draw no number from the table's sequence.
         first_of = {orders[index].order_id: index for index in reversed(undecided)}
+        if turns and len(first_of) < len(undecided):
+            last_first = sorted(undecided, key=lambda index: (turns[index], index), reverse=True)
+            first_of = {orders[index].order_id: index for index in last_first}
         firsts = sorted(first_of.values())
         new, tried = insert_orders(connection, shape, [orders[index] for index in firsts])
         if len(new) == len(orders):

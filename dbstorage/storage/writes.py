@@ -20,7 +20,7 @@ from dbstorage.storage.registered import function_named
 from dbstorage.storage.retries import follow_moves
 from dbstorage.storage.service import Service
 from dbstorage.storage.users import Decision, UserWrite, store_users
-from dbstorage.storage.waiting import store_waiting_orders
+from dbstorage.storage.waiting import OwnedOrder, store_waiting_orders
 from dbstorage.storage.work import Work
 from dbstorage.wire.entry_id import position_of
 
@@ -66,6 +66,7 @@ def write(
     users_at: list[int] = []
     orders: list[CloseOrder] = []
     orders_at: list[int] = []
+    verdicts: dict[int, OrderResult] = {}
     others_at: dict[str, list[int]] = {}
     somebody_waits = bool(queue)
     for index, work in enumerate(works):
@@ -89,19 +90,24 @@ def write(
         for index, decision in zip(users_at, decisions, strict=True):
             outcomes[index] = Outcome(decision.status) if decision.status else CONFLICTING_USER
         decided = dict(zip(users_at, decisions, strict=True))
-        people, owners = _follow(works, decided, orders_at)
+        people, owned = _follow(works, decided, orders_at)
         if people.moved:
             follow_moves(connection, service, people.moved)
         if people.arrived:
-            released = store_waiting_orders(connection, shape, service, people.arrived)
+            released, verdicts = store_waiting_orders(connection, shape, service, people, owned)
     else:
-        owners = {}
+        owned = {}
     if orders_at:
-        if owners:
-            owned = [order._replace(user_id=owners[index]) for index, order in zip(orders_at, orders, strict=True)]
+        if owned:
+            left = [index for index in orders_at if index not in verdicts]
+            stored = [owned[index].order for index in left]
+            turns = [owned[index].turn for index in left]
         else:
-            owned = orders
-        for index, order, verdict in zip(orders_at, orders, store_orders(connection, shape, owned), strict=True):
+            left, stored, turns = orders_at, orders, []
+        if left:
+            verdicts.update(zip(left, store_orders(connection, shape, stored, turns), strict=True))
+        for index, order in zip(orders_at, orders, strict=True):
+            verdict = verdicts[index]
             outcomes[index] = STORED if verdict is OrderResult.STORED else order_outcome(order, verdict)
     for name, indexes in others_at.items():
         writer: Writer = function_named(name)
@@ -113,8 +119,8 @@ def write(
 
 def _follow(
     works: Sequence[Work], decided: Mapping[int, Decision], orders_at: Sequence[int]
-) -> tuple[People, dict[int, str]]:
-    """The people of a batch, and for each order the userID that its owner has at the end."""
+) -> tuple[People, dict[int, OwnedOrder]]:
+    """The people of a batch, and its orders with the userID that their owners have at the end."""
     people = People()
     owners: dict[int, int] = {}
     orders = set(orders_at)
@@ -125,12 +131,18 @@ def _follow(
         elif index in decided and isinstance(command, CreateUser):
             decision = decided[index]
             if decision.moves_from is not None:
-                people.moves(decision.moves_from, command.user_id)
+                people.moves(decision.moves_from, command.user_id, index)
             elif decision.status is Status.CREATED:
-                people.comes(command.user_id)
+                people.comes(command.user_id, index)
             elif decision.status in (Status.UPDATED, Status.UNCHANGED):
-                people.stays(command.user_id)
-    return people, {index: people.user_id(owner) for index, owner in owners.items()}
+                people.stays(command.user_id, index)
+    owned = {}
+    for index, owner in owners.items():
+        command, came_at = works[index].command, people.came_at(owner)
+        assert isinstance(command, CloseOrder)
+        order = command._replace(user_id=people.user_id(owner))
+        owned[index] = OwnedOrder(order, index if came_at is None else came_at)
+    return people, owned
 
 
 def user_write(work: Work, command: CreateUser) -> UserWrite:

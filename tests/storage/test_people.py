@@ -71,11 +71,11 @@ def test_a_batch_as_a_set_comes_to_what_its_commands_come_to_one_by_one(
         decision = known.decide(writes[-1])
         decisions.append(decision)
         if decision.moves_from is not None:
-            people.moves(decision.moves_from, command[0])
+            people.moves(decision.moves_from, command[0], number)
         elif decision.status is Status.CREATED:
-            people.comes(command[0])
+            people.comes(command[0], number)
         elif decision.status is not None:
-            people.stays(command[0])
+            people.stays(command[0], number)
     assert [people.user_id(owner) for owner in owners] == [
         asked if owner is None else owner.user_id for asked, owner in step.orders
     ]
@@ -87,26 +87,28 @@ def test_a_batch_as_a_set_comes_to_what_its_commands_come_to_one_by_one(
 
 def test_those_who_move_are_told_with_where_they_were_before_the_batch() -> None:
     people = People()
-    people.moves("a", "b")
-    people.moves("b", "c")
-    people.comes("a")
-    people.moves("a", "d")
+    people.moves("a", "b", 0)
+    people.moves("b", "c", 1)
+    people.comes("a", 2)
+    people.moves("a", "d", 3)
     assert people.moved == {"a": "c"}
     assert people.arrived == {"b": "c", "c": "c", "a": "d", "d": "d"}
 
 
 def test_who_is_waited_for_is_whoever_comes_next_and_wherever_that_person_goes() -> None:
     people = People()
-    people.moves("a", "b")
+    people.moves("a", "b", 0)
     first = people.owner("a")
-    people.comes("a")
-    people.moves("a", "c")
+    people.comes("a", 2)
+    people.moves("a", "c", 3)
     second = people.owner("a")
     assert (people.user_id(first), people.user_id(second)) == ("c", "a")
+    assert (people.came_at(first), people.came_at(second)) == (2, None)
+    assert people.arrived_at == {"b": 0, "a": 2, "c": 3}
 
 
 def test_who_stays_has_arrived_too_for_orders_that_wait() -> None:
     people = People()
-    people.stays("a")
+    people.stays("a", 0)
     assert people.arrived == {"a": "a"}
     assert people.moved == {}
