@@ -1,14 +1,16 @@
-import json
 import sys
-from datetime import UTC
+from datetime import UTC, datetime
 
 import click
 
-from dbstorage.cli.output import print_json, print_table, say
+from dbstorage.cli.output import console, print_json, print_table, say
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.database.engine import create_engine
 from dbstorage.failed_tasks.connected import connected
-from dbstorage.failed_tasks.trail import Operation, read_operations
+from dbstorage.failed_tasks.trail import read_operations
+
+#: A terminal of fewer columns has one column for which tasks, and why.
+WIDE = 110
 
 
 @click.command()
@@ -33,19 +35,16 @@ def operations(limit: int, as_json: bool) -> None:
     if not found:
         say("No operator has done anything yet.", err=True)
         sys.exit(0)
-    rows = [
-        (f"{each.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z", each.who, each.what, each.affected, _which(each), each.reason)
-        for each in found
-    ]
-    print_table(["when", "who", "what", "tasks", "which", "reason"], rows, right=["tasks"], whole=["when"])
+    done = [(_moment(each.at), each.who, each.what, each.number) for each in found]
+    columns = ["when", "who", "what", "tasks"]
+    if console().is_terminal and console().width < WIDE:
+        last = [" · ".join(filter(None, (each.which or None, each.reason))) for each in found]
+        rows: list[tuple[object, ...]] = [(*row, words) for row, words in zip(done, last, strict=True)]
+        print_table([*columns, "which · reason"], rows, right=["tasks"], whole=["when", "what"])
+    else:
+        rows = [(*row, each.which or None, each.reason) for row, each in zip(done, found, strict=True)]
+        print_table([*columns, "which", "reason"], rows, right=["tasks"], whole=["when", "what"])
 
 
-def _which(operation: Operation) -> str | None:
-    """The filter, written as options of the command."""
-    if operation.filter is None:
-        return None
-    return ", ".join(
-        f"{name} {value if isinstance(value, str) else json.dumps(value)}"
-        for name, value in operation.filter.items()
-        if name != "up_to"
-    )
+def _moment(value: datetime) -> str:
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"

@@ -215,5 +215,8 @@ def state_of(status: ServiceStatus, operations: list[Operation] | None) -> dict[
         "database": database,
         "operations": None
         if operations is None
-        else [{**vars(each), "at": each.at.astimezone(UTC).isoformat()} for each in operations],
+        else [
+            {**vars(each), "at": each.at.astimezone(UTC).isoformat(), "number": each.number, "which": each.which}
+            for each in operations
+        ],
     }

@@ -16,11 +16,12 @@ from dbstorage.database.sqlstate import ErrorClass, classify
 from dbstorage.database.tables import failed_tasks
 from dbstorage.failed_tasks.filters import OPEN_STATES, Filter, State
 from dbstorage.failed_tasks.lookup import of_scope
-from dbstorage.failed_tasks.trail import record
+from dbstorage.failed_tasks.trail import PartsRecord
 from dbstorage.settings import Scope
 
 #: Rows that are changed in one go; a change commits after each so that nobody waits long for its locks.
 CHUNK = 5_000
+PURGE = "purge"
 #: Attempts to change a chunk that met a deadlock each time.
 DEADLOCKS = 5
 
@@ -99,29 +100,28 @@ def apply(
     """Retry, discard, restore or cancel the tasks that match; returns how many there were. Commits.
 
     `Change.from_states` says which states a change applies to. `progress` is called after each part with the ids that
-    were changed in it. The operation is recorded together with its last part, also where an error ends it. `described`
-    stands in that record in the place of the filter, where the filter is too long.
+    were changed in it. Each part is recorded in its transaction, and the end of the operation, also where an error ends
+    it. `described` stands in that record in the place of the filter, where the filter is too long.
     """
-    changed, after, noted = 0, -1, False
-
-    def note(number: int) -> None:
-        told = which.described() if described is None else described
-        record(connection, scope, change.value, who, filter=told, affected=changed + number, reason=reason)
-
+    changed, after, ended = 0, -1, False
+    told = which.described() if described is None else described
+    trail = PartsRecord(scope, change.value, who, filter=told, reason=reason)
     try:
         while True:
-            ids = _change_chunk(connection, scope, which, change, after, note)
+            ids = _change_chunk(connection, scope, which, change, after, trail)
             changed += len(ids)
-            noted = len(ids) < CHUNK
+            ended = len(ids) < CHUNK
+            if not ended:
+                trail.committed(len(ids))
             progress(ids)
-            if noted:
+            if ended:
                 return changed
             after = max(ids)
     except BaseException:
-        if changed and not noted:
+        if not ended:
             with suppress(DBAPIError):
                 connection.rollback()
-                note(0)
+                trail.end(connection)
                 connection.commit()
         raise
 
@@ -130,22 +130,25 @@ def delete_old(connection: Connection, scope: Scope, which: Filter, *, who: str)
     """Delete the resolved and discarded records that match, in parts; returns how many there were. Commits."""
     closed = failed_tasks.c.state.in_([State.RESOLVED.value, State.DISCARDED.value])
     deleted = 0
+    trail = PartsRecord(scope, PURGE, who, filter=which.described())
     while True:
         key = failed_tasks.c.id
         chosen = select(key).where(*of_scope(scope), *which.conditions(), closed).order_by(key).limit(CHUNK)
         number = connection.execute(delete(failed_tasks).where(key.in_(chosen))).rowcount
         deleted += number
-        if number < CHUNK and deleted:
-            record(connection, scope, "purge", who, filter=which.described(), affected=deleted)
-        connection.commit()
         if number < CHUNK:
+            trail.end(connection, number)
+            connection.commit()
             return deleted
+        trail.part(connection, number)
+        connection.commit()
+        trail.committed(number)
 
 
 def _change_chunk(
-    connection: Connection, scope: Scope, which: Filter, change: Change, after: int, note: Callable[[int], None]
+    connection: Connection, scope: Scope, which: Filter, change: Change, after: int, trail: PartsRecord
 ) -> Sequence[int]:
-    """Change the first tasks behind the id `after`, note the last ones, commit, and return their ids."""
+    """Change the first tasks behind the id `after`, record that, commit, and return their ids."""
     possible: dict[Change, dict[str, Any]] = {
         Change.RETRY: {"state": State.RETRYING.value, "retry_at": func.now()},
         Change.DISCARD: {"state": State.DISCARDED.value, "retry_at": None},
@@ -163,8 +166,10 @@ def _change_chunk(
     for attempt in range(1, DEADLOCKS + 1):
         try:
             ids = connection.scalars(statement).all()
-            if len(ids) < CHUNK and (ids or after >= 0):
-                note(len(ids))
+            if len(ids) < CHUNK:
+                trail.end(connection, len(ids))
+            else:
+                trail.part(connection, len(ids))
             connection.commit()
             return ids
         except DBAPIError as error:

@@ -16,7 +16,7 @@ from dbstorage.errors import RejectedEntry
 from dbstorage.failed_tasks.changes import Progress
 from dbstorage.failed_tasks.filters import Filter, State
 from dbstorage.failed_tasks.lookup import Payload, of_scope
-from dbstorage.failed_tasks.trail import record
+from dbstorage.failed_tasks.trail import PartsRecord
 from dbstorage.order_columns import ORDER_COLUMNS, ColumnKind
 from dbstorage.settings import Scope, Settings
 from dbstorage.storage.work import understand
@@ -38,6 +38,8 @@ FIELDS = {
     },
     "userEmail": "email",
 }
+#: How a sentence names the field that is wrong, ours and PostgreSQL's.
+_NAMED = re.compile(r'^(\w+) is |column "(\w+)"')
 #: Tasks that a result shows with their values.
 MOST_SAMPLES = 5
 #: Characters of a value that are shown in it.
@@ -59,6 +61,15 @@ class Edited:
     refused: Counter[str] = field(default_factory=Counter)
     #: The first of the mended tasks.
     samples: list[Sample] = field(default_factory=list)
+
+
+def named_field(code: str, sentence: str) -> str | None:
+    """The field that a failure is about, by its code (`invalid_open_time`) or else its sentence; None where none is."""
+    spelled = {name.lower(): name for name in FIELDS}
+    by_code = spelled.get(code.removeprefix("invalid_").replace("_", ""))
+    named = _NAMED.search(sentence)
+    word = named and (named[1] or named[2])
+    return by_code or (word if word in FIELDS else None)
 
 
 def parse_changes(words: tuple[str, ...]) -> dict[str, str]:
@@ -153,30 +164,35 @@ def edit(
     """Change these fields of the failed tasks that match, and retry those that are valid then. Commits.
 
     The others stay as they are. The payload as it came is kept in `original_payload`. `progress` is called after each
-    part with the ids that were mended in it. What was done is recorded with its last part, also where that is followed
-    by an error.
+    part with the ids that were mended in it. Each part is recorded in its transaction, and the end, also where an error
+    ends it.
     """
     result = Edited()
-    after, committed = -1, 0
+    after, ended = -1, dry_run
+    told = {**which.described(), "set": dict(changes)}
+    trail = PartsRecord(settings.scope, EDIT, who, filter=told, reason=reason)
     try:
         while True:
             rows = _part(connection, settings.scope, which, after)
             ids = _edit_part(connection, settings, rows, changes, result, dry_run=dry_run)
             last = len(rows) < PART
-            if last and not dry_run and result.mended:
-                _note(connection, settings.scope, which, changes, result.mended, who, reason)
+            if not dry_run and last:
+                trail.end(connection, len(ids))
+            elif not dry_run and ids:
+                trail.part(connection, len(ids))
             connection.commit()
-            # What is on record already is not put there once more.
-            committed = 0 if last else result.mended
+            ended = ended or last
+            if not last and ids:
+                trail.committed(len(ids))
             progress(ids)
             if last:
                 return result
             after = rows[-1].id
     except BaseException:
-        if committed and not dry_run:
+        if not ended:
             with suppress(DBAPIError):
                 connection.rollback()
-                _note(connection, settings.scope, which, changes, committed, who, reason)
+                trail.end(connection)
                 connection.commit()
         raise
 
@@ -231,19 +247,6 @@ def _edit_part(
             values = {name: (_short(before[name]), _short(reads[name]) or "") for name in changes}
             result.samples.append(Sample(row.id, values))
     return ids
-
-
-def _note(
-    connection: Connection,
-    scope: Scope,
-    which: Filter,
-    changes: Mapping[str, str],
-    number: int,
-    who: str,
-    reason: str | None,
-) -> None:
-    described: dict[str, Any] = {**which.described(), "set": dict(changes)}
-    record(connection, scope, EDIT, who, filter=described, affected=number, reason=reason)
 
 
 def _reads(payload: Payload, entry_id: str, changes: Iterable[str], settings: Settings) -> dict[str, str]:

@@ -77,7 +77,7 @@ class Filter:
         """What is set, as JSON takes it."""
         set_fields = {field.name: getattr(self, field.name) for field in fields(self)}
         return {
-            name: value.isoformat() if isinstance(value, datetime) else value
+            name: value.astimezone(UTC).isoformat(timespec="seconds") if isinstance(value, datetime) else value
             for name, value in set_fields.items()
             if value not in (None, ())
         }

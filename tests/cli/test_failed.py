@@ -277,7 +277,7 @@ def test_a_discard_is_undone_and_everything_is_on_record(tasks: list[int], datab
         ("discard", 1, "a test"),
     ]
     shown = CliRunner().invoke(main, ["operations"])
-    assert f"ids [{tasks[0]}]" in shown.stdout
+    assert f"ids {tasks[0]}" in shown.stdout
 
 
 def test_to_discard_many_their_number_has_to_be_typed(connection: Connection, database_url: str):

@@ -1,4 +1,6 @@
 import threading
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, select, text
@@ -8,7 +10,7 @@ from dbstorage.failed_tasks import changes
 from dbstorage.failed_tasks.changes import Change, apply, count_for
 from dbstorage.failed_tasks.filters import Filter, State
 from dbstorage.failed_tasks.lookup import find
-from dbstorage.failed_tasks.trail import read_operations
+from dbstorage.failed_tasks.trail import Operation, read_operations
 from tests.failed_tasks.records import SCOPE, add, add_many, record
 from tests.waiting import wait_until
 
@@ -136,7 +138,43 @@ def test_a_change_in_several_parts_is_one_operation(connection: Connection, monk
     with pytest.raises(KeyboardInterrupt):
         apply(connection, SCOPE, Filter(), Change.RESTORE, who="joe", progress=die)
     newest, *_ = read_operations(connection, SCOPE)
-    assert (newest.what, newest.affected) == ("restore", 2)
+    assert (newest.what, newest.affected, newest.state) == ("restore", 2, "ended")
+
+
+def test_an_operation_whose_process_died_is_on_record_with_what_was_done(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(changes, "CHUNK", 2)
+    add(connection, *(record() for _ in range(5)))
+    parts = []
+
+    def look(changed: object) -> None:
+        [operation] = read_operations(connection, SCOPE)
+        parts.append((operation.number, operation.state))
+
+    assert apply(connection, SCOPE, Filter(code="invalid_symbol"), Change.RETRY, who="joe", progress=look) == 5
+    assert parts == [("2 so far", "ongoing"), ("4 so far", "ongoing"), ("5", "ended")]
+    # The row of its end was never written, and a minute has passed.
+    connection.exec_driver_sql("DELETE FROM dbstorage.operations WHERE filter ? 'last'")
+    connection.exec_driver_sql("UPDATE dbstorage.operations SET at = at - interval '61 seconds'")
+    [operation] = read_operations(connection, SCOPE)
+    assert (operation.number, operation.state) == ("4, broken off", "broken off")
+    assert (operation.who, operation.what, operation.filter) == ("joe", "retry", {"code": "invalid_symbol"})
+
+
+@pytest.mark.parametrize(
+    ("filter", "words"),
+    [
+        (None, ""),
+        ({}, ""),
+        ({"code": "invalid_symbol", "text": "doge", "up_to": 17}, "code invalid_symbol, text doge"),
+        ({"ids": [1, 2, 3, 4, 5, 6, 7]}, "ids 1 2 3 4 5 and 2 more"),
+        ({"code": "x", "set": {"symbol": "btc", "type": "buy"}}, "code x, set symbol=btc type=buy"),
+    ],
+)
+def test_which_tasks_an_operation_met_in_words(filter: dict[str, Any] | None, words: str):
+    operation = Operation(id=1, at=datetime.now(UTC), who="joe", what="retry", filter=filter, affected=1, reason=None)
+    assert operation.which == words
 
 
 def test_a_retry_that_has_not_run_yet_is_cancelled(connection: Connection):

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from dbstorage.audit.outcomes import STORED, AuditOutcome, Evidence, FailedRecord, find_outcome, missing
-from dbstorage.failed_tasks.edit import Sample, edit, mended, parse_changes
+from dbstorage.failed_tasks.edit import Sample, edit, mended, named_field, parse_changes
 from dbstorage.failed_tasks.filters import Filter, State
 from dbstorage.failed_tasks.lookup import Payload, load
 from dbstorage.failed_tasks.trail import read_operations
@@ -25,6 +25,25 @@ def settings(database_url: str) -> Settings:
 
 def payload(**fields: Any) -> bytes:
     return json.dumps(order("o-1", **fields)).encode()
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence", "field"),
+    [
+        ("invalid_symbol", 'symbol is "doge"; expected btc, sol or eth.', "symbol"),
+        ("invalid_open_time", "", "openTime"),
+        ("invalid_user_email", "userEmail is …", "userEmail"),
+        ("invalid_value", 'PostgreSQL refuses it: value too long for column "closeReason".', "closeReason"),
+        ("invalid_value", "type is something", "type"),
+        # Nobody may mend these, or they say nothing of a field.
+        ("invalid_order_id", 'orderId is ""; expected text.', None),
+        ("invalid_entry", "The message of createCloseOrder is of the wrong type; expected an object.", None),
+        ("order_conflict", "An order with the orderId 'o-1' and other content is stored already.", None),
+        ("", "", None),
+    ],
+)
+def test_the_field_that_a_failure_is_about(code: str, sentence: str, field: str | None):
+    assert named_field(code, sentence) == field
 
 
 def test_a_field_is_changed_and_all_else_stays():
