@@ -100,6 +100,7 @@ def protect(settings: dict[str, Any]) -> None:
     Flower.find_handler = find_handler
     Flower.start_http_server = start_http_server
     BaseHandler.get_current_user = get_current_user
+    BaseHandler.render = render
 
 
 _find_handler = Flower.find_handler
@@ -170,6 +171,30 @@ def operators() -> set[str]:
 def looks_only(handler: Any) -> bool:
     """Whether the request has a login that may look and may not change anything."""
     return bool(operators()) and person(handler) not in operators()
+
+
+def refusal(handler: Any) -> str | None:
+    """Why the request may change nothing, in a sentence; None where it may."""
+    if options.read_only:
+        return "Flower is in read-only mode."
+    if not has_login() and not handler.unauthenticated_api:
+        return (
+            "Without a login nothing can be changed here: start Flower with FLOWER_BASIC_AUTH=user:password, "
+            "or use the command dbstorage."
+        )
+    # Not `current_user`, which would ask for the login: a page that says that it was wrong is rendered, too.
+    return LOOKS_ONLY if getattr(handler, "_current_user", None) and looks_only(handler) else None
+
+
+_render = BaseHandler.render
+
+
+def render(handler: Any, *arguments: Any, **values: Any) -> None:
+    """Render a page of Flower's or ours: what may not be used is not shown, and the page says why."""
+    values["refusal"] = sentence = refusal(handler)
+    if sentence is not None and "read_only" in values:
+        values["read_only"] = True
+    _render(handler, *arguments, **values)
 
 
 def wrong_operators() -> str | None:

@@ -15,7 +15,7 @@ from dbstorage.dashboard.pages import HIDDEN, FlowerPage, ScriptAnswer, iso
 from dbstorage.errors import DBStorageError
 from dbstorage.failed_tasks.advice import advice
 from dbstorage.failed_tasks.conflict import compare_with_stored
-from dbstorage.failed_tasks.edit import FIELDS, values_of
+from dbstorage.failed_tasks.edit import FIELDS, named_field, values_of
 from dbstorage.failed_tasks.filters import LARGEST_ID, OPEN_STATES, State
 from dbstorage.failed_tasks.groups import MOST_GROUPS, Group, find_groups
 from dbstorage.failed_tasks.lookup import (
@@ -111,6 +111,7 @@ class FailedTasksPage(FlowerPage):
             columns=SortColumn,
             most_groups=MOST_GROUPS,
             fields=FIELDS,
+            named_field=named_field,
         )
 
 
@@ -165,6 +166,7 @@ class FailedTaskPage(_FailedTaskHandler):
             length=len(payload.content),
             cut=shown.cut,
             fields=FIELDS,
+            named_field=named_field,
         )
 
 

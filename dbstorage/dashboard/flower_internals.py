@@ -1,9 +1,10 @@
 """What we use of Flower beyond its documentation; tests/dashboard/test_flower_internals.py names the versions tried.
 
 - `flower.urls.handlers` and `settings`: Flower builds its application from them.
-- `navbar.html`, `base.html` and `task.html`: the texts that our entries, our banner and our link stand beside.
+- `navbar.html`, `base.html`, `worker.html` and `task.html`: the texts that our entries, our banner, our link and the
+  reason why nothing may be changed stand beside; `read_only`, which leaves out the buttons of the last two.
 - `BaseHandler.check_xsrf_cookie`: called before every request that may change something.
-- `BaseHandler.get_current_user`, `Flower.find_handler` (Tornado's) and `Flower.start_http_server` (access.py).
+- `BaseHandler.get_current_user` and `render`, `Flower.find_handler` (Tornado's) and `start_http_server` (access.py).
 """
 
 import sys
@@ -75,11 +76,21 @@ ADDITIONS: dict[str, list[tuple[str, str]]] = {
 """,
         ),
     ],
+    "worker.html": [
+        (
+            """<h1 id="workername">{{ worker['name'] }}</h1>
+    </div>
+""",
+            """    {% if refusal %}<p class="mb-0" data-refusal>{{ refusal }}</p>{% end %}
+""",
+        ),
+    ],
     "task.html": [
         (
             """<div class="detail-actions">
 """,
-            """      {% if task.state in ("FAILURE", "RETRY") %}
+            """      {% if refusal %}<p class="mb-0" data-refusal>{{ refusal }}</p>{% end %}
+      {% if task.state in ("FAILURE", "RETRY") %}
       <a class="btn btn-outline-primary" href="{{ reverse_url('failed') }}?task_id={{ url_escape(task.uuid) }}"
          title="Revoke and Terminate do not end the retries of a failed task: discard it there.">Failed task</a>
       {% end %}

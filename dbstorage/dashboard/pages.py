@@ -7,7 +7,6 @@ from typing import Any
 from flower.views import BaseHandler
 from tornado.web import HTTPError
 
-from dbstorage.dashboard.access import LOOKS_ONLY, looks_only
 from dbstorage.dashboard.database import Database
 from dbstorage.errors import DBStorageError
 from dbstorage.failed_tasks.readable import printable
@@ -29,24 +28,9 @@ class FlowerPage(BaseHandler):  # type: ignore[misc]  # Flower has no types
         super().set_default_headers()
         self.set_header("Cache-Control", "no-store")
 
-    @property
-    def refusal(self) -> str | None:
-        """Why nothing can be changed here; None where it can."""
-        options = self.application.options
-        if options.read_only:
-            return "Flower is in read-only mode."
-        if looks_only(self):
-            return LOOKS_ONLY
-        if not (options.basic_auth or options.auth or self.unauthenticated_api):
-            return (
-                "Without authentication tasks cannot be retried or discarded here: start Flower with "
-                "FLOWER_BASIC_AUTH=user:password, or use the command dbstorage failed."
-            )
-        return None
-
     def render_page(self, template: str, **values: Any) -> None:
         """Render with what every template of ours uses."""
-        self.render(template, refusal=self.refusal, hidden=HIDDEN, when=when, printable=printable, **values)
+        self.render(template, hidden=HIDDEN, when=when, printable=printable, **values)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Show the error within Flower's frame, so that its navigation is still there."""

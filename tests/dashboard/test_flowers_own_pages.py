@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing
 from urllib.parse import quote
@@ -53,6 +54,48 @@ def test_a_failed_task_links_to_its_row(flower: Flower, platform: Platform, conn
     assert link == "/failed?task_id=createCloseOrder%3Aorder-1"
     assert "order-1" in flower.get(link).text
     assert "/failed?task_id" not in task_page(flower, f"createUser:{user_entry}")
+
+
+def basic(login: str) -> dict[str, str]:
+    return {"Authorization": f"Basic {b64encode(login.encode()).decode()}"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "headers", "reason"),
+    [
+        ({"FLOWER_BASIC_AUTH": "joe:s,ann:s", "FLOWER_OPERATORS": "joe"}, basic("joe:s"), None),
+        (
+            {"FLOWER_BASIC_AUTH": "joe:s,ann:s", "FLOWER_OPERATORS": "joe"},
+            basic("ann:s"),
+            "You may look, and change nothing: FLOWER_OPERATORS says who may.",
+        ),
+        ({"FLOWER_READ_ONLY": "true"}, {}, "Flower is in read-only mode."),
+        ({}, {}, "Without a login nothing can be changed here"),
+        ({"FLOWER_UNAUTHENTICATED_API": "true"}, {}, None),
+    ],
+    ids=["an operator", "who may only look", "read only", "without a login", "whoever reaches it"],
+)
+def test_buttons_that_would_be_refused_are_not_shown_and_the_page_says_why(
+    start_flower: StartFlower,
+    worker: Worker,
+    platform: Platform,
+    settings: dict[str, str],
+    headers: dict[str, str],
+    reason: str | None,
+):
+    flower = start_flower(**settings)
+    wait_until(lambda: flower.get(f"/worker/{worker.name}", **headers).status == 200, "Flower to know the worker")
+    platform.send(order("waits", "nobody yet"))
+    task = "/task/createCloseOrder%3Awaits"
+    wait_until(lambda: flower.get(task, **headers).status == 200, "Flower to know the task")
+    for path, buttons in (
+        (f"/worker/{worker.name}", ("worker-shutdown", "worker-pool-grow", "worker-add-consumer", "task-rate-limit-")),
+        (task, ("task-revoke",)),
+    ):
+        page = html.unescape(flower.get(path, **headers).text)
+        assert [button in page for button in buttons] == [reason is None] * len(buttons)
+        assert ("data-refusal" in page) == (reason is not None)
+        assert (reason or "") in page
 
 
 def test_an_address_is_on_no_page_of_flower(flower: Flower, platform: Platform):

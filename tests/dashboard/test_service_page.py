@@ -45,7 +45,7 @@ def test_pausing_is_on_record_and_is_seen(open_flower: Flower, connection: Conne
 def test_who_may_only_look_pauses_nothing(start_flower: StartFlower, module_environment: dict[str, str]):
     flower = start_flower()
     assert flower.post("/service/pause").status == 401
-    assert "Without authentication" in flower.get("/service").text
+    assert "Without a login" in flower.get("/service").text
     settings = load_settings(module_environment)
     with redis.Redis.from_url(settings.redis_url) as client:
         assert not client.exists(paused_key(settings))

@@ -191,12 +191,21 @@ function meant(button) {
     return of === "group" ? [button.dataset.query, "of this group"] : ["ids=" + of, "(id " + of + ")"];
 }
 
+// The field that the failure is about; of several tasks only where all name the same.
+function fieldOf(button) {
+    if (button.dataset.of !== "selected") {
+        return button.dataset.field;
+    }
+    const named = new Set(selected().map((row) => row.querySelector("[data-change=mend]").dataset.field));
+    return named.size === 1 ? Array.from(named)[0] : "";
+}
+
 async function begin(button) {
     const [query, whose] = meant(button);
     button.disabled = true;
     try {
         if (button.dataset.change === "mend") {
-            await askToMend(query, whose, button);
+            await askToMend(query, whose, button, fieldOf(button));
         } else {
             await askAbout(button.dataset.change, query, whose, button);
         }

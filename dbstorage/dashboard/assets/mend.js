@@ -36,14 +36,8 @@ function addRow(field) {
     return row;
 }
 
-// The field that a code such as invalid_open_time names.
-function fieldOf(code) {
-    const wanted = (code || "").replace(/^invalid_/, "").replaceAll("_", "").toLowerCase();
-    const options = document.getElementById("mend-row").content.querySelectorAll("option");
-    return Array.from(options, (option) => option.value).find((name) => name.toLowerCase().endsWith(wanted) && wanted);
-}
-
-export async function askToMend(tasksQuery, whose, opener) {
+// `field` is the one that the failure names; nothing where it names none.
+export async function askToMend(tasksQuery, whose, opener, field) {
     query = tasksQuery;
     values = {};
     if (opener.dataset.fields) {
@@ -54,7 +48,7 @@ export async function askToMend(tasksQuery, whose, opener) {
         }
     }
     rows.replaceChildren();
-    addRow(fieldOf(opener.dataset.code));
+    addRow(field);
     untried();
     document.getElementById("mend-title").textContent = (opener.dataset.fields ? "Mend and retry the task " : "Mend and retry tasks ") + whose;
     dialog.open(opener);

@@ -6,6 +6,8 @@ import {timeOf} from "./times.js";
 const LOOK = 5000;
 const page = document.getElementById("service");
 const number = new Intl.NumberFormat("en");
+// The reader's own time of day, as the other moments on the page.
+const clock = new Intl.DateTimeFormat("sv-SE", {hour: "2-digit", minute: "2-digit", hourCycle: "h23"});
 let plots = [];
 let paused = false;
 
@@ -132,6 +134,7 @@ function draw(history) {
         const chart = CHARTS[index];
         figure.querySelector("[data-summary]").textContent = summary(chart, history);
         const at = figure.querySelector("[data-plot]");
+        const times = (u, ticks) => ticks.map((at) => clock.format(at * 1000));
         const axis = {stroke: muted, grid: {stroke: colour("--bs-border-color"), width: 1}, ticks: {show: false}};
         plots.push(new uPlot({
             width: Math.max(200, at.clientWidth || figure.clientWidth - 32),
@@ -139,7 +142,7 @@ function draw(history) {
             legend: {show: false},
             cursor: {show: false},
             scales: {x: {range: [now - 3600, now]}, y: {range: (u, low, high) => [0, Math.max(1, (high || 0) * 1.1)]}},
-            axes: [axis, {...axis, size: 56, values: (u, ticks) => ticks.map((tick) => number.format(tick))}],
+            axes: [{...axis, values: times}, {...axis, size: 56, values: (u, ticks) => ticks.map((tick) => number.format(tick))}],
             series: [{}, ...chart.series.map(([label], which) => ({
                 label: label, stroke: strokes[which], width: 2, dash: which ? [6, 3] : undefined,
                 points: {show: true, size: 5, fill: strokes[which], filter: alone},
@@ -147,6 +150,8 @@ function draw(history) {
         }, columns(chart, history), at));
     });
 }
+
+one("zone").textContent = "times of " + new Intl.DateTimeFormat().resolvedOptions().timeZone;
 
 // Everything
 
@@ -196,8 +201,7 @@ function show(state) {
         ? ["Stored last: order " + order.order_id + " of " + order.user_id + ", " + order.symbol + ", closed ", timeOf(order.closed), "."]
         : []));
     table(one("operations"), ["when", "who", "what", "tasks", "which", "reason"], state.operations && state.operations.map(
-        (each) => [timeOf(each.at), each.who, each.what, each.affected === null ? "" : count(each.affected),
-            each.filter ? JSON.stringify(each.filter) : "", each.reason]
+        (each) => [timeOf(each.at), each.who, each.what, each.number, each.which, each.reason]
     ), "Nothing yet.");
 }
 
