@@ -183,12 +183,12 @@ def _migration(address: DatabaseAddress) -> Iterator[Finding]:
     try:
         steps = describe(address)
     except DBStorageError as error:
-        yield problem(MIGRATION, f"alembic upgrade head would refuse and change nothing. {error}")
+        yield problem(MIGRATION, f"`dbstorage migrate` would refuse and change nothing. {error}")
         return
     for step in steps:
-        yield warning(MIGRATION, f"alembic upgrade head would: {step[0].lower()}{step[1:]}")
+        yield warning(MIGRATION, f"`dbstorage migrate` would: {step[0].lower()}{step[1:]}")
     if not steps:
-        yield fine(MIGRATION, "alembic upgrade head has nothing to do.")
+        yield fine(MIGRATION, "`dbstorage migrate` has nothing to do.")
 
 
 def _version(connection: Connection, address: DatabaseAddress) -> Finding:

@@ -108,11 +108,11 @@ def _print(report: AuditReport, show: int, stream: str) -> None:
     if report.missing[:show]:
         named = [(one.entry_id, printable(one.task_id), one.reason) for one in report.missing[:show]]
         say("")
-        print_table(["missing entry", "task", "reason"], named)
+        print_table(["missing entry", "task", "reason"], named, cut="reason")
     if report.misplaced[:show]:
         named = [(one.entry_id, printable(one.task_id), one.reason) for one in report.misplaced[:show]]
         say("")
-        print_table(["misplaced entry", "task", "reason"], named)
+        print_table(["misplaced entry", "task", "reason"], named, cut="reason")
     for sentence in _sentences(report, show):
         say(sentence, err=True)
 

@@ -30,7 +30,7 @@ def check(no_write: bool, accept: bool, as_json: bool) -> None:
     """Try what the service does, and say what would keep it from working and how it is mended.
 
     A user, orders, histories, a failed task and a move are written with the service's own statements and rolled back:
-    nothing is changed, no number is drawn from a sequence. It also says what `alembic upgrade head` would do.
+    nothing is changed, no number is drawn from a sequence. It also says what `dbstorage migrate` would do.
 
     Where the service waits because the database has gone back, or is another one, --accept lets it go on with the
     database as it is: what that lacks stays missing. `dbstorage replay` brings it back.

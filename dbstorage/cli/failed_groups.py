@@ -58,8 +58,12 @@ def groups(by: str, as_json: bool, **filters: Any) -> None:
             )
             for each in shown
         ]
+        what = "user" if by == By.USER else "what happened"
+        # An id stays whole; a sentence may take several lines.
+        whole = ["code", "first", "last", *(["user"] if by == By.USER else [])]
+        columns = ["tasks", "code", "first", "last", what]
         print_table(
-            ["tasks", "code", "first", "last", "user" if by == By.USER else "what happened"], rows, right=["tasks"]
+            columns, rows, right=["tasks"], whole=whole, spare=["first", "last"] if by == By.USER else ["first"]
         )
     if not found:
         say("No failed task matches.", err=True)

@@ -68,11 +68,15 @@ def _with_texts(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _lines(row: dict[str, Any]) -> list[str]:
+    return [f"  {name + ':':14}{'-' if value is None else value}" for name, value in row.items()]
+
+
 def _print(found: Found) -> None:
     say(f"{found.what}: {', '.join(found.states) or 'unknown'}")
     for title, row in (("order", found.order), ("user", found.user)):
         if row is not None:
-            say("", f"The row of the {title}:", *(f"  {name + ':':14}{value}" for name, value in row.items()))
+            say("", f"The row of the {title}:", *_lines(row))
     for each in found.failed or ():
         task = each.task
         say("", f"Failed task {task.id}, {task.state}: {task.message}")

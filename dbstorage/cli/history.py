@@ -33,6 +33,8 @@ HEADINGS = {
 COLUMNS = ("closeTime", "orderId", "symbol", "type", "quantity", "openPrice", "closePrice", "profitLoss")
 #: What `--detail` adds.
 DETAIL_COLUMNS = tuple(name for name in (*ANSWERED_COLUMNS, *ANSWERED_WITH_DETAIL) if name not in COLUMNS)
+#: Headings of what is left out first on a narrow terminal, where nobody asked for more.
+SPARE = ("open price", "close price", "quantity", "type")
 NUMBERS = of_kind(ColumnKind.AMOUNT, ColumnKind.LIMIT, ColumnKind.LEVERAGE)
 
 
@@ -104,7 +106,13 @@ def _print(user: str, orders: list[dict[str, Any]], last: ReceivedAnswer, detail
     columns = (*COLUMNS, *DETAIL_COLUMNS) if detail else COLUMNS
     if orders:
         rows = [[_cell(order.get(name)) for name in columns] for order in orders]
-        print_table([_heading(name) for name in columns], rows, right=[_heading(name) for name in NUMBERS])
+        print_table(
+            [_heading(name) for name in columns],
+            rows,
+            right=[_heading(name) for name in NUMBERS],
+            whole=["closed", "order"],
+            spare=() if detail else SPARE,
+        )
     if last.error:
         explanation = EXPLANATIONS.get(last.error)
         say(f"The answer is the error {last.error}{f': {explanation}' if explanation else ''}.", err=True)

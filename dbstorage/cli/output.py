@@ -92,7 +92,7 @@ def print_table(
 
     By rich on a terminal; elsewhere lines with tabs, which cut, sort and awk understand. Columns named in `right` are
     numbers; those in `whole` keep to one line while others are folded. Where a column is to be `cut`, all keep to one
-    line and the others stay whole: on a narrow terminal those in `spare` are left out, one after another.
+    line and the others stay whole. On a narrow terminal those in `spare` are left out, one after another.
     """
     from rich.cells import cell_len
     from rich.table import Table
@@ -103,20 +103,24 @@ def print_table(
         write("".join("\t".join(row) + "\n" for row in [list(columns), *cells]))
         return
     shown = list(columns)
-    widths: dict[str, int] = {}
+    widths = {name: max(map(cell_len, column)) for name, *column in zip(columns, columns, *cells, strict=True)}
+    natural, longest = dict(widths), 0
     if cut is not None:
-        widths = {name: max(map(cell_len, column)) for name, *column in zip(columns, columns, *cells, strict=True)}
         longest, widths[cut] = widths[cut], SHORTEST_CUT
-        for name in spare:
-            if _line(widths, shown) > terminal.width:
-                shown.remove(name)
+    for name in spare:
+        if _line(widths, shown) > terminal.width:
+            shown.remove(name)
+    if cut is None:
+        # None of them may take the whole line: an id of 255 characters is folded all the same.
+        widths = {name: min(widths[name], terminal.width // 2) for name in whole}
+    else:
         terminal.width = max(terminal.width, _line(widths, shown))
         widths[cut] = min(longest, SHORTEST_CUT + terminal.width - _line(widths, shown))
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in shown:
         justify: Literal["right", "left"] = "right" if column in right else "left"
         overflow: Literal["ellipsis", "fold"] = "ellipsis" if column == cut else "fold"
-        one_line = cut is not None or column in whole
+        one_line = cut is not None or widths.get(column, 0) >= natural[column]
         table.add_column(column, justify=justify, overflow=overflow, no_wrap=one_line, width=widths.get(column))
     for row in cells:
         # As text: rich reads brackets in a string as markup.

@@ -11,10 +11,13 @@ from dbstorage.cli.settings import settings_for_command
 from dbstorage.operating.person import this_person
 from dbstorage.replay import ReplayReport
 from dbstorage.replay import replay as run_replay
+from dbstorage.storage.outcome import Status
 
 INCOMPLETE = 1
 #: The most orders that are named because their owner cannot be told.
 NAMED = 20
+#: Outcomes of entries that changed something.
+WRITTEN = (Status.STORED, Status.CREATED, Status.UPDATED)
 LEFT_ALONE = {
     "question": "questions, which nobody waits for",
     "discarded": "discarded by an operator",
@@ -107,6 +110,21 @@ def _as_json(report: ReplayReport) -> dict[str, object]:
     }
 
 
+def _in_words(report: ReplayReport) -> str:
+    """What was run again, and how much of it the database lacked."""
+    lacked = sum(counts[status.value] for counts in report.counts.values() for status in WRITTEN)
+    again = report.entries - sum(report.left_alone.values())
+    entries = f"{report.entries:,} {'entry' if report.entries == 1 else 'entries'}, {report.first} to {report.last}"
+    if report.dry_run:
+        done, wrote, lacks = "would be run again", "would write", "lacks"
+    else:
+        done, wrote, lacks = "run again", "wrote", "lacked"
+    if not again:
+        return f"{entries}: none {done}."
+    found = f"{lacked:,} {wrote} what the database {lacks}" if lacked else f"the database {lacks} nothing of them"
+    return f"{entries}: {again:,} {done}; {found}."
+
+
 def _print(report: ReplayReport) -> None:
     if not report.entries:
         say("There is no entry in this range.", err=True)
@@ -124,7 +142,6 @@ def _print(report: ReplayReport) -> None:
         named = ", ".join(report.unclear[:NAMED])
         say(f"Of {len(report.unclear):,} orders nobody can tell whose they are: {named}.", err=True)
     if report.entries:
-        done = "would be run again" if report.dry_run else "were run again"
-        say(f"{report.entries:,} entries, {report.first} to {report.last}, {done}.", err=True)
+        say(_in_words(report), err=True)
     if report.accepted:
         say("The database counts as the service's own now: work goes on.", err=True)

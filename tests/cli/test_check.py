@@ -149,15 +149,15 @@ def test_nothing_is_changed_and_the_migration_is_foretold(empty: str, client: re
     assert findings()["Migration"] == [
         (
             "warning",
-            'alembic upgrade head would: add the index "Orders_closeTime_idx" to "Orders" in schema "public" '
+            '`dbstorage migrate` would: add the index "Orders_closeTime_idx" to "Orders" in schema "public" '
             "(its writers wait meanwhile).",
         ),
         (
             "warning",
-            'alembic upgrade head would: add the index "Orders_userId_closeTime_idx" to "Orders" in schema "public" '
+            '`dbstorage migrate` would: add the index "Orders_userId_closeTime_idx" to "Orders" in schema "public" '
             "(its writers wait meanwhile).",
         ),
-        ("warning", 'alembic upgrade head would: create the schema "dbstorage" with our own tables.'),
+        ("warning", '`dbstorage migrate` would: create the schema "dbstorage" with our own tables.'),
     ]
     with engine.connect() as connection:
         assert snapshot(connection) == before
@@ -170,7 +170,7 @@ def test_an_empty_database_has_no_tables_yet(empty: str):
     assert found["Tables"] == [("fine", "There is neither User nor Orders yet.")]
     assert found["Migration"][0] == (
         "warning",
-        'alembic upgrade head would: create the table "User" in schema "public".',
+        '`dbstorage migrate` would: create the table "User" in schema "public".',
     )
 
 
@@ -191,7 +191,7 @@ def test_tables_that_cannot_be_written_to_are_a_problem(empty: str):
     refusal = 'DBStorage cannot write to "Orders" in schema "public": the column "stopLoss" is missing.'
     found = findings()
     assert found["Tables"] == [("problem", refusal)]
-    assert found["Migration"] == [("problem", f"alembic upgrade head would refuse and change nothing. {refusal}")]
+    assert found["Migration"] == [("problem", f"`dbstorage migrate` would refuse and change nothing. {refusal}")]
 
 
 def test_a_schema_that_does_not_exist_is_a_problem(migrated: str, monkeypatch: pytest.MonkeyPatch):
