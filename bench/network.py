@@ -19,11 +19,13 @@ from bench.report.machine import Machine
 from bench.servers import Servers
 from bench.stream_progress import group_progress, last_entry_id
 from bench.traffic import USERS, closed_orders
+from dbstorage.settings import Settings
 
 #: Slower than this many entries a second, a run is given up.
 SLOWEST_RATE = 50
 QUESTIONS = Scenario(0, 10, 10.0)
 ROWS = 100_000
+BATCH = Settings.batch_size
 READY_SECONDS = 30.0
 CHUNK = 64 * 1024
 
@@ -90,14 +92,16 @@ def _question(servers: Servers, environment: dict[str, str]) -> float:
 
 def network_report(runs: Sequence[NetworkRun], entries: int, machine: Machine) -> Report:
     """The report of all delays."""
+    without = runs[0]
     rows = [
         (
             f"{run.delay:g} ms",
             f"{run.rate:,.0f}",
-            f"{run.rate / runs[0].rate:.2f}",
+            _round_trips(run, BATCH / run.rate - BATCH / without.rate),
             f"{run.bare_rate:,.0f}",
+            _round_trips(run, BATCH / run.bare_rate - BATCH / without.bare_rate),
             f"{run.question:.1f}",
-            f"{(run.question - runs[0].question) / (2 * run.delay):.1f}" if run.delay else "-",
+            _round_trips(run, (run.question - without.question) / 1000),
         )
         for run in runs
     ]
@@ -108,13 +112,19 @@ def network_report(runs: Sequence[NetworkRun], entries: int, machine: Machine) -
         tables=[
             Table(
                 "By the delay each way",
-                ("", "orders/s", "× none", "bare loop", "question p50, ms", "round trips of a question"),
+                ("", "orders/s", "round trips", "bare loop", "round trips", "question p50, ms", "round trips"),
                 rows,
-                f"{entries:,} orders. The last column is what a question takes longer, by a round trip's time.",
+                f"{entries:,} orders. Round trips: what a batch of {BATCH}, or a question, takes longer than without a "
+                "delay, divided by the time of a round trip.",
             )
         ],
         data={"entries": entries, "runs": [asdict(run) for run in runs]},
     )
+
+
+def _round_trips(run: NetworkRun, longer: float) -> str:
+    """How many round trips take as long as this (seconds)."""
+    return f"{longer * 1000 / (2 * run.delay):.1f}" if run.delay else "-"
 
 
 class _Link:
