@@ -49,6 +49,8 @@ EXACTNESS = {
 
 #: The execution option of engines whose sessions belong to others between two transactions.
 SHARED_SESSIONS = "shared_sessions"
+#: The execution option with the engine's limit on a statement, in milliseconds.
+STATEMENT_TIMEOUT = "statement_timeout"
 
 
 def create_engine(
@@ -97,7 +99,8 @@ def create_engine(
         pool_timeout=POOL_TIMEOUT,
         pool_pre_ping=ping,
         execution_options={
-            SESSION_SETTINGS: {name: settings[name] for name in ("search_path", SESSION_MARK) if name in settings}
+            SESSION_SETTINGS: {name: settings[name] for name in ("search_path", SESSION_MARK) if name in settings},
+            STATEMENT_TIMEOUT: settings["statement_timeout"],
         },
     )
     if "," in str(arguments.get("host", "")):
@@ -120,6 +123,10 @@ def patience(connection: Connection, seconds: float) -> Iterator[None]:
     finally:
         if isinstance(driver, LimitedConnection):
             driver.patience_seconds = None
+    # After an error the transaction is over, and the setting with it. Left as it is, the server would let a later
+    # statement run for longer than this side waits, which looks as if it had gone.
+    limit = connection.get_execution_options()[STATEMENT_TIMEOUT]
+    connection.exec_driver_sql(f"SET LOCAL statement_timeout = {limit}")
 
 
 @contextmanager

@@ -2,7 +2,7 @@ import psycopg2
 import pytest
 from sqlalchemy import Engine, event, exc, text
 
-from dbstorage.database.engine import KEPT_PLANS, create_engine, execute_prepared, reading
+from dbstorage.database.engine import KEPT_PLANS, create_engine, execute_prepared, patience, reading
 from dbstorage.database.sqlstate import ErrorClass, classify
 from dbstorage.database.url import parse_database_url
 
@@ -73,6 +73,15 @@ def test_a_statement_that_takes_too_long_is_ended_by_the_server(connect):
         connect(statement_timeout=0.05).connect() as slow,
     ):
         slow.execute(text("SELECT pg_sleep(60)"))
+
+
+@pytest.mark.parametrize("parameters", ["", "pgbouncer=true"])
+def test_more_time_for_a_statement_ends_with_it(parameters, connect):
+    with connect(parameters).begin() as connection:
+        timeout = text("SHOW statement_timeout")
+        with patience(connection, 25):
+            assert connection.scalar(timeout) == "25s"
+        assert connection.scalar(timeout) == "5s"
 
 
 def test_behind_pgbouncer_settings_end_with_their_transaction(connect):
