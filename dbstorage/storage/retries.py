@@ -44,12 +44,18 @@ UPDATE dbstorage.failed_tasks SET task_id = %s, function = %s, layout = %s, payl
     whole_sha256 = NULL, user_id = %s, order_id = %s
 WHERE id = %s AND state = 'retrying' AND xmin::text = %s RETURNING xmin::text
 """
-#: Orders that wait for one of these users, or gave up waiting.
+_WAITS = """stream = %s AND consumer_group = %s AND user_id = ANY(%s) AND function = 'createCloseOrder'
+    AND code = 'user_not_found' AND belongs_to IS NULL AND state IN ('failed', 'retrying')"""
+#: Orders that wait for one of these users, or gave up waiting; `before` are the bytes that stand in front of each.
 TAKE_WAITING = f"""
+WITH waiting AS (
+    SELECT id, row_number() OVER stream_order AS place, octet_length(payload) AS size FROM dbstorage.failed_tasks
+    WHERE {_WAITS} WINDOW stream_order AS (ORDER BY {_STREAM_ORDER}) ORDER BY {_STREAM_ORDER} LIMIT %s
+), measured AS (
+    SELECT id, sum(size) OVER (ORDER BY place) - size AS before FROM waiting
+)
 SELECT {_COLUMNS} FROM dbstorage.failed_tasks
-WHERE stream = %s AND consumer_group = %s AND user_id = ANY(%s) AND function = 'createCloseOrder'
-    AND code = 'user_not_found' AND belongs_to IS NULL AND state IN ('failed', 'retrying')
-ORDER BY {_STREAM_ORDER} LIMIT %s FOR UPDATE
+WHERE {_WAITS} AND id IN (SELECT id FROM measured WHERE before < {TAKEN_BYTES}) ORDER BY {_STREAM_ORDER} FOR UPDATE
 """
 #: What is left of those: theirs from now on, wherever the person moves, and due at once.
 BIND_WAITING = """
@@ -133,10 +139,15 @@ def due(connection: Connection, service: Service, functions: Sequence[str], most
 
 def waiting_orders(
     connection: Connection, service: Service, user_ids: Collection[str], most: int, history_limit: int
-) -> list[Work]:
-    """The first orders, in stream order, that wait for one of these userIDs; locked."""
-    rows = connection.exec_driver_sql(TAKE_WAITING, (service.stream, service.group, list(user_ids), most))
-    return [_work(row, service, history_limit) for row in rows]
+) -> tuple[list[Work], bool]:
+    """The first orders, in stream order, that wait for one of these userIDs; locked. Returns, too, whether that is all.
+
+    Of large ones fewer are taken, so that they fit into the memory of a process.
+    """
+    waiting = (service.stream, service.group, list(user_ids))
+    rows = connection.exec_driver_sql(TAKE_WAITING, (*waiting, most, *waiting)).all()
+    is_all = len(rows) < most and sum(len(row.payload) for row in rows) < TAKEN_BYTES
+    return [_work(row, service, history_limit) for row in rows], is_all
 
 
 def bind_waiting_orders(connection: Connection, service: Service, people: Mapping[str, str]) -> None:

@@ -52,11 +52,11 @@ def store_waiting_orders(
     """
     arrived, arrived_at = people.arrived, people.arrived_at
     # No question is among them, so the limit of a history does not matter.
-    works = waiting_orders(connection, service, arrived.keys(), MOST_AT_ONCE + 1, history_limit=1)
+    works, is_all = waiting_orders(connection, service, arrived.keys(), MOST_AT_ONCE, history_limit=1)
     if not works:
         return Released([], {})
     orders: dict[int, OwnedOrder] = {}
-    for number, work in enumerate(works[:MOST_AT_ONCE]):
+    for number, work in enumerate(works):
         if isinstance(work.command, CloseOrder):
             user_id = work.command.user_id
             order = work.command._replace(user_id=arrived.get(user_id, user_id))
@@ -75,7 +75,7 @@ def store_waiting_orders(
             ]
             decided += [
                 (work, Outcome(Status.FAILED, work.command.code, str(work.command)))
-                for work in works[:MOST_AT_ONCE]
+                for work in works
                 if isinstance(work.command, RejectedEntry)
             ]
             kept = keep(connection, service, decided, user_wait=0)
@@ -84,7 +84,7 @@ def store_waiting_orders(
             raise
         bind_waiting_orders(connection, service, arrived)
         return Released([], {})
-    if len(works) > MOST_AT_ONCE:
+    if not is_all:
         bind_waiting_orders(connection, service, arrived)
     told = [retried(work, outcome) for (work, _), outcome in zip(decided, kept, strict=True)]
     return Released(told, dict(zip(rivals, results[len(orders) :], strict=True)))

@@ -76,6 +76,17 @@ def test_those_beyond_a_thousand_are_the_sweeps_at_once_and_still_their_persons(
     assert storing.owners() == {f"o-{number}": "ann-3" for number in range(5)}
 
 
+def test_of_large_ones_no_more_are_loaded_at_one_time_than_fit_into_a_process(storing: Service):
+    large = [{**order(f"o-{number}", "u"), "note": "x" * 1_000_000} for number in range(20)]
+    for first in range(0, 20, 5):
+        storing.outcomes(*large[first : first + 5])
+    storing.send(user("u"))
+    report = storing.store()
+    assert [each.task_id for each in report.retried] == [f"createCloseOrder:o-{number}" for number in range(17)]
+    storing.sweep()
+    assert storing.owners() == {f"o-{number}": "u" for number in range(20)}
+
+
 def test_an_order_that_failed_otherwise_follows_its_persons_moves(storing: Service):
     storing.outcomes(user("u", "ann@example.com"))
     storing.query("""ALTER TABLE "Orders" ADD CONSTRAINT none CHECK ("orderId" <> 'held up')""")
