@@ -79,7 +79,7 @@ FAILURES: dict[str, Code] = {
         "Mend what PostgreSQL complains of; it is tried again by itself, every five minutes at the latest.",
         Fault.DATABASE,
     ),
-    USER_LOCKED: Code("Another program holds the lock of the user's row.", _IT_WAITS, Fault.DATABASE),
+    USER_LOCKED: Code("Another program holds the lock of a row that it needs.", _IT_WAITS, Fault.DATABASE),
     USER_QUEUED: Code("An earlier command of the same user waits for its row.", _IT_WAITS, Fault.DATABASE),
     NOT_STORED: Code(
         "A trigger or a rule of the table kept the row away.",

@@ -19,7 +19,16 @@ from dbstorage.database.refusal import Blame
 from dbstorage.database.shape import TableShape, with_null_for_remark, without_remark
 from dbstorage.errors import DatabaseFaultError
 from dbstorage.storage.failures import keep
-from dbstorage.storage.locks import LockedUser, LockHolder, Queue, find_locked, find_table_holder, read_queue
+from dbstorage.storage.locks import (
+    LockedUser,
+    Queue,
+    find_locked,
+    find_row_holder,
+    find_table_holder,
+    locked_by,
+    locked_row,
+    read_queue,
+)
 from dbstorage.storage.outcome import STORED, Outcome, Retried, Status
 from dbstorage.storage.refused import Refused
 from dbstorage.storage.retries import lock
@@ -98,6 +107,8 @@ class BatchWriter:
                 middle = len(works) // 2
                 self._run(works[:middle])
                 self._run(works[middle:])
+            elif refused.locked:
+                self._put_aside_as_locked(works[0])
             else:
                 self._refused(works[0], refused)
             return
@@ -208,21 +219,13 @@ class BatchWriter:
                     # The others are recorded all the same.
                     faults.append(str(error))
             elif not self._out_of_time:
-                faults.append(self._sentence(refusal.refused))
+                faults.append(refusal.refused.sentence)
         if faults:
             raise DatabaseFaultError(faults[0])
 
     @property
     def _out_of_time(self) -> bool:
         return self.splitting and time.monotonic() > self.deadline
-
-    def _sentence(self, refused: Refused) -> str:
-        if not refused.locked:
-            return refused.sentence
-        return f"A row or a table is locked by {self._table_holder()}; storing goes on when its transaction ends."
-
-    def _table_holder(self) -> LockHolder:
-        return in_transaction(self.resources, find_table_holder)
 
     def _without_those_that_wait(self, works: Sequence[Work]) -> Sequence[Work]:
         """Leave out the kinds of commands that the database still refuses.
@@ -267,14 +270,31 @@ class BatchWriter:
             for user in others:
                 logger.warning("%s", user.outcome.message)
             return True
-        if not self._was_patient:
+        holder = in_transaction(self.resources, find_table_holder)
+        row_holder = in_transaction(self.resources, find_row_holder)
+        ours = holder.process_id is None and row_holder.application == APPLICATION
+        if not self._was_patient and (holder.process_id is not None or ours):
             self._patient = self._was_patient = True
             return True
-        self._patient = False
-        holder = self._table_holder()
+        if self._patient:
+            # The wait does not count: what is left of the time is for finding the commands that meet the lock.
+            self._patient = False
+            self.deadline = time.monotonic() + SPLITTING_SECONDS
         if holder.process_id is not None:
-            raise DatabaseFaultError(f"A table is locked by {holder}; storing goes on when its transaction ends.")
+            raise DatabaseFaultError(locked_by(holder))
         return False
+
+    def _put_aside_as_locked(self, work: Work) -> None:
+        """Let a command wait that meets a lock by itself, and what follows of the same people behind it.
+
+        Which row it is, PostgreSQL does not say: an order that has to move with its user, one with the same key that
+        another program has written and not committed, or a record of ours that somebody looks at.
+        """
+        outcome = locked_row(in_transaction(self.resources, find_row_holder))
+        if work.record is None:
+            logger.warning("%s", outcome.message)
+        # At once and not with the other refusals, so that the commands of these people find that they have to wait.
+        self.fail(work, outcome)
 
     def _locked_users(self, works: Sequence[Work]) -> list[LockedUser]:
         """The users whose rows other programs have locked; our own workers are waited for."""

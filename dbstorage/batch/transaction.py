@@ -13,6 +13,7 @@ from dbstorage.database.engine import reading
 from dbstorage.database.refusal import Blame
 from dbstorage.database.sqlstate import NOT_SUPPORTED, ErrorClass, classify, describe, diagnostics_of, lost_reference
 from dbstorage.errors import DatabaseFaultError, DatabaseNotReadyError, DatabaseUnavailableError
+from dbstorage.storage.locks import find_table_holder, locked_by
 from dbstorage.storage.refused import Refused, examine
 from dbstorage.storage.users import ConcurrentChangeError, KeptAwayError
 
@@ -39,12 +40,22 @@ def without_transaction(resources: Resources, run: Callable[[Connection], Result
 
 
 def open_database(resources: Resources) -> None:
-    """Make sure that this is the service's database. Raises OtherDatabaseError, DatabaseUnavailableError."""
+    """Make sure that this is the service's database.
+
+    Raises OtherDatabaseError, DatabaseUnavailableError, and DatabaseFaultError where a table is locked.
+    """
     if not resources.is_open:
         try:
             without_transaction(resources, resources.open)
         except Refused as refused:
+            if refused.locked:
+                raise DatabaseFaultError(locked_table(resources)) from refused
             raise DatabaseUnavailableError(refused.sentence) from refused
+
+
+def locked_table(resources: Resources) -> str:
+    """The sentence on a table that is locked as a whole, with who holds the lock."""
+    return locked_by(in_transaction(resources, find_table_holder))
 
 
 def _run(

@@ -13,7 +13,7 @@ from dbstorage.batch.batch_writer import BatchWriter
 from dbstorage.batch.job import bug
 from dbstorage.batch.resources import Resources, resources_of
 from dbstorage.batch.segments import segments
-from dbstorage.batch.transaction import open_database, without_transaction
+from dbstorage.batch.transaction import locked_table, open_database, without_transaction
 from dbstorage.codes import POISON
 from dbstorage.commands.registry import kept_functions
 from dbstorage.errors import DatabaseFaultError, DatabaseUnavailableError, DBStorageError, RedisUnavailableError
@@ -112,7 +112,8 @@ class Sweep:
                 lambda connection: due(connection, self.resources.service(connection), kept_functions(), most),
             )
         except Refused as refused:
-            raise DatabaseFaultError(refused.sentence) from refused
+            sentence = locked_table(self.resources) if refused.locked else refused.sentence
+            raise DatabaseFaultError(sentence) from refused
 
     def _run_alone(self, task: Due, name: str) -> None:
         if begin_alone(self.resources.redis, self.settings, name) >= POISON_DEATHS:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from dbstorage.codes import USER_LOCKED, USER_QUEUED
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.users import CreateUser
+from dbstorage.database.engine import APPLICATION
 from dbstorage.storage.backoff import LOCK_PAUSES
 from dbstorage.storage.outcome import Outcome, Status
 from dbstorage.storage.service import Service
@@ -50,15 +51,26 @@ WHERE ("userID" = ANY(%s) AND "userID" NOT IN (SELECT "userID" FROM key_free))
    OR (("userID" = ANY(%s) OR "email" = ANY(%s)) AND "userID" NOT IN (SELECT "userID" FROM row_free))
 """
 
-#: Sessions that hold a lock on a whole table of the platform which keeps us from writing.
-_TABLE_HOLDERS = """
+#: The sessions that have a lock of these modes on one of the tables which a command writes, the platform's or our own.
+_HOLDERS = """
 SELECT activity.pid, activity.application_name, activity.state,
        extract(epoch FROM clock_timestamp() - activity.xact_start)::integer AS seconds
 FROM pg_locks AS held JOIN pg_stat_activity AS activity USING (pid)
-WHERE held.granted AND held.pid <> pg_backend_pid() AND held.relation IN ('"User"'::regclass, '"Orders"'::regclass)
-  AND held.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
-ORDER BY activity.xact_start LIMIT 1
+WHERE held.pid <> pg_backend_pid() AND held.mode IN {modes}
+  AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND held.relation IN (
+    SELECT oid FROM pg_class WHERE oid IN ('"User"'::regclass, '"Orders"'::regclass)
+        OR relnamespace = to_regnamespace('dbstorage')
+  )
+ORDER BY {order} LIMIT 1
 """
+#: Sessions that hold a lock on a whole table which keeps us from writing, or wait for one: we wait behind them.
+_TABLE_HOLDERS = _HOLDERS.format(
+    modes="('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')",
+    order="held.granted DESC, activity.xact_start",
+)
+#: Sessions that may hold a lock on a row: those of other programs first, the longest transaction first.
+_ROW_HOLDERS = _HOLDERS.format(modes=_MODES, order=f"activity.application_name = '{APPLICATION}', activity.xact_start")
 
 #: Commands that met a locked row, and those of the given users that are queued behind one.
 _WAITING = f"""
@@ -131,9 +143,33 @@ def find_locked(connection: Connection, works: Sequence[Work]) -> list[LockedUse
 
 
 def find_table_holder(connection: Connection) -> LockHolder:
-    """Who has locked one of the platform's tables as a whole."""
-    row = connection.exec_driver_sql(_TABLE_HOLDERS).first()
+    """Who has locked one of the tables as a whole."""
+    return _holder(connection, _TABLE_HOLDERS)
+
+
+def find_row_holder(connection: Connection) -> LockHolder:
+    """Who most likely holds the lock on a row of one of the tables; a session of ours only if there is no other."""
+    return _holder(connection, _ROW_HOLDERS)
+
+
+def _holder(connection: Connection, statement: str) -> LockHolder:
+    row = connection.exec_driver_sql(statement).first()
     return LockHolder(*row) if row else LockHolder()
+
+
+def locked_by(holder: LockHolder) -> str:
+    """Say that everything waits because of a lock on a table."""
+    return f"A table is locked by {holder}; storing goes on when its transaction ends."
+
+
+def locked_row(holder: LockHolder) -> Outcome:
+    """What becomes of a command that meets a lock on a row other than its user's."""
+    return Outcome(
+        Status.FAILED,
+        USER_LOCKED,
+        f"A row that this command needs is locked by {holder}; this user's commands wait, in their order, until that "
+        "transaction ends (pg_terminate_backend ends it).",
+    )
 
 
 class Queue:

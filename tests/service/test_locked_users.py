@@ -1,5 +1,10 @@
-"""A row of "User" that another session has locked: that person's commands wait in their order, nobody else's do."""
+"""A row that another session has locked: only those commands wait that need it, those of one person in their order."""
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import psycopg2
 import pytest
 from click.testing import CliRunner
 
@@ -66,6 +71,79 @@ def test_a_person_that_is_being_paid_has_orders_stored_and_moves_later(
     wait_until(lambda: len(platform.orders()) == 3, "the order that came after it")
     assert platform.orders() == {"before": "again", "after": "again", "free": "free"}
     assert platform.query("""SELECT balance FROM "User" WHERE "userID" = 'again'""") == [(1.0,)]
+
+
+ANOTHERS_ORDER = """
+    INSERT INTO "Orders" ("orderId", "userId", symbol, type, quantity, leverage, "openPrice", "closePrice", "openTime",
+        "closeTime", "profitLoss") VALUES ('o-2', 'other', 'btc', 'buy', 1, 1, 1, 1, now(), now(), 1)
+"""
+OTHER_ROWS = [
+    pytest.param(
+        """SELECT FROM "Orders" WHERE "orderId" = 'o-1' FOR UPDATE""", user("moved", "u@x"), id="moving order"
+    ),
+    pytest.param("""INSERT INTO "User" ("userID", email) VALUES ('new', 'n@x')""", user("new", "e@x"), id="new user"),
+    pytest.param(ANOTHERS_ORDER, order("o-2", "u"), id="new order"),
+    pytest.param("SELECT FROM dbstorage.failed_tasks FOR UPDATE", user("late"), id="failed task"),
+]
+
+
+@pytest.mark.parametrize(("statement", "command"), OTHER_ROWS)
+def test_whoever_meets_a_lock_on_another_row_waits_alone(
+    platform: Platform, start_worker: StartWorker, statement: str, command: dict[str, Any]
+) -> None:
+    worker = start_worker(QUERY_TTL="60")
+    platform.send(user("u", "u@x"), user("other", "o@x"), user("free"), order("o-1", "u"), order("o-3", "late"))
+    platform.wait_until_finished()
+    with platform.locked_by(statement) as holder:
+        entry_id, *_ = platform.send(command, *(order(f"free-{number}", "free") for number in range(100)))
+        platform.send(question("free", "q"))
+        assert len(platform.answer_to("q")["orders"]) == 100
+        platform.wait_until_finished()
+        assert platform.failed_codes()[entry_id] == ("retrying", "user_locked")
+        named = f'A row that this command needs is locked by session {holder.info.backend_pid} (application "forgotten"'
+        assert worker.log.count(named) == 1
+        holder.rollback()
+    platform.wait_for_state(entry_id, "resolved")
+
+
+@pytest.mark.parametrize("mode", ["ACCESS EXCLUSIVE", "SHARE ROW EXCLUSIVE"])
+def test_a_table_of_our_own_that_is_locked_is_named_with_its_holder(
+    platform: Platform, start_worker: StartWorker, mode: str
+) -> None:
+    worker = start_worker()
+    platform.send(user("u"))
+    platform.wait_until_finished()
+    with platform.locked_by(f"LOCK TABLE dbstorage.positions IN {mode} MODE") as holder:
+        platform.send(order("o", "u"))
+        named = f'A table is locked by session {holder.info.backend_pid} (application "forgotten"'
+        wait_until(lambda: named in worker.log, "the log to name the session")
+        holder.rollback()
+    platform.wait_until_finished()
+    assert set(platform.orders()) == {"o"}
+
+
+def alter(database_url: str) -> None:
+    options = "-c search_path=public -c application_name=altering"
+    with closing(psycopg2.connect(database_url, options=options)) as connection:
+        connection.cursor().execute("""ALTER TABLE "Orders" ADD COLUMN note text""")
+
+
+def test_a_table_that_somebody_waits_to_lock_is_named_with_who_waits(
+    platform: Platform, start_worker: StartWorker
+) -> None:
+    worker = start_worker()
+    platform.send(user("u"))
+    platform.wait_until_finished()
+    with platform.locked_by('SELECT FROM "Orders"') as reader, ThreadPoolExecutor() as other:
+        altering = other.submit(alter, platform.database_url)
+        wait_until(lambda: platform.query("SELECT pid FROM pg_locks WHERE NOT granted"), "the table to be waited for")
+        platform.send(order("o", "u"))
+        wait_until(lambda: "A table is locked by session" in worker.log, "the log to name the session")
+        assert '(application "altering", active' in worker.log
+        reader.rollback()
+        altering.result()
+    platform.wait_until_finished()
+    assert set(platform.orders()) == {"o"}
 
 
 def test_a_table_that_is_locked_lets_everything_wait_and_the_log_names_who_holds_it(
