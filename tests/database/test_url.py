@@ -191,7 +191,8 @@ def refusal(**parameters: str) -> str:
     return str(raised.value)
 
 
-@pytest.mark.parametrize("name", [*CHOICES, *WHOLE_NUMBERS])
+# It reads this one only while it waits, and a port where nobody listens may refuse at once.
+@pytest.mark.parametrize("name", sorted({*CHOICES, *WHOLE_NUMBERS} - {"connect_timeout"}))
 def test_values_that_are_refused_are_those_that_libpq_refuses(name):
     refused = re.compile("invalid .*value")
     assert refused.search(refusal(**{name: "maybe"}))
