@@ -196,7 +196,7 @@ def is_definition(node: ast.stmt) -> bool:
     return False
 
 
-def test_modules_only_define():
+def test_importing_a_module_does_nothing_but_define():
     acting = {path for path, tree in TREES.items() if not all(map(is_definition, tree.body))}
     assert acting <= ACTING_AT_IMPORT
 

@@ -25,3 +25,8 @@ def within_one_day(deed: Callable[[], Value]) -> Value:
         done = deed()
         if datetime.now(UTC).date() == day:
             return done
+
+
+def let_it_last(seconds: float) -> None:
+    """Let a fault last so long, or a silence; never to give anything time, which is what `wait_until` is for."""
+    time.sleep(max(0.0, seconds))

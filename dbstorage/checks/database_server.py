@@ -21,12 +21,14 @@ from dbstorage.database.shape import (
     shape_of,
     wrong_encoding,
 )
+from dbstorage.database.sqlstate import ErrorClass, classify
 from dbstorage.database.sqlstate import describe as describe_error
 from dbstorage.database.tables import OWN_SCHEMA
 from dbstorage.database.url import DatabaseAddress
 from dbstorage.errors import DatabaseNotReadyError, DBStorageError
 from dbstorage.order_columns import ColumnKind, of_kind
 from dbstorage.settings import Scope, Settings
+from dbstorage.storage.locks import find_table_holder
 from dbstorage.storage.service import find_service
 
 OLDEST, NEWEST = 15, 18
@@ -59,23 +61,41 @@ def check_database(settings: Settings, *, trial: bool = True) -> Iterator[Findin
     """
     address = settings.database
     engine = create_engine(address, statement_timeout=30, session_settings={"lock_timeout": str(LOCK_TIMEOUT)})
+    findings: list[Finding] = []
     try:
         with engine.connect() as connection:
-            if (lacking := _closed_schema(connection)) is not None:
-                yield lacking
-                return
-            migration = list(_migration(address))
-            findings = [_version(connection, address), *_encoding(connection), *_writes(connection)]
-            # Nothing that was looked up before is reused.
-            connection.rollback()
-            findings += [_tables(connection, migrated=migration[0].grade is Grade.FINE), *migration]
-            if findings[-1].subject == MIGRATION and all(each.grade is Grade.FINE for each in migration):
-                findings += _use(connection, settings.scope, trial=trial)
+            try:
+                for finding in _findings(connection, settings, trial=trial):
+                    findings.append(finding)
+            except DBAPIError as error:
+                if classify(error) is not ErrorClass.LOCKED:
+                    raise
+                connection.rollback()
+                holder = find_table_holder(connection)
+                findings.append(
+                    problem(TABLES, f"A table is locked by {holder}; check again when its transaction ends.")
+                )
     except DBAPIError as error:
         findings = [away(SERVER, f"{address} cannot be used: {describe_error(error)}.")]
     finally:
         engine.dispose()
     yield from findings
+
+
+def _findings(connection: Connection, settings: Settings, *, trial: bool) -> Iterator[Finding]:
+    if (lacking := _closed_schema(connection)) is not None:
+        yield lacking
+        return
+    migration = list(_migration(settings.database))
+    yield _version(connection, settings.database)
+    yield from _encoding(connection)
+    yield from _writes(connection)
+    # Nothing that was looked up before is reused.
+    connection.rollback()
+    yield _tables(connection, migrated=migration[0].grade is Grade.FINE)
+    yield from migration
+    if migration[-1].subject == MIGRATION and all(each.grade is Grade.FINE for each in migration):
+        yield from _use(connection, settings.scope, trial=trial)
 
 
 def _closed_schema(connection: Connection) -> Finding | None:

@@ -58,7 +58,7 @@ def test_an_end_that_redis_was_not_told_of_is_no_death(settings: Settings) -> No
     assert begin(settings) == 0
 
 
-def test_a_full_redis_counts(settings: Settings) -> None:
+def test_runs_of_a_suspect_are_counted_in_a_full_redis_too(settings: Settings) -> None:
     with connect_redis(settings.redis_url) as redis:
         redis.config_set("maxmemory", 1)
     assert [begin(settings) for _ in range(2)] == [0, 1]

@@ -1,6 +1,5 @@
 """Operators' calls that a worker has in hand when the broker goes away: the worker survives, and each call ends."""
 
-import threading
 from collections.abc import Iterator
 
 import psutil
@@ -12,7 +11,7 @@ from dbstorage.settings import load_settings
 from tests.chaos.conftest import Servers, scaled
 from tests.service.platform import GROUP, STREAM, Platform, order, user
 from tests.service.worker import StartWorker
-from tests.waiting import wait_until
+from tests.waiting import let_it_last, wait_until
 
 PREFIX = f"dbstorage:{STREAM}:{GROUP}:"
 #: Within this many seconds of Redis' return whatever is due is taken up (docs/delivery.md, Liveness).
@@ -54,7 +53,7 @@ def test_calls_in_hand_survive_restarts_of_redis(
             call_order(app, name)
         wait_until_a_call_runs(platform)
         servers.redis.stop()
-        threading.Event().wait(0.5)
+        let_it_last(0.5)
         servers.redis.start()
         blocker.close()
         wait_until(lambda: names <= platform.orders().keys(), "all to be stored", 2 * TAKEN_UP)  # noqa: B023

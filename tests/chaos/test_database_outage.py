@@ -1,6 +1,5 @@
 """PostgreSQL gone, or refusing: an outage pauses and fails nobody; a wrong entry fails alone."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from urllib.parse import urlsplit
@@ -14,7 +13,7 @@ from tests.chaos.conftest import Servers, full_only, scaled
 from tests.chaos.traffic import Traffic
 from tests.service.platform import Platform, order, question, user
 from tests.service.worker import StartWorker, Worker
-from tests.waiting import wait_until
+from tests.waiting import let_it_last, wait_until
 
 SETTINGS = {"QUERY_TTL": "3600", "RESPONSE_MAXLEN": "100000", "USER_WAIT": "3600"}
 
@@ -25,7 +24,7 @@ def outages(worker: Worker) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("mode", [pytest.param("fast", marks=full_only), "immediate"])
-def test_postgres_stopped_under_load(
+def test_a_postgresql_that_is_stopped_under_load_loses_nothing(
     mode: str, servers: Servers, platform: Platform, start_worker: StartWorker
 ) -> None:
     worker = start_worker(**SETTINGS)
@@ -33,7 +32,7 @@ def test_postgres_stopped_under_load(
     wait_until(lambda: len(platform.orders()) > 200, "the first orders")
     servers.postgres.stop("fast" if mode == "fast" else "immediate")
     wait_until(lambda: outages(worker)[0] == 1, "the log to tell of the outage")
-    threading.Event().wait(scaled(3, 20))
+    let_it_last(scaled(3, 20))
     servers.postgres.start()
     wait_until(lambda: outages(worker)[1] == 1, "the log to tell that it is over", 10)
     wait_until(traffic.sent.is_set, "the traffic to be sent")
@@ -59,16 +58,20 @@ def test_questions_in_hand_are_told_that_the_database_is_away(
     assert worker.alive
 
 
-def test_connections_terminated_one_by_one(platform: Platform, start_worker: StartWorker) -> None:
+def test_connections_to_postgresql_that_are_cut_one_by_one_lose_nothing(
+    platform: Platform, start_worker: StartWorker
+) -> None:
     start_worker(**SETTINGS)
     traffic = Traffic(platform, scaled(4_000, 20_000), per_second=2_000).start()
-    pause = threading.Event()
-    while not traffic.sent.is_set():
-        platform.query(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'dbstorage' "
-            "ORDER BY random() LIMIT 1"
+    cut = 0
+    while not traffic.sent.wait(0.05):
+        cut += len(
+            platform.query(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'dbstorage' "
+                "ORDER BY random() LIMIT 1"
+            )
         )
-        pause.wait(0.05)
+    assert cut
     platform.wait_until_finished(120)
     traffic.check_everything_is_stored_once()
 

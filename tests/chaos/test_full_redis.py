@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from tests.chaos.liveness import TAKEN_UP, wait_until_drained, wait_until_served
 from tests.metrics.scraping import get
 from tests.service.platform import STREAM, Platform, order, question, user
 from tests.service.worker import StartWorker
-from tests.waiting import wait_until
+from tests.waiting import let_it_last, wait_until
 
 SETTINGS = {"QUERY_TTL": "3600"}
 #: Longer than a lease, and a worker's sign of life, last.
@@ -59,7 +58,7 @@ def test_what_is_in_the_stream_is_stored_answered_and_trimmed(platform: Platform
         assert [answer["requestId"] for answer in platform.answers()] == [f"q-{n}" for n in range(0, 400, 10)]
         # Redis trims by whole nodes of a hundred entries.
         wait_until(lambda: platform.redis.xlen(STREAM) <= 100, "the stream to be trimmed behind the work", TAKEN_UP)
-        threading.Event().wait(began + LEASE + 1 - time.monotonic())
+        let_it_last(began + LEASE + 1 - time.monotonic())
         reading = "is interrupted" not in worker.log
     wait_until_served(platform)
     assert reading, worker.log
@@ -109,7 +108,7 @@ def run(platform: Platform) -> Callable[..., subprocess.CompletedProcess[str]]:
     return run
 
 
-def test_the_probes_tell(platform: Platform, start_worker: StartWorker) -> None:
+def test_readyz_says_that_redis_is_full_and_livez_stays_200(platform: Platform, start_worker: StartWorker) -> None:
     port = choose_port()
     start_worker(**SETTINGS, METRICS_PORT=str(port))
     wait_until(lambda: get(port, "/readyz")[0] == 200, "the worker to be ready")
@@ -120,7 +119,7 @@ def test_the_probes_tell(platform: Platform, start_worker: StartWorker) -> None:
     wait_until(lambda: get(port, "/readyz")[0] == 200, "/readyz to say that it is over", TAKEN_UP)
 
 
-def test_status_and_check_tell(
+def test_status_and_check_say_that_redis_is_full(
     platform: Platform, start_worker: StartWorker, run: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     start_worker(**SETTINGS)

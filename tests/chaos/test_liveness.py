@@ -1,14 +1,12 @@
 """Liveness from any state: once the servers answer, all that is due is taken up within ten seconds, by itself."""
 
-import threading
-
 import pytest
 
 from tests.chaos.conftest import Servers
 from tests.chaos.liveness import wait_until_drained, wait_until_served
 from tests.service.platform import Platform, order, question, user
 from tests.service.worker import StartWorker
-from tests.waiting import wait_until
+from tests.waiting import let_it_last, wait_until
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -24,7 +22,7 @@ def test_lone_questions_in_an_outage_are_answered_and_end_nothing(
         assert platform.answer_to(f"alone-{number}")["error"] == "unavailable"
     if count == 1:
         # Longer than the read that is under way waits for entries: another one has to follow it.
-        threading.Event().wait(2.5)
+        let_it_last(2.5)
     servers.postgres.start()
     wait_until_served(platform)
 
@@ -42,7 +40,7 @@ def test_every_question_behind_a_write_in_an_outage_is_told_so(
     asked = [f"alone-{number}" for number in range(4)]
     for request_id in asked:
         platform.send(question("u", request_id))
-        threading.Event().wait(0.2)
+        let_it_last(0.2)
     between = [f"between-{number}" for number in range(20)]
     for number, request_id in enumerate(between):
         platform.send(order(f"waits-{number}", "u"), question("u", request_id))

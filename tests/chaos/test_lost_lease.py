@@ -1,7 +1,5 @@
 """The lease of the reader in strict order, lost while a server is away or the worker frozen, and won again."""
 
-import threading
-
 import pytest
 
 from dbstorage.redis_access.holder import KeyHolder, Place
@@ -20,7 +18,7 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.traffic import Traffic
 from tests.service.platform import Platform, order, user
 from tests.service.worker import StartWorker, Worker
-from tests.waiting import wait_until
+from tests.waiting import let_it_last, wait_until
 
 SETTINGS = {"QUERY_TTL": "3600", "RESPONSE_MAXLEN": "100000", "USER_WAIT": "3600"}
 PAIR = ("one", "two")
@@ -73,7 +71,7 @@ def test_a_leader_that_met_a_redis_without_writes_and_lost_the_lease_reads_when_
     platform.redis.execute_command("CLIENT", "PAUSE", 12_000, "WRITE")
     wait_until(lambda: "is interrupted" in leader.log, "it to notice")
     # The batch that it had in hand comes back undone.
-    threading.Event().wait(3)
+    let_it_last(3)
     with leader.frozen():
         # At the end of the pause both ask for the lease; this way it is the other one that gets it.
         wait_for_reader(platform, [other], 2 * TAKEN_UP)
@@ -141,7 +139,7 @@ def test_a_lease_that_a_worker_elsewhere_renews_is_respected(platform: Platform,
     for _ in range(30):
         # Often enough, and then no more.
         platform.redis.set(key, elsewhere, px=3_000)
-        threading.Event().wait(0.1)
+        let_it_last(0.1)
         assert reader_of(platform, [worker]) is None
     assert platform.users() == {}
     wait_until_served(platform)

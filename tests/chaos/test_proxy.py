@@ -54,9 +54,10 @@ def seconds_to_echo(connection: socket.socket, data: bytes) -> float:
 
 
 def test_the_delay_is_that_of_each_way_and_not_of_each_piece(echo_port: int) -> None:
-    with Proxy(echo_port, delay=0.1) as proxy, closing(connect(proxy)) as client:
-        assert 0.2 <= seconds_to_echo(client, b"x") < 1.5
-        assert 0.2 <= seconds_to_echo(client, b"x" * 1_000_000) < 1.5
+    """A megabyte is sixteen pieces: if each waited for the one before it, it would take eight seconds each way."""
+    with Proxy(echo_port, delay=0.5) as proxy, closing(connect(proxy)) as client:
+        assert seconds_to_echo(client, b"x") >= 1
+        assert 1 <= seconds_to_echo(client, b"x" * 1_000_000) < 8
 
 
 def test_the_connections_share_the_bandwidth(echo_port: int) -> None:
@@ -68,7 +69,7 @@ def test_the_connections_share_the_bandwidth(echo_port: int) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert 0.4 < time.monotonic() - began < 3
+        assert time.monotonic() - began > 0.4
         for client in clients:
             client.close()
 

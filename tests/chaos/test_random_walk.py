@@ -103,7 +103,7 @@ def test_whatever_happened_all_that_is_due_is_taken_up(
 
 @pytest.mark.timeout(900)
 @pytest.mark.skipif("RANDOM_WALK" not in os.environ, reason="it is for doing a walk again")
-def test_this_walk(servers: Servers, platform: Platform, tmp_path: Path) -> None:
+def test_the_walk_that_random_walk_names(servers: Servers, platform: Platform, tmp_path: Path) -> None:
     setting, steps = parse(os.environ["RANDOM_WALK"])
     with servers_of(setting, servers, tmp_path) as used:
         walk(setting, [steps], used, tmp_path)

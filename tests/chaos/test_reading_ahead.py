@@ -1,6 +1,5 @@
 """A decoded batch waits for the one before it: whatever happens to that one, the order of the stream is kept."""
 
-import threading
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ from dbstorage.batch.turn import PATIENCE
 from tests.chaos.conftest import Servers, full_only
 from tests.service.platform import Platform, order, question, user
 from tests.service.worker import StartWorker, Worker
-from tests.waiting import wait_until
+from tests.waiting import let_it_last, wait_until
 
 BATCH = 50
 SETTINGS = {"BATCH_SIZE": str(BATCH), "QUERY_TTL": "3600", "USER_WAIT": "60"}
@@ -47,7 +46,9 @@ def check_order(platform: Platform) -> None:
 
 
 @pytest.mark.parametrize("number", [0, 1])
-def test_one_of_the_two_processes_is_killed(number: int, platform: Platform, start_worker: StartWorker) -> None:
+def test_the_order_is_kept_when_one_of_the_two_processes_is_killed(
+    number: int, platform: Platform, start_worker: StartWorker
+) -> None:
     worker = start_worker(**SETTINGS)
     blocker = one_runs_and_one_waits(platform, worker)
     worker.pool_processes[number].kill()
@@ -58,21 +59,23 @@ def test_one_of_the_two_processes_is_killed(number: int, platform: Platform, sta
 
 
 @full_only
-def test_the_process_that_runs_does_not_stir_for_long(platform: Platform, start_worker: StartWorker) -> None:
+def test_the_order_is_kept_when_the_processes_do_not_stir_for_long(
+    platform: Platform, start_worker: StartWorker
+) -> None:
     """Slow (12 s): the other one gives up waiting, and its batch waits anew."""
     worker = start_worker(**SETTINGS)
     blocker = one_runs_and_one_waits(platform, worker)
     for process in worker.pool_processes:
         process.suspend()
     blocker.close()
-    threading.Event().wait(PATIENCE + 1)
+    let_it_last(PATIENCE + 1)
     for process in worker.pool_processes:
         process.resume()
     check_order(platform)
     assert " was lost " not in worker.log
 
 
-def test_both_processes_are_killed(platform: Platform, start_worker: StartWorker) -> None:
+def test_the_order_is_kept_when_both_processes_are_killed(platform: Platform, start_worker: StartWorker) -> None:
     worker = start_worker(**SETTINGS)
     blocker = one_runs_and_one_waits(platform, worker)
     for process in worker.pool_processes:
@@ -83,7 +86,9 @@ def test_both_processes_are_killed(platform: Platform, start_worker: StartWorker
     check_order(platform)
 
 
-def test_the_worker_is_killed_and_started_again(platform: Platform, start_worker: StartWorker) -> None:
+def test_the_order_is_kept_when_the_worker_is_killed_and_started_again(
+    platform: Platform, start_worker: StartWorker
+) -> None:
     worker = start_worker(**SETTINGS)
     blocker = one_runs_and_one_waits(platform, worker)
     worker.kill()
@@ -96,7 +101,9 @@ def test_the_worker_is_killed_and_started_again(platform: Platform, start_worker
     assert len(platform.orders()) == 2 * (BATCH - 1)
 
 
-def test_the_database_cancels_the_batch_that_runs(platform: Platform, start_worker: StartWorker) -> None:
+def test_the_order_is_kept_when_the_database_cancels_the_batch_that_runs(
+    platform: Platform, start_worker: StartWorker
+) -> None:
     """Its halves are tried, before the batch that waits."""
     worker = start_worker(**SETTINGS)
     blocker = one_runs_and_one_waits(platform, worker)
@@ -107,7 +114,9 @@ def test_the_database_cancels_the_batch_that_runs(platform: Platform, start_work
     check_order(platform)
 
 
-def test_the_database_is_away(servers: Servers, platform: Platform, start_worker: StartWorker) -> None:
+def test_questions_of_both_batches_are_told_in_order_that_the_database_is_away(
+    servers: Servers, platform: Platform, start_worker: StartWorker
+) -> None:
     """The questions of both batches are told so, in order, and the orders are stored afterwards."""
     worker = start_worker(**SETTINGS)
     blocker = one_runs_and_one_waits(platform, worker)
@@ -123,7 +132,7 @@ def test_the_database_is_away(servers: Servers, platform: Platform, start_worker
     assert len(platform.orders()) == 2 * (BATCH - 1)
 
 
-def test_every_connection_to_redis_is_cut(platform: Platform, start_worker: StartWorker) -> None:
+def test_the_order_is_kept_when_every_connection_to_redis_is_cut(platform: Platform, start_worker: StartWorker) -> None:
     """The broker's too: Celery then forgets its event loop and begins anew."""
     worker = start_worker(**SETTINGS)
     blocker = one_runs_and_one_waits(platform, worker)
@@ -134,7 +143,9 @@ def test_every_connection_to_redis_is_cut(platform: Platform, start_worker: Star
 
 
 @pytest.mark.parametrize("pool", [("-c", "1"), ("-P", "threads"), ("-P", "solo")], ids=" ".join)
-def test_other_pools_keep_the_order_too(pool: tuple[str, str], platform: Platform, start_worker: StartWorker) -> None:
+def test_the_order_is_kept_in_other_pools_too(
+    pool: tuple[str, str], platform: Platform, start_worker: StartWorker
+) -> None:
     start_worker("worker", *pool, **SETTINGS)
     platform.send(user("u"))
     platform.wait_until_finished()

@@ -1,7 +1,5 @@
 """Redis gone, frozen, or emptied under the worker: it reconnects without end and recreates what is missing."""
 
-import threading
-
 import pytest
 
 from dbstorage.redis_access.client import REDIS_TIMEOUT
@@ -9,7 +7,7 @@ from tests.chaos.conftest import Servers, full_only, scaled
 from tests.chaos.traffic import Traffic
 from tests.service.platform import GROUP, STREAM, Platform, order, question, user
 from tests.service.worker import StartWorker
-from tests.waiting import wait_until
+from tests.waiting import let_it_last, wait_until
 
 SETTINGS = {"QUERY_TTL": "3600", "RESPONSE_MAXLEN": "100000", "USER_WAIT": "3600"}
 #: Within this many seconds of its return the stream is read again.
@@ -28,13 +26,15 @@ def wait_until_reading(platform: Platform, traffic: Traffic) -> None:
     wait_until(lambda: probe in platform.orders(), "the stream to be read again", READING_AGAIN)
 
 
-def test_redis_restarted_under_load(servers: Servers, platform: Platform, start_worker: StartWorker) -> None:
+def test_a_redis_that_is_restarted_under_load_loses_nothing(
+    servers: Servers, platform: Platform, start_worker: StartWorker
+) -> None:
     worker = start_worker(**SETTINGS)
     traffic = Traffic(platform, scaled(2_000, 20_000), per_second=scaled(1_000, 700)).start()
     for _ in range(scaled(1, 4)):
         orders_flow(platform)
         servers.redis.stop()
-        threading.Event().wait(1)
+        let_it_last(1)
         servers.redis.start()
         wait_until_reading(platform, traffic)
     wait_until(traffic.sent.is_set, "the traffic to be sent")
@@ -96,13 +96,16 @@ def test_another_type_under_the_streams_name_is_waited_out(platform: Platform, s
     assert worker.log.count("Reading is interrupted") == 1
 
 
-def test_every_connection_killed(platform: Platform, start_worker: StartWorker) -> None:
+def test_connections_to_redis_that_are_killed_again_and_again_lose_nothing(
+    platform: Platform, start_worker: StartWorker
+) -> None:
     worker = start_worker(**SETTINGS)
     traffic = Traffic(platform, scaled(2_000, 20_000), per_second=1_000).start()
-    while not traffic.sent.is_set():
-        platform.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-        platform.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
-        traffic.sent.wait(0.7)
+    killed = 0
+    while not traffic.sent.wait(0.7):
+        killed += platform.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        killed += platform.redis.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    assert killed
     platform.wait_until_finished(120)
     traffic.check_everything_is_stored_once()
     assert worker.alive
@@ -116,7 +119,7 @@ def test_a_frozen_redis_holds_nothing_up_for_longer_than_it_lasts(
     traffic = Traffic(platform, scaled(3_000, 10_000), per_second=1_000).start()
     orders_flow(platform)
     with servers.frozen(servers.redis):
-        threading.Event().wait(scaled(4, 10))
+        let_it_last(scaled(4, 10))
     wait_until(traffic.sent.is_set, "the traffic to be sent")
     wait_until_reading(platform, traffic)
     platform.wait_until_finished(120)
@@ -132,7 +135,7 @@ def test_a_redis_that_became_a_replica_is_waited_out(platform: Platform, start_w
     platform.redis.execute_command("REPLICAOF", "127.0.0.1", "1")
     try:
         wait_until(lambda: "read only replica" in worker.log, "the worker to notice")
-        threading.Event().wait(3)
+        let_it_last(3)
     finally:
         platform.redis.execute_command("REPLICAOF", "NO", "ONE")
     platform.send(order("after", "u"))
@@ -150,7 +153,7 @@ def test_a_read_that_is_not_allowed_is_told_once_and_waited_out(platform: Platfo
         platform.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
         wait_until(lambda: "Reading is interrupted" in worker.log, "the worker to notice")
         platform.send(order("o", "u"))
-        threading.Event().wait(3)
+        let_it_last(3)
     finally:
         platform.redis.execute_command("ACL", "SETUSER", "default", "+xreadgroup")
     wait_until(lambda: "o" in platform.orders(), "the stream to be read again", READING_AGAIN)
@@ -166,7 +169,7 @@ def test_an_answer_held_up_by_a_frozen_redis_is_not_given_late(
     wait_until(lambda: platform.pending() == 3, "the question to be in hand")
     with servers.frozen(servers.redis):
         blocker.close()
-        threading.Event().wait(4)
+        let_it_last(4)
     platform.wait_until_finished()
     assert platform.answers() == []
 
@@ -185,7 +188,7 @@ def test_an_answer_on_its_way_to_a_silent_redis_goes_out_once(
     with servers.frozen(servers.redis):
         blocker.close()
         # Longer than the pool process waits for a reply.
-        threading.Event().wait(REDIS_TIMEOUT + 1)
+        let_it_last(REDIS_TIMEOUT + 1)
     platform.wait_until_finished()
     platform.send(question("u", "last"))
     platform.answer_to("last")
@@ -208,7 +211,7 @@ def test_sigterm_ends_the_worker_while_redis_is_frozen(
     platform.send(user("u"), order("o", "u"))
     platform.wait_until_finished()
     with servers.frozen(servers.redis):
-        threading.Event().wait(2)
+        let_it_last(2)
         assert worker.stop(seconds=10) == 0
 
 
@@ -223,9 +226,9 @@ def test_sigterm_while_redis_is_frozen_lets_the_batch_in_hand_be_stored(
     platform.send(order("o", "u"))
     wait_until(lambda: platform.pending() == 1, "the order to be in hand")
     with servers.frozen(servers.redis):
-        threading.Event().wait(1)
+        let_it_last(1)
         worker.terminate()
-        threading.Event().wait(2)
+        let_it_last(2)
         blocker.close()
         assert worker.wait(seconds=8) == 0
         assert "o" in platform.orders()
@@ -239,9 +242,10 @@ def test_sigterm_ends_both_workers_while_redis_is_frozen_for_long(
     servers: Servers, platform: Platform, start_worker: StartWorker
 ) -> None:
     workers = [start_worker(name, **SETTINGS, TASK_EVENTS="all") for name in ("first", "second")]
-    Traffic(platform, 2_000).start().sent.wait(30)
+    traffic = Traffic(platform, 2_000).start()
+    wait_until(traffic.sent.is_set, "the traffic to be sent")
     with servers.frozen(servers.redis):
-        threading.Event().wait(15)
+        let_it_last(15)
         for worker in workers:
             worker.terminate()
         for worker in workers:

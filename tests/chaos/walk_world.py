@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from threading import Event, Timer
+from threading import Timer
 from typing import Any
 
 import psycopg2
@@ -25,7 +25,7 @@ from tests.chaos.walk import CUT, LOCKED, LOSES_A_PROCESS, NO_ANSWERS, SENDINGS,
 from tests.metrics.scraping import get
 from tests.service.platform import RESPONSES, Platform, order, question, user
 from tests.service.worker import Worker
-from tests.waiting import wait_until
+from tests.waiting import let_it_last, wait_until
 
 CLAIM_IDLE = 2
 #: Seconds that a row may stay locked: less than a statement may take.
@@ -154,7 +154,7 @@ class World:
         if what == "check":
             self._check()
         elif what == "wait":
-            Event().wait(float(how))
+            let_it_last(float(how))
         elif what in SENDINGS:
             self._unsent += self.ledger.commands(what, int(how))
             self._send()

@@ -140,6 +140,17 @@ def test_what_would_fail_is_found_and_said(checked: Platform, change: str, sente
     assert sentence in problems()
 
 
+@pytest.mark.parametrize("table", ["User", "Orders"])
+def test_a_locked_table_is_named_with_who_holds_it(checked: Platform, table: str):
+    with checked.locked_by(f'LOCK TABLE "{table}" IN ACCESS EXCLUSIVE MODE') as holder:
+        code, found = check()
+        [(grade, sentence)] = [each for each in found["Tables"] if each[0] != "fine"]
+        assert f'A table is locked by session {holder.info.backend_pid} (application "forgotten"' in sentence
+    assert (code, grade) == (1, "problem")
+    # What is said of the server is said all the same.
+    assert found["PostgreSQL"][0][0] == "fine"
+
+
 def test_every_right_that_is_missing_is_named_with_its_grant(checked: Platform, monkeypatch: pytest.MonkeyPatch):
     as_role(
         checked,

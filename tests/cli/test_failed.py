@@ -80,7 +80,7 @@ def test_list_shows_what_is_to_be_done_and_no_payload(tasks: list[int]):
     assert "joe@example.com" not in result.stdout
 
 
-def test_list_filters_and_limits(tasks: list[int]):
+def test_the_list_can_be_filtered_and_limited(tasks: list[int]):
     assert listed("--all") == ["order-d", "order-c", "order-b", "order-a"]
     assert listed("--state", "resolved", "--state", "retrying") == ["order-c", "order-b"]
     assert listed("--user", "user-2") == ["order-b"]
@@ -291,7 +291,7 @@ def test_to_discard_many_their_number_has_to_be_typed(connection: Connection, da
     assert set(states(database_url)) == {"discarded"}
 
 
-def test_groups_and_times(tasks: list[int]):
+def test_tasks_are_grouped_by_sentence_or_user_and_narrowed_by_time(tasks: list[int]):
     found = json.loads(failed("groups", "--json").stdout)
     assert [(one["code"], one["sentence"], one["number"]) for one in found] == [
         ("invalid_symbol", "[bold]no\x1b[2J", 1),

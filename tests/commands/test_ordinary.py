@@ -49,7 +49,7 @@ def test_an_ordinary_entry_is_not_declined(entry: StreamEntry) -> None:
 
 @steady
 @given(any_entry)
-def test_of_any_entry_the_quick_way_says_what_the_rules_say(entry: StreamEntry) -> None:
+def test_the_quick_way_and_the_rules_agree_on_any_entry(entry: StreamEntry) -> None:
     assert_same_or_declined(entry)
 
 
@@ -75,7 +75,9 @@ values = st.one_of(
 @example({"openTime": "", "closeTime": "2025-01-31T12:00:00.000Z 2025-01-31T12:00:00.000Z"}, False, False)
 @example({"openTime": "2025-04-31T12:00:00.000Z"}, False, False)
 @example({"closeTime": "0000-01-01T12:00:00.000Z"}, False, False)
-def test_whatever_value_a_field_of_an_order_has(changes: dict[str, Any], as_flat: bool, escapes: bool) -> None:
+def test_the_quick_way_and_the_rules_agree_on_any_value_of_a_field(
+    changes: dict[str, Any], as_flat: bool, escapes: bool
+) -> None:
     message = json.dumps({**ORDER, **changes}, ensure_ascii=escapes)
     if as_flat:
         entry = flat(function="createCloseOrder", message=message.encode(errors="surrogatepass"))
@@ -90,7 +92,9 @@ def test_whatever_value_a_field_of_an_order_has(changes: dict[str, Any], as_flat
     st.sampled_from(ORDINARY), st.integers(0, 600), st.integers(0, 3),
     st.one_of(st.binary(max_size=3), st.sampled_from([b'"', b",", b"{", b"}", b"0", b"-", b"e9", b"\\u0000", b"null"])),
 )  # fmt: skip
-def test_whatever_becomes_of_its_bytes(entry: StreamEntry, at: int, removed: int, inserted: bytes) -> None:
+def test_the_quick_way_and_the_rules_agree_on_any_change_of_the_bytes(
+    entry: StreamEntry, at: int, removed: int, inserted: bytes
+) -> None:
     fields = entry.fields
     assert isinstance(fields, list)
     text = fields[-1] if fields[0] != b"function" else fields[3]
@@ -109,7 +113,7 @@ def test_whatever_becomes_of_its_bytes(entry: StreamEntry, at: int, removed: int
     ],
     ids=["a function twice", "a message twice", "a field twice", "nested deeply"],
 )
-def test_json_that_is_odd(text: str) -> None:
+def test_the_quick_way_and_the_rules_agree_on_odd_json(text: str) -> None:
     assert_same_or_declined(of_text(text))
 
 

@@ -85,7 +85,7 @@ def test_without_a_usable_user_id_the_question_has_an_error(keys: dict[str, Any]
 @pytest.mark.parametrize(
     "fields", [{}, {"userId": ""}, {"message": '{"not":""}'}, {"message": "null"}, {"message": "[]"}]
 )
-def test_neither_has_a_flat_one(fields: dict[str, str]):
+def test_a_flat_question_without_a_user_is_an_error(fields: dict[str, str]):
     assert ask_flat(**fields).error == "missing_user_id"
 
 
@@ -131,7 +131,7 @@ def test_detail_is_asked_for_with_true(detail: Any):
 
 
 @pytest.mark.parametrize("detail", [False, "false", None, ""])
-def test_no_detail_without_it(detail: Any):
+def test_an_answer_is_without_detail_unless_it_is_asked_for(detail: Any):
     assert ask(userId="u-1", detail=detail) == PLAIN
 
 

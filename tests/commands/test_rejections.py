@@ -60,7 +60,7 @@ def test_a_wrong_field_of_an_order_is_told_in_a_sentence(key: str, value: Any, t
         ("\0", r'"\x00"', f"{EMAIL} without a NUL character"),
     ],
 )
-def test_so_is_a_wrong_email(email: Any, told: str, expected: str):
+def test_a_wrong_email_is_named_with_what_is_expected(email: Any, told: str, expected: str):
     rejection = rejection_of(command, envelope("createUser", userId="u-1", userEmail=email))
 
     assert str(rejection) == f"userEmail is {told}; expected {expected}."

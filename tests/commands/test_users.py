@@ -78,7 +78,7 @@ def test_an_unusable_email_is_rejected(email: Any):
         ({"message": ["u-1"]}, "invalid_entry"),
     ],
 )
-def test_what_is_missing_is_named(keys: dict[str, Any], code: str):
+def test_a_missing_or_misplaced_field_has_its_code(keys: dict[str, Any], code: str):
     rejection = rejection_of(command, envelope("createUser", **keys))
 
     assert rejection

@@ -53,7 +53,7 @@ def test_the_table_shows_what_happened(open_flower: Flower, connection: Connecti
         assert expected in page
 
 
-def test_filter_sorting_and_pages(open_flower: Flower, connection: Connection):
+def test_the_table_is_filtered_sorted_and_paged(open_flower: Flower, connection: Connection):
     ids = add(
         connection,
         *(

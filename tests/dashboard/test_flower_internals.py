@@ -32,7 +32,7 @@ def test_a_template_that_has_changed_is_one_sentence(tmp_path: Path, capsys: pyt
     )
 
 
-def test_what_is_replaced_is_there():
+def test_flower_still_has_the_handlers_and_options_that_we_replace():
     assert [handler for handler in urls.handlers if isinstance(handler, tuple) and handler[0] == "/metrics"]
     assert urls.handlers[-1][0] == ".*"
     assert callable(BaseHandler.check_xsrf_cookie)

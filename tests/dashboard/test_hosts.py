@@ -36,5 +36,5 @@ def test_all_names_can_be_allowed():
         ("", False), ("0.0.0.0", False), ("::", False), ("192.168.0.1", False), ("flower.internal", False),
     ],
 )  # fmt: skip
-def test_what_only_this_machine_reaches(address: str, loopback: bool):
+def test_loopback_addresses_are_told_from_those_that_others_reach(address: str, loopback: bool):
     assert is_loopback(address) is loopback

@@ -20,7 +20,9 @@ def test_service_stands_first_in_the_bar_and_the_banner_on_every_page(open_flowe
         assert "/service/assets/banner.js" in text
 
 
-def test_the_state_tells_everything(open_flower: Flower, connection: Connection):
+def test_the_state_behind_the_page_has_verdict_servers_failures_and_operations(
+    open_flower: Flower, connection: Connection
+):
     state = open_flower.get("/service/state").json
     assert state["verdict"]["standing"] == "unread"
     assert state["redis"]["up"]

@@ -33,7 +33,7 @@ def test_the_pause_grows_with_the_failures(throttle: Throttle, failures: int, se
     assert throttle.wait("192.0.2.2") == 0
 
 
-def test_a_pause_ends(throttle: Throttle, clock: Clock):
+def test_an_address_may_try_again_when_its_pause_is_over(throttle: Throttle, clock: Clock):
     for _ in range(6):
         throttle.failed(PERSON)
     clock.now += 1.5

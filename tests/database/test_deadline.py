@@ -137,6 +137,7 @@ def test_several_silent_hosts_are_given_up(silent_port: int) -> None:
         engine.connect()
 
 
-def test_connections_of_others_in_the_process_have_no_limit(empty_database_url: str) -> None:
-    with closing(psycopg2.connect(empty_database_url)) as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT pg_sleep(0.1)")
+def test_connections_of_others_in_the_process_have_no_limit(empty_database_url: str, engine: Engine) -> None:
+    with closing(psycopg2.connect(empty_database_url)) as connection, connection.cursor() as cursor, engine.connect():
+        cursor.execute("SELECT 1 FROM pg_sleep(%s)", (LIMIT + 0.2,))
+        assert cursor.fetchone() == (1,)

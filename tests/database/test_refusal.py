@@ -83,7 +83,9 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("found", "constrained", "expected"), TABLE, ids=range(len(TABLE)))
-def test_whose_fault_a_refusal_is(found: Diagnostics, constrained: set[str] | None, expected: Blame):
+def test_diagnostics_say_whether_the_entry_or_the_database_is_to_blame(
+    found: Diagnostics, constrained: set[str] | None, expected: Blame
+):
     assert blame(found, WRITTEN, constrained) is expected
 
 
@@ -129,7 +131,9 @@ REMEDIES = [
 
 
 @pytest.mark.parametrize(("found", "constrained", "expected"), REMEDIES, ids=range(len(REMEDIES)))
-def test_what_mends_a_fault(found: Diagnostics, constrained: set[str] | None, expected: str):
+def test_a_fault_of_the_database_is_told_with_what_mends_it(
+    found: Diagnostics, constrained: set[str] | None, expected: str
+):
     assert remedy(found, WRITTEN, constrained) == expected
 
 
@@ -177,7 +181,9 @@ INSERT = """INSERT INTO "User" ("userID", email) VALUES ('b', 'b'), ('c', 'c')""
 
 
 @pytest.mark.parametrize(("change", "table", "expected"), REAL, ids=range(len(REAL)))
-def test_real_refusals(change: str, table: str, expected: Blame | None, migrated_database: Engine):
+def test_what_postgresql_really_says_is_blamed_on_the_right_one(
+    change: str, table: str, expected: Blame | None, migrated_database: Engine
+):
     with migrated_database.begin() as connection:
         connection.execute(text(change))
     if expected is None:

@@ -67,7 +67,7 @@ def test_our_own_tables_have_the_plain_shape(migrated_database):
         ('ALTER TABLE "Orders" ALTER "id" TYPE bigint', {"has_order_row_id": True}),
     ],
 )
-def test_what_differs_is_told(change, differs, migrated_database):
+def test_a_table_that_differs_from_prismas_is_seen_as_it_is(change, differs, migrated_database):
     with migrated_database.connect() as connection:
         connection.execute(text(change))
         shape = vars(inspect_shape(connection))

@@ -29,7 +29,7 @@ def test_the_file_follows_the_schema_of_compose_files() -> None:
     check("check-jsonschema", "--builtin-schema", "vendor.compose-spec", FILE)
 
 
-def test_it_has_the_five_services(services: dict[str, Any]) -> None:
+def test_the_file_has_servers_migration_service_and_flower(services: dict[str, Any]) -> None:
     assert list(services) == ["postgres", "redis", "db-migrate", "dbstorage", "flower"]
 
 

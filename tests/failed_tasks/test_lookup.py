@@ -20,7 +20,7 @@ def ids(connection: Connection, **which: object) -> list[int]:
     return sorted(task.id for task in find(connection, SCOPE, Filter(**which)))  # type: ignore[arg-type]
 
 
-def test_every_field_filters(connection: Connection, three: list[int]):
+def test_tasks_are_found_by_each_field_of_a_filter(connection: Connection, three: list[int]):
     first, second, third = three
     assert ids(connection) == three
     assert ids(connection, ids=(first, third, 999)) == [first, third]
@@ -115,7 +115,7 @@ def test_one_is_loaded_with_its_bytes(connection: Connection, three: list[int]):
     assert load(connection, SCOPE, 999) is None
 
 
-def test_counts_by_code_and_state(connection: Connection, three: list[int]):
+def test_tasks_are_counted_by_code_and_state(connection: Connection, three: list[int]):
     add(connection, record(code="user_not_found", state="failed"))
     assert count_by_code(connection, SCOPE) == {
         "invalid_symbol": {State.FAILED: 1},

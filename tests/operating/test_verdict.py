@@ -162,7 +162,7 @@ def test_the_verdict_on_what_is_known(facts: Facts, standing: Standing, exit_cod
         (replace(GOOD, readers=0), None),
     ],
 )
-def test_since_when_it_stands_so(facts: Facts, since: float | None):
+def test_the_verdict_knows_since_when_it_holds(facts: Facts, since: float | None):
     assert judge(facts).since == since
 
 

@@ -43,7 +43,9 @@ HELD = replace(REPORT, state="waiting", holding="the database is away", holding_
         (None, False, False, True, "gone"),
     ],
 )
-def test_what_a_worker_does(report: WorkerReport | None, alive: bool, leads: bool, strict: bool, state: str):
+def test_a_worker_is_described_by_its_report_its_sign_of_life_and_the_lease(
+    report: WorkerReport | None, alive: bool, leads: bool, strict: bool, state: str
+):
     assert describe("a@x", report, alive=alive, leads=leads, strict=strict, now=NOW).state == state
 
 

@@ -938,7 +938,7 @@ PROGRESS: dict[str, tuple[Callable[[Story], Any], bool]] = {
 
 
 @pytest.mark.parametrize("what", PROGRESS)
-def test_what_counts_as_progress(what: str):
+def test_these_events_count_as_progress_and_those_do_not(what: str):
     """Whoever makes none for long gives the lease up."""
     story = Story(retries=True)
     story.begin()
@@ -957,7 +957,7 @@ def test_with_nothing_in_hand_retries_are_progress():
     assert story.core.progress_at == story.now
 
 
-def test_reading_is_progress():
+def test_a_reader_that_reads_an_empty_stream_makes_progress():
     story = Story(strict=False)
     story.begin()
     for _ in range(4):

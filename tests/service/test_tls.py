@@ -112,7 +112,9 @@ def sentinel_url(tmp_path: Path, certificate: Certificate) -> Iterator[str]:
             data.kill()
 
 
-def test_a_sentinel_and_its_master_through_tls(sentinel_url: str, database_url: str, start_worker: StartWorker) -> None:
+def test_the_service_works_with_a_sentinel_and_its_master_through_tls(
+    sentinel_url: str, database_url: str, start_worker: StartWorker
+) -> None:
     platform = Platform("redis://unused", database_url)
     platform.redis = wait_until(lambda: connected(sentinel_url), "the sentinel to know its master")
     try:
@@ -131,7 +133,7 @@ def connected(url: str) -> Any:
     return client
 
 
-def test_rabbitmq_through_tls(
+def test_the_service_works_with_rabbitmq_through_tls(
     platform: Platform, certificate: Certificate, start_worker: StartWorker, tmp_path: Path
 ) -> None:
     (tmp_path / "rabbitmq").mkdir()
@@ -142,7 +144,7 @@ def test_rabbitmq_through_tls(
         assert front.handshakes
 
 
-def test_postgresql_with_sslmode_verify_full(
+def test_the_service_works_with_postgresql_through_tls_and_verifies_it(
     platform: Platform, certificate: Certificate, start_worker: StartWorker
 ) -> None:
     with TlsFront(certificate, port_of(platform.database_url)) as front:

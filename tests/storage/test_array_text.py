@@ -24,19 +24,19 @@ def cursor(postgres_server: EmbeddedPostgres) -> Iterator[Any]:
 
 
 @given(values=st.lists(storable | tricky | st.none(), min_size=1))
-def test_texts(cursor: Any, values: list[str | None]) -> None:
+def test_postgresql_reads_an_array_of_any_texts_as_it_was(cursor: Any, values: list[str | None]) -> None:
     cursor.execute("SELECT %s::text[]", (text_array(values),))
     assert cursor.fetchone() == (values,)
 
 
 @given(values=st.lists(numbers | st.none(), min_size=1))
-def test_numbers(cursor: Any, values: list[float | None]) -> None:
+def test_postgresql_reads_an_array_of_any_numbers_to_the_last_digit(cursor: Any, values: list[float | None]) -> None:
     cursor.execute("SELECT %s::double precision[]", (number_array(values),))
     [read] = cursor.fetchone()
     assert list(map(repr, read)) == list(map(repr, values))
 
 
 @given(values=st.lists(st.integers(-(2**31), 2**31 - 1) | st.none(), min_size=1))
-def test_whole_numbers(cursor: Any, values: list[int | None]) -> None:
+def test_postgresql_reads_an_array_of_any_whole_numbers_as_it_was(cursor: Any, values: list[int | None]) -> None:
     cursor.execute("SELECT %s::integer[]", (number_array(values),))
     assert cursor.fetchone() == (values,)
