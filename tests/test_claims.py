@@ -71,6 +71,7 @@ def typed(document: Path) -> Iterator[str]:
 def commands(line: str) -> Iterator[list[str]]:
     """The commands of a line, each as its words, without variables before it."""
     line = re.sub(r"<[\w -]+>", "1-0", line).replace("…", "x")
+    line = re.sub(r"\$[a-z]+", "1", line)
     line = re.sub(r'"\$\((.*?)\)"', r"; \1", line)
     lexer = shlex.shlex(line, posix=True, punctuation_chars="|>;&")
     lexer.whitespace_split = True

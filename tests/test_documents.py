@@ -56,8 +56,18 @@ def test_every_document_can_be_reached_from_the_readme():
 def test_every_test_file_stands_once_in_the_table_of_contents():
     tests = CHECKOUT / "tests"
     files = {path.relative_to(tests).as_posix() for path in (*tests.glob("test_*.py"), *tests.glob("*/test_*.py"))}
-    named = re.findall(r"`((?:\w+/)?test_\w+\.py)`", (tests / "README.md").read_text())
+    contents, _, _ = (tests / "README.md").read_text().partition("\n## Helpers\n")
+    named = re.findall(r"`((?:\w+/)?test_\w+\.py)`", contents)
     assert sorted(named) == sorted(files)
+
+
+def test_every_helper_stands_in_the_file_that_is_named():
+    tests = CHECKOUT / "tests"
+    [table] = re.findall(r"^## Helpers\n(.*)", (tests / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    for names, files in re.findall(r"^\| [^|]+ \| (.*`.*) \| (.*`.*) \|$", table, re.MULTILINE):
+        code = "\n".join((tests / file).read_text() for file in re.findall(r"`([^`]+)`", files))
+        for name in re.findall(r"`(\w+)`", names):
+            assert re.search(rf"^(?:def |class |){name}\b", code, re.MULTILINE), name
 
 
 def test_every_test_that_a_document_names_exists():

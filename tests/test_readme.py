@@ -64,6 +64,8 @@ def test_the_commands_beside_make_run(directory: Path):
     assert len(re.findall(r"^2026-01-05T", history, re.MULTILINE)) == 5
     [listed] = [output for line, output in printed.items() if "failed list" in line]
     assert 'symbol is "doge"; expected btc, sol or eth.' in listed
+    [mended] = [output for line, output in printed.items() if "find o-1" in line]
+    assert mended.startswith("o-1: stored")
     # What `make run` itself proposes stands in the README too.
     proposed = re.findall(r"^  (.venv/bin/dbstorage .*)", up, re.MULTILINE)
     assert len(proposed) == 2
