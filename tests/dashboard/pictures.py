@@ -13,7 +13,7 @@ IMAGES = Path(__file__).parents[2] / "docs" / "images"
 WIDTH = 1440
 #: Name -> the page, its height, and what has to be there before the picture is taken.
 PICTURES = {
-    "service-page.png": ("/service", 1250, "#service-charts figure canvas"),
+    "service-page.png": ("/service", 1116, "#service-charts figure canvas"),
     "failed-page.png": ("/failed", 860, "[data-id]"),
 }
 
