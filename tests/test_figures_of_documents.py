@@ -51,8 +51,6 @@ SENTENCES = {
         f"at least every {NUMBERS[int(core.LONGEST_PAUSE)]} seconds the worker tries whether it is over",
     ],
     "docs/architecture.md": [
-        f"which expires after {core.LEASE_SECONDS:g} s and is renewed every {core.RENEW_SECONDS:g} s",
-        f"the others look every {core.STANDBY_SECONDS:g} s",
         f"of about {core.READ_BYTES // 2**20} MB together",
         f"up to {sweep.MOST_AT_ONCE} tasks are one job",
         f"up to {waiting.MOST_AT_ONCE:,} orders",
@@ -62,6 +60,10 @@ SENTENCES = {
         f"longer than {keys.LONGEST_AMQP_PREFIX} bytes",
         f"silent for {consumer.SILENT_SECONDS:g} s is given up",
         f"after {consumer.END_SECONDS:g} s the pool's processes are killed",
+    ],
+    "docs/decisions.md": [
+        f"which expires after {core.LEASE_SECONDS:g} s and is renewed every {core.RENEW_SECONDS:g} s",
+        f"the others look every {core.STANDBY_SECONDS:g} s",
         f"the plans of the first {NUMBERS[engine.KEPT_PLANS]} statements are kept",
         f"beyond {sampling.ALL_PER_SECOND:,} successes a second a sample of {sampling.SAMPLE_PER_SECOND} is told",
     ],
