@@ -120,13 +120,13 @@ def measure_latency(
 def _measure_barest(servers: Servers, scenario: Scenario) -> LatencyRun:
     """The same questions, answered by the barest loop."""
     with Processes(servers.directory, servers.environment) as processes, servers.redis() as redis:
-        redis.delete(STREAM)
-        redis.xgroup_create(STREAM, GROUP, "0", mkstream=True)
         processes.start("service", "latency-barest", (PYTHON, "-m", "bench.contenders.bare_questions"))
         measure_questions(servers, redis, processes, Scenario(0, 20, WARM_UP), [])
         run = measure_questions(servers, redis, processes, scenario, [])
     with servers.redis() as redis:
         redis.delete(STREAM, RESPONSES)
+        # Not left to the worker: questions may be asked before it is up.
+        redis.xgroup_create(STREAM, GROUP, "0", mkstream=True)
     return run
 
 

@@ -154,9 +154,17 @@ def _forward(host: str, port: int, delay: float, connection: Connection) -> None
 
 
 async def _serve(host: str, port: int, delay: float, connection: Connection) -> None:
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    connections: set[asyncio.Task[None]] = set()
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there_reader, there_writer = await asyncio.open_connection(host, port)
         await asyncio.gather(_pump(reader, there_writer, delay), _pump(there_reader, writer, delay))
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # The event loop itself does not keep a task: it would be collected while it waits.
+        task = asyncio.create_task(forward(reader, writer))
+        connections.add(task)
+        task.add_done_callback(connections.discard)
 
     server = await asyncio.start_server(connected, "127.0.0.1", 0)
     connection.send(server.sockets[0].getsockname()[1])
