@@ -7,6 +7,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
@@ -42,6 +43,9 @@ logger = logging.getLogger(__name__)
 SPLITTING_SECONDS = 1.5
 #: While everything waits for the database to be mended, so many commands of each kind are tried first, as a sample.
 SAMPLE = 3
+#: The SQLSTATE of a statement that took too long, and for how long it counts that the tables took another one.
+TOO_SLOW = "57014"
+LATELY_SECONDS = 60.0
 #: Outcomes that show that the tables take commands of this kind.
 _WRITTEN = (Status.STORED, Status.CREATED, Status.UPDATED)
 #: Milliseconds that a statement waits for a lock, once it is known that it is not another program's on a row of "User":
@@ -118,6 +122,10 @@ class BatchWriter:
         for work, outcome in zip(works, result.outcomes, strict=True):
             work.outcome = outcome
         self._works_decided += works
+        # The first and the last tell enough: looking at each would cost time in every batch.
+        for work in (works[0], works[-1]):
+            if work.outcome is not None and work.outcome.status in _WRITTEN:
+                self.resources.written_at[type(work.command)] = time.monotonic()
         self.released += result.released
         self.resources.committed(result.applied)
 
@@ -212,7 +220,7 @@ class BatchWriter:
             kind = type(refusal.work.command)
             alone = sum(type(each.work.command) is kind for each in refusals) == 1
             waited = alone and self.held_seconds >= self.resources.settings.fault_wait
-            if refusal.refused.blame is Blame.ENTRY or kind in written or waited:
+            if refusal.refused.blame is Blame.ENTRY or kind in written or waited or self._is_slow(refusal):
                 try:
                     self.fail(refusal.work, refusal.refused.outcome)
                 except DatabaseFaultError as error:
@@ -222,6 +230,14 @@ class BatchWriter:
                 faults.append(refusal.refused.sentence)
         if faults:
             raise DatabaseFaultError(faults[0])
+
+    def _is_slow(self, refusal: _Refusal) -> bool:
+        """Whether it is the command that takes too long: the tables have taken one of its kind not long ago.
+
+        A statement may take so long that nothing else fits into its job.
+        """
+        written_at = self.resources.written_at.get(type(refusal.work.command), -inf)
+        return refusal.refused.found.sqlstate == TOO_SLOW and time.monotonic() - written_at < LATELY_SECONDS
 
     @property
     def _out_of_time(self) -> bool:

@@ -53,6 +53,8 @@ class Resources:
     remembered: str = ""
     #: Whether this is known to be the service's database.
     is_open: bool = False
+    #: Kind of command -> when the tables last took one, in monotonic seconds.
+    written_at: dict[type, float] = field(default_factory=dict)
     _service: Service | None = field(default=None)
     _database: str = ""
     _applied: Applied | None = field(default=None)

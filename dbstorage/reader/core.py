@@ -82,6 +82,9 @@ FIRST_PAUSE, LONGEST_PAUSE, SHORTEST_PAUSE = 0.5, 5.0, 0.05
 REFUSED_SECONDS = 1.0
 #: A job that runs for longer is killed: what it waits for has a shorter limit of its own.
 JOB_SECONDS = 30.0
+#: By what the size of a job is divided that came to nothing. Each such job costs the time limit of a statement, so a
+#: single culprit among 500 entries should be alone after a few.
+SMALLER = 8
 #: After so long `/readyz` reports a job that no process has begun, or that has not ended.
 LATE_SECONDS = 15.0
 #: A worker that waits for longer gives the lease up, so that another one can try, and `/livez` reports it.
@@ -466,14 +469,14 @@ class Core:
             self.refused = None
 
     def _try_smaller(self, job: Job, left: list[Entry]) -> None:
-        """If a job decided none of its entries in time, run them in jobs of half the size.
+        """If a job decided none of its entries in time, run them in much smaller jobs.
 
         A single entry holds the reader, as an outage does.
         """
         if not left or len(left) < len(job.entries):
             return
         for entry in left:
-            entry.company = max(1, len(left) // 2)
+            entry.company = max(1, len(left) // SMALLER)
         if len(left) == 1:
             self._hold(Outage.DATABASE, f"the entry {left[0].id} does not come to an end")
 

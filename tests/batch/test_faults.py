@@ -10,6 +10,7 @@ import pytest
 import redis
 from sqlalchemy import text
 
+from dbstorage.batch import batch_writer
 from dbstorage.batch.batch_writer import BatchWriter
 from dbstorage.batch.resources import SESSION_SETTINGS, Resources
 from dbstorage.database.engine import create_engine
@@ -17,7 +18,7 @@ from dbstorage.database.migrate import upgrade
 from dbstorage.database.url import parse_database_url
 from dbstorage.errors import DatabaseFaultError
 from dbstorage.settings import Settings
-from dbstorage.storage.outcome import Outcome
+from dbstorage.storage.outcome import STORED, Outcome, Status
 from dbstorage.storage.work import understand
 from dbstorage.wire.entry import StreamEntry
 from tests.service.platform import order, user
@@ -368,3 +369,30 @@ def test_another_encoding_than_utf_8_fails_only_what_it_lacks(postgres_server: A
         assert all("漢".encode() in bytes(row[2]) for row in rows)
     finally:
         storage.resources.engine.dispose()
+
+
+SLOW = """
+    CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF NEW."orderId" LIKE 'slow%' THEN PERFORM pg_sleep(60); END IF;
+        RETURN NEW;
+    END $$
+"""
+SLOWED = 'CREATE TRIGGER slow BEFORE INSERT ON public."Orders" FOR EACH ROW EXECUTE FUNCTION public.slow()'
+
+
+def test_an_order_that_takes_too_long_by_itself_holds_nothing_up_where_another_was_taken_lately(storage: Storage):
+    storage.change(SLOW, SLOWED)
+    assert storage.run(user("u"), order("quick", "u")) == [Outcome(Status.CREATED), STORED]
+    [outcome] = storage.run(order("slow", "u"))
+    assert outcome is not None
+    assert (outcome.code, outcome.status, storage.fault) == ("database_error", Status.RETRYING, "")
+
+
+def test_where_none_was_taken_lately_the_database_may_be_too_slow_for_all(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(batch_writer, "LATELY_SECONDS", 0)
+    storage.change(SLOW, SLOWED)
+    storage.run(user("u"), order("quick", "u"))
+    assert storage.run(order("slow", "u")) == [None]
+    assert "statement took too long" in storage.fault

@@ -1000,18 +1000,24 @@ def test_nothing_is_decoded_ahead_of_a_suspect_nor_is_a_suspect(story: Story):
     assert story.come(write(3, rules.SUSPECT_DELIVERIES)) == [("Took", "3")]
 
 
-# Halving
+# Smaller jobs
 
 
 def test_a_job_that_comes_to_nothing_runs_in_smaller_parts(story: Story):
-    story.come(*map(write, (1, 2, 3, 4)))
+    story.core.batch_size = 500
+    story.come(*map(write, range(1, 2 * rules.SMALLER + 1)))
     assert ("run", "1", "2") in story.report()
     assert ("run", "1") in story.report()
 
 
-def test_smaller_parts_are_at_most_half(story: Story):
-    story.come(*map(write, (1, 2, 3)))
-    assert ("run", "1") in story.report()
+def test_a_culprit_among_many_is_alone_after_few_jobs(story: Story):
+    story.core.batch_size = 500
+    story.come(*map(write, range(1, 501)))
+    sizes = []
+    while len(story.core.running[0].entries) > 1:
+        story.report()
+        sizes.append(len(story.core.running[0].entries))
+    assert sizes == [62, 7, 1]
 
 
 def test_a_single_entry_that_comes_to_nothing_waits_as_in_an_outage(story: Story):
