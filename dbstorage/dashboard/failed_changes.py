@@ -1,9 +1,7 @@
 """What the page Failed changes: retry, discard, restore, mend. Whoever may use Flower's API may use them."""
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from flower.api import BaseApiHandler
@@ -14,9 +12,9 @@ from dbstorage.dashboard.access import person, shows_payloads
 from dbstorage.dashboard.bulk_actions import BulkAction, BulkActions, Run
 from dbstorage.dashboard.database import Database
 from dbstorage.dashboard.failed_view import read_filter
-from dbstorage.dashboard.pages import ScriptAnswer, json_safe
+from dbstorage.dashboard.pages import ScriptAnswer, json_safe, wrong_values_refused
 from dbstorage.errors import DBStorageError
-from dbstorage.failed_tasks.changes import Change, Matched, apply, count_codes, count_for
+from dbstorage.failed_tasks.changes import Change, Matched, Progress, apply, count_codes, count_for
 from dbstorage.failed_tasks.edit import EDIT, Edited, edit, parse_changes
 from dbstorage.failed_tasks.filters import Filter
 
@@ -46,7 +44,8 @@ class CountForChange(ScriptAnswer):
     @authenticated
     async def get(self, change: str) -> None:
         """Answer with their number, and the largest id, which the change hands back."""
-        which = filter_of(self.request.query_arguments)
+        with wrong_values_refused():
+            which = read_filter(self.request.query_arguments)
 
         def look_up(connection: Connection) -> tuple[Matched, dict[str, int]]:
             matched = count_for(connection, self.database.scope, which, Change(change))
@@ -76,7 +75,8 @@ class _Changing(ScriptAnswer, BaseApiHandler):  # type: ignore[misc]
 
     def asked_for(self) -> Filter:
         """The filter of the form, limited to the tasks that the operator has confirmed."""
-        which = filter_of(self.request.body_arguments)
+        with wrong_values_refused():
+            which = read_filter(self.request.body_arguments)
         if which.up_to is None:
             raise HTTPError(400, "up_to is missing: ask for the number of tasks first")
         return which
@@ -105,7 +105,7 @@ class ApplyChange(_Changing):
         which = self.asked_for()
         who, reason = person(self), self.get_body_argument("reason", "") or None
 
-        def run(connection: Connection, progress: Any) -> int:
+        def run(connection: Connection, progress: Progress) -> int:
             scope = self.database.scope
             return apply(connection, scope, which, Change(change), who=who, reason=reason, progress=progress)
 
@@ -120,10 +120,8 @@ class _Mending(_Changing):
         """The fields that the form changes."""
         # Not stripped: a space at the end may be what is wrong, or what is meant.
         words = self.get_body_arguments("set", strip=False)
-        try:
+        with wrong_values_refused():
             changes = parse_changes(tuple(words))
-        except ValueError as error:
-            raise HTTPError(400, "%s", error) from None
         if not changes:
             raise HTTPError(400, "Say which field gets which value.")
         return changes
@@ -135,7 +133,9 @@ class CheckMending(_Mending):
     @authenticated
     async def post(self) -> None:
         """Answer with how many tasks would be valid, a few of them, and why others would not be."""
-        which, changes = filter_of(self.request.body_arguments), self.changes()
+        with wrong_values_refused():
+            which = read_filter(self.request.body_arguments)
+        changes = self.changes()
         settings = self.database.settings
 
         def look(connection: Connection) -> tuple[Matched, Edited]:
@@ -159,7 +159,11 @@ class ApplyMending(_Mending):
         """Mend and retry; the answer is that of a retry."""
         which, changes = self.asked_for(), self.changes()
         who, reason = person(self), self.get_body_argument("reason", "") or None
-        run = partial(_mend, self.database, which, changes, who, reason)
+
+        def run(connection: Connection, progress: Progress) -> Edited:
+            settings = self.database.settings
+            return edit(connection, settings, which, changes, who=who, reason=reason, progress=progress)
+
         try:
             await self.start(EDIT, which, run)
         except DBStorageError as error:
@@ -198,26 +202,6 @@ class CancelBulkAction(_Changing):
             self.fail(error)
             return
         self.finish(json_safe(action.as_json()))
-
-
-def filter_of(arguments: Mapping[str, list[bytes]]) -> Filter:
-    """The filter of a request; raises HTTPError 400 with a sentence."""
-    try:
-        return read_filter(arguments)
-    except ValueError as error:
-        raise HTTPError(400, "%s", error) from None
-
-
-def _mend(
-    database: Database,
-    which: Filter,
-    changes: Mapping[str, str],
-    who: str,
-    reason: str | None,
-    connection: Connection,
-    progress: Any,
-) -> Edited:
-    return edit(connection, database.settings, which, changes, who=who, reason=reason, progress=progress)
 
 
 def _told(found: Edited) -> dict[str, Any]:

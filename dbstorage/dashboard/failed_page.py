@@ -9,9 +9,8 @@ from tornado.web import HTTPError, authenticated, url
 from dbstorage.commands.registry import kept_functions
 from dbstorage.dashboard.access import shows_payloads
 from dbstorage.dashboard.database import Database
-from dbstorage.dashboard.failed_changes import filter_of
-from dbstorage.dashboard.failed_view import SIZES, STATES, View, read_view
-from dbstorage.dashboard.pages import HIDDEN, FlowerPage, ScriptAnswer, iso
+from dbstorage.dashboard.failed_view import SIZES, STATES, View, read_filter, read_view
+from dbstorage.dashboard.pages import HIDDEN, FlowerPage, ScriptAnswer, iso, wrong_values_refused
 from dbstorage.errors import DBStorageError
 from dbstorage.failed_tasks.advice import advice
 from dbstorage.failed_tasks.conflict import compare_with_stored
@@ -90,10 +89,8 @@ class FailedTasksPage(FlowerPage):
     @authenticated
     async def get(self) -> None:
         """Show a page of the tasks that match."""
-        try:
+        with wrong_values_refused():
             view = read_view(self.request.query_arguments)
-        except ValueError as error:
-            raise HTTPError(400, "%s", error) from None
         problem = None
         try:
             view, listed = await self.database.run(lambda connection: look_up(connection, self.database.scope, view))
@@ -211,7 +208,8 @@ class States(ScriptAnswer):
     @authenticated
     async def get(self) -> None:
         """Answer with the columns of these tasks that may have changed."""
-        which = filter_of(self.request.query_arguments)
+        with wrong_values_refused():
+            which = read_filter(self.request.query_arguments)
         if not 0 < len(which.ids) <= MOST_POLLED:
             raise HTTPError(400, f"expected 1 to {MOST_POLLED} ids")
         try:
@@ -245,7 +243,8 @@ class Total(ScriptAnswer):
     @authenticated
     async def get(self) -> None:
         """Answer with their number, and how many of them are newer than what the page has seen."""
-        which = filter_of(self.request.query_arguments)
+        with wrong_values_refused():
+            which = read_filter(self.request.query_arguments)
         newer = replace(which, newer_than=which.newer_than or 0)
 
         def look(connection: Connection) -> tuple[int, int]:

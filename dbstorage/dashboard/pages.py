@@ -1,6 +1,8 @@
 """What the request handlers of all our pages share."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -68,6 +70,15 @@ _SENTENCES = {
     405: "This address is not for that.",
     500: "Something went wrong in Flower: its log says what.",
 }
+
+
+@contextmanager
+def wrong_values_refused() -> Iterator[None]:
+    """Turn a ValueError, whose text is a sentence for a person, into an HTTPError 400 with that sentence."""
+    try:
+        yield
+    except ValueError as error:
+        raise HTTPError(400, "%s", error) from None
 
 
 def sentence_of(error: dict[str, Any]) -> str:
