@@ -8,6 +8,7 @@ from typing import Any
 
 from celery import Celery, signals
 
+from dbstorage.batch.resources import resources_of
 from dbstorage.logs import set_up_logging
 from dbstorage.metrics.metrics_step import MetricsStep
 from dbstorage.metrics.service_metrics import ServiceMetrics
@@ -75,8 +76,10 @@ def prepare_worker(sender: str, instance: Any, options: dict[str, Any], **_: Any
     instance.quiet = instance.quiet or settings.log_format is LogFormat.JSON
 
 
-def prepare_pool(**_: Any) -> None:
+def prepare_pool(sender: Any, **_: Any) -> None:
     """Called before the pool's processes are forked."""
+    # Made here once, it is memory that they share: 5 MB of each.
+    resources_of(sender.app.settings)
     # Else the garbage collector writes to every page that they share with the main process: 40 MB more in all.
     gc.freeze()
     # Objects that come and go with a batch are in no circle: they need not be searched for one.

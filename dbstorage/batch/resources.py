@@ -160,10 +160,16 @@ _resources: tuple[int, Resources] | None = None
 
 
 def resources_of(settings: Settings) -> Resources:
-    """This process's resources; a forked child makes its own."""
+    """This process's resources. A forked child has engine and client from its parent, and connections of its own."""
     global _resources
-    if _resources is None or _resources[0] != os.getpid() or _resources[1].settings != settings:
+    process_id = os.getpid()
+    if _resources is None or _resources[1].settings != settings:
         # Without a ping: a transaction that finds its connection cut takes a new one by itself.
         engine = create_engine(settings.database, ping=False, session_settings=SESSION_SETTINGS)
-        _resources = (os.getpid(), Resources(settings, engine, connect_redis(settings.redis_url)))
+        _resources = (process_id, Resources(settings, engine, connect_redis(settings.redis_url)))
+    elif _resources[0] != process_id:
+        # The client sees by itself that it is in another process.
+        engine, redis = _resources[1].engine, _resources[1].redis
+        engine.dispose(close=False)
+        _resources = (process_id, Resources(settings, engine, redis))
     return _resources[1]

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg2.extras  # noqa: F401  # SQLAlchemy imports it when it connects, in each pool process by itself
 import sqlalchemy
 from sqlalchemy import Connection, CursorResult, Engine, event
 
