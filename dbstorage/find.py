@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -251,6 +252,9 @@ def _row(connection: Connection, statement: str, what: str) -> dict[str, Any] | 
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, datetime) and value.tzinfo is None:
+        # The columns hold UTC.
+        return f"{value}Z"
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 

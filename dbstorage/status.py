@@ -19,9 +19,9 @@ from dbstorage.operating.facts import with_workers
 from dbstorage.operating.last_hour import Point, read_points
 from dbstorage.operating.pause import read_pause
 from dbstorage.operating.today import LastOrder, Today, read_last_order, read_today
-from dbstorage.operating.verdict import TREND_SECONDS, Facts, Pause, Verdict, judge
+from dbstorage.operating.verdict import TREND_SECONDS, Facts, Pause, Verdict, judge, no_sentinel
 from dbstorage.operating.workers import Worker, read_workers
-from dbstorage.redis_access.client import connect_redis
+from dbstorage.redis_access.client import NoSentinelError, connect_redis, silence_of_sentinels
 from dbstorage.redis_access.explained import redis_errors_explained
 from dbstorage.redis_access.holder import KeyHolder
 from dbstorage.redis_access.keys import lease_key, worker_key
@@ -67,6 +67,8 @@ class StreamStatus:
     problem: str | None = None
     #: What Redis does not take, although the stream in it can be worked off.
     refusal: str | None = None
+    #: Which sentinels do not answer, where that is all of them.
+    silent_sentinels: str | None = None
     #: Redis, or Valkey.
     server: str | None = None
     version: str | None = None
@@ -140,12 +142,18 @@ def read_verdict(settings: Settings) -> Verdict:
 
 def _facts(redis: StreamStatus, database_problem: str | None, broker_away: str | None) -> Facts:
     if redis.problem is not None:
-        return Facts(now=time.time(), redis_problem=redis.problem, database_problem=database_problem)
+        return Facts(
+            now=time.time(),
+            redis_problem=redis.problem,
+            silent_sentinels=redis.silent_sentinels,
+            database_problem=database_problem,
+        )
     facts = Facts(
         now=redis.now or time.time(),
         stream=redis.name,
         pause=redis.paused,
         redis_refusal=redis.refusal,
+        silent_sentinels=redis.silent_sentinels,
         lost=redis.lost,
         database_problem=database_problem,
         broker_problem=broker_away,
@@ -176,6 +184,7 @@ def _stream_status(settings: Settings, history_seconds: float) -> StreamStatus:
             return StreamStatus(
                 **known,
                 refusal=refusal_of(redis, settings),
+                silent_sentinels=silence_of_sentinels(redis),
                 length=figures.entries,
                 **_lag(redis, settings, figures),
                 pending=figures.pending,
@@ -191,7 +200,11 @@ def _stream_status(settings: Settings, history_seconds: float) -> StreamStatus:
                 now=seconds[0] + seconds[1] / 1_000_000,
             )
     except RedisUnavailableError as error:
-        return StreamStatus(**{**known, "up": False}, problem=str(error))
+        known["up"] = False
+        if isinstance(error.__cause__, NoSentinelError):
+            silence = error.__cause__.silence
+            return StreamStatus(**known, silent_sentinels=silence, problem=no_sentinel(silence))
+        return StreamStatus(**known, problem=str(error))
 
 
 def _version(redis: Redis) -> dict[str, str]:

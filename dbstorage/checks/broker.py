@@ -28,7 +28,7 @@ def check_broker(settings: Settings, *, trial: bool = True) -> Iterator[Finding]
         try:
             connection.ensure_connection(max_retries=1, interval_start=0, timeout=CONNECT_TIMEOUT)
         except (OperationalError, *connection.connection_errors, *connection.channel_errors) as error:
-            yield away(BROKER, f"{address} cannot be used: {without_objects(error).rstrip('.')}.")
+            yield away(BROKER, f"{address} cannot be used: {without_objects(error)[0].rstrip('.')}.")
         else:
             yield fine(BROKER, f"{address} answers.")
             yield from check_broker_rights(settings, trial=trial)

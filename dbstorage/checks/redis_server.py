@@ -10,8 +10,9 @@ from redis.exceptions import NoPermissionError, RedisError, ResponseError
 from dbstorage.checks.finding import Finding, Grade, away, fine, problem, warning
 from dbstorage.checks.redis_rights import check_redis_rights
 from dbstorage.checks.sentinel import check_sentinel
+from dbstorage.operating.verdict import no_sentinel
 from dbstorage.redis_access.acl import cluster_sentence
-from dbstorage.redis_access.client import connect_redis
+from dbstorage.redis_access.client import NoSentinelError, connect_redis
 from dbstorage.redis_access.memory import why_full
 from dbstorage.redis_access.trimmed import SENTENCE, trimmed_unread
 from dbstorage.settings import Settings, without_password
@@ -38,6 +39,8 @@ def check_redis(settings: Settings, *, trial: bool = True) -> Iterator[Finding]:
                 findings += check_redis_rights(redis, settings, trial=trial)
             if not _any_problem(findings):
                 findings += _streams(redis, settings)
+        except NoSentinelError as error:
+            findings = [away(SERVER, no_sentinel(error.silence))]
         except (RedisError, OSError) as error:
             findings = [away(SERVER, f"{address} cannot be used: {str(error).rstrip('.')}.")]
     yield from findings

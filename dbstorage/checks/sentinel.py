@@ -1,4 +1,4 @@
-"""Checks which writes a master behind Sentinel may lose: those it takes without replicas, or once it is replaced."""
+"""Checks sentinels: whether all answer and agree, and which writes a fail-over may lose."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,17 +7,19 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from dbstorage.checks.finding import Finding, fine, warning
+from dbstorage.redis_access.client import ask_each_sentinel
 from dbstorage.settings import Settings
-from dbstorage.urls.redis_url import is_sentinel
+from dbstorage.urls.redis_url import is_sentinel, parse_sentinel_url
 
-SENTINEL = "Redis fail-over"
+SENTINEL, SENTINELS = "Redis fail-over", "Redis sentinels"
 ADVICE = "set min-replicas-to-write 1 and min-replicas-max-lag 2 on all servers."
 
 
 def check_sentinel(redis: Redis, settings: Settings) -> Iterator[Finding]:
-    """Yield one finding where sentinels name the master; nothing for a single server."""
+    """Yield what is found of the sentinels and of the fail-over; nothing for a single server."""
     if not is_sentinel(settings.redis_url):
         return
+    yield _agreement(ask_each_sentinel(settings.redis_url), parse_sentinel_url(settings.redis_url).service)
     try:
         configured: Any = redis.config_get("min-replicas-to-write")
     except ResponseError:
@@ -31,3 +33,17 @@ def check_sentinel(redis: Redis, settings: Settings) -> Iterator[Finding]:
             "After a fail-over the old master takes writes for some ten seconds that are forgotten then "
             f"(min-replicas-to-write is 0): {ADVICE}",
         )
+
+
+def _agreement(told: dict[str, str | None], service: str) -> Finding:
+    """Whether all sentinels answer, and name one master; `told` is what each of them says."""
+    masters = {master for master in told.values() if master is not None}
+    silent = [f"{place} does not answer, or knows no {service}" for place, master in told.items() if master is None]
+    if len(masters) > 1:
+        named = [f"{place} names {master}" for place, master in told.items() if master is not None]
+        named[0] += f" as the master of {service}"
+        disagree = f"{', '.join(named)}: they have to agree, or a worker follows whichever answers first."
+        return warning(SENTINELS, "; ".join([*silent, disagree]))
+    if silent:
+        return warning(SENTINELS, f"{'; '.join(silent)}. The others name {', '.join(masters)}; work goes on.")
+    return fine(SENTINELS, f"{len(told)} sentinels name {', '.join(masters)} as the master of {service}.")

@@ -38,6 +38,7 @@ class Health:
         self._refusal: str | None = None
         self._asked_at: float | None = None
         self._away: tuple[str, ...] = ()
+        self.remark: str | None = None
 
     def beat(self, state: ReaderState, *, stalled_for: float, holding: str | None, refusal: str | None = None) -> None:
         """Note a heartbeat. `stalled_for`: seconds without progress. `holding`: why nothing is stored, if so.
@@ -60,9 +61,12 @@ class Health:
         self.state = ReaderState.WAITING
         self._beat_at = None
 
-    def servers_asked(self, *away: str) -> None:
-        """Note that Redis and the database were asked; `away` has a sentence for each that cannot be used."""
-        self._away = away
+    def servers_asked(self, *away: str, remark: str | None = None) -> None:
+        """Note that Redis and the database were asked; `away` has a sentence for each that cannot be used.
+
+        `remark` is what a person should know although everything is stored.
+        """
+        self._away, self.remark = away, remark
         self._asked_at = self._clock()
 
     def stuck(self) -> str | None:

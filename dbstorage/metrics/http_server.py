@@ -66,7 +66,8 @@ class _MetricsHandler(BaseHTTPRequestHandler):
         elif path == "/livez":
             self._answer_health(health.stuck(), f"alive ({health.state})")
         elif path == "/readyz":
-            self._answer_health(health.not_ready(), f"ready ({health.state})")
+            remark = f"; {health.remark}" if health.remark else ""
+            self._answer_health(health.not_ready(), f"ready ({health.state}){remark}")
         else:
             self._answer_text(HTTPStatus.NOT_FOUND, "Here are /metrics, /livez and /readyz.")
 

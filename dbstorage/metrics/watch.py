@@ -22,9 +22,9 @@ from dbstorage.metrics.service_metrics import ServiceMetrics
 from dbstorage.operating.broker_problem import broker_problem
 from dbstorage.operating.facts import with_workers
 from dbstorage.operating.pause import read_pause
-from dbstorage.operating.verdict import Facts, Verdict, judge
+from dbstorage.operating.verdict import Facts, Verdict, judge, without_sentinels
 from dbstorage.operating.workers import read_workers
-from dbstorage.redis_access.client import connect_redis
+from dbstorage.redis_access.client import connect_redis, silence_of_sentinels
 from dbstorage.redis_access.kind import other_kind
 from dbstorage.redis_access.memory import full_redis
 from dbstorage.settings import Settings
@@ -129,7 +129,8 @@ class Watch:
         away = [sentence for sentence in problems if sentence is not None]
         self._figures = replace(self._figures, verdict=self._verdict(redis_problem, database_problem, broker_away))
         self._metrics.figures_gathered(self._figures)
-        self._metrics.health.servers_asked(*away)
+        silence = silence_of_sentinels(self._redis)
+        self._metrics.health.servers_asked(*away, remark=None if silence is None else without_sentinels(silence))
 
     def _ask_broker(self) -> str | None:
         now = time.monotonic()
@@ -154,6 +155,7 @@ class Watch:
             stream=self._settings.command_stream,
             pause=pause,
             redis_refusal=self._refusal,
+            silent_sentinels=silence_of_sentinels(self._redis),
             lost=stream.lost,
             database_problem=database_problem,
             broker_problem=broker_away,

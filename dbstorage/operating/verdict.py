@@ -70,6 +70,9 @@ class Facts:
     redis_problem: str | None = None
     #: What Redis refuses, although the stream in it can be read and worked off; a sentence.
     redis_refusal: str | None = None
+    #: Which sentinels do not answer, where that is all of them. Workers that know the master go on with it; who does
+    #: not know it, as a command that begins just now, cannot use Redis.
+    silent_sentinels: str | None = None
     #: Why PostgreSQL, or our tables in it, cannot be used; a sentence.
     database_problem: str | None = None
     #: Why a broker of its own, without which the workers stand still, does not answer; a sentence.
@@ -125,6 +128,9 @@ class Verdict(NamedTuple):
 
 def judge(facts: Facts) -> Verdict:
     """Decide how the service stands. The cases are tried in this order, and the first that applies counts."""
+    if facts.redis_problem is not None and facts.silent_sentinels is not None:
+        database = f"; {_inner(facts.database_problem)}" if facts.database_problem else ""
+        return Verdict(Standing.AWAY, f"unknown: {_inner(no_sentinel(facts.silent_sentinels))}{database}")
     if facts.redis_problem is not None:
         problems = [facts.redis_problem, *([facts.database_problem] if facts.database_problem else [])]
         return Verdict(Standing.AWAY, f"nothing is read: {'; '.join(map(_inner, problems))}")
@@ -202,6 +208,19 @@ def _behind(facts: Facts) -> str:
     return f"behind {duration(facts.oldest_seconds)} since {_clock(since, facts.now)}:"
 
 
+def without_sentinels(silence: str) -> str:
+    """What is said of silent sentinels where work goes on without them."""
+    return f"no sentinel answers ({silence}): work goes on with the master that they named last"
+
+
+def no_sentinel(silence: str) -> str:
+    """What is said of silent sentinels where nobody has named the master before."""
+    return (
+        f"No sentinel answers, so the master cannot be found: {silence}. Workers that know the master go on with it; "
+        "one that starts has to wait."
+    )
+
+
 def _fine(facts: Facts) -> str:
     words = ["fine"]
     if facts.waiting:
@@ -210,6 +229,8 @@ def _fine(facts: Facts) -> str:
         words.append(_standbys(facts))
     if facts.aside:
         words.append(f"{_named(facts.aside)} told by an operator to stand by")
+    if facts.silent_sentinels is not None:
+        words.append(without_sentinels(facts.silent_sentinels))
     return ", ".join(words)
 
 

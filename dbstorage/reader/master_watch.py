@@ -2,12 +2,13 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from redis.exceptions import RedisError
 
 from dbstorage.reader.connection import Hub
-from dbstorage.redis_access.client import master_address
+from dbstorage.redis_access.client import find_master
 from dbstorage.tracing import quiet
 
 logger = logging.getLogger(__name__)
@@ -41,11 +42,21 @@ class MasterWatch:
             self._run()
 
     def _run(self) -> None:
+        silent_since: float | None = None
         while not self._ended.wait(WATCH_SECONDS):
             try:
-                address = master_address(self._url)
+                master = find_master(self._url)
             except (RedisError, OSError) as error:
                 # While they elect one. Connecting says what is wrong, and goes on for as long as it takes.
                 logger.debug("The sentinels name no master: %s", error)
-            else:
-                self._hub.call_soon(self._tell, address)
+                continue
+            if master.silence is not None and silent_since is None:
+                silent_since = time.monotonic()
+                logger.warning(
+                    "No sentinel answers: %s. Work goes on with the master that they named last, %s:%d.",
+                    master.silence, *master.address,
+                )  # fmt: skip
+            elif master.silence is None and silent_since is not None:
+                logger.warning("A sentinel answers again after %.1f s.", time.monotonic() - silent_since)
+                silent_since = None
+            self._hub.call_soon(self._tell, master.address)

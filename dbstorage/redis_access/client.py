@@ -2,7 +2,8 @@
 
 import re
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
@@ -26,25 +27,59 @@ SENTINEL_TIMEOUT = 0.5
 #: Seconds for which the last answer of the sentinels is trusted. After a planned fail-over the old master takes writes
 #: for ten more seconds, and forgets them.
 MASTER_SECONDS = 0.5
+#: The same while no sentinel answers: each time takes as long as it takes to find that out.
+SILENT_SECONDS = 5.0
 #: What redis-py says of a sentinel that did not answer: its own object in Python's words, and the kind of error.
 _UNANSWERED = re.compile(r"<redis\.client\.Redis\(.*?\bhost=([^,]+),port=(\d+)[^<>]*(?:<[^<>]*>[^<>]*)*>\)>\)> - [^,]*")
 
 
+#: For which sentinels, and which service -> the master that they named last to this process.
+_named_last: dict[tuple[tuple[tuple[str, int], ...], str], tuple[str, int]] = {}
+
+
+class NoSentinelError(MasterNotFoundError):
+    """Raised where no sentinel answers and none has named the master to this process before; `silence` names them."""
+
+    def __init__(self, sentence: str, silence: str) -> None:
+        super().__init__(sentence)
+        self.silence = silence
+
+
 class PlainSentinels(Sentinel):
-    """Sentinels that say in one sentence that none of them answers."""
+    """Sentinels that say in one sentence that none of them answers.
+
+    While none of them does, the master that they named last stays it: nobody can promote another one, and a master that
+    was demoted refuses what is written to it.
+    """
+
+    def __init__(self, places: Sequence[tuple[str, int]], **options: Any) -> None:
+        super().__init__(list(places), **options)  # type: ignore[no-untyped-call]
+        self._places = tuple(places)
+        #: What does not answer, where that is all of them; else None.
+        self.silence: str | None = None
 
     def discover_master(self, service_name: str) -> Any:
         """Host and port of the master."""
+        known = (self._places, service_name)
         try:
-            return super().discover_master(service_name)  # type: ignore[no-untyped-call]
+            _named_last[known] = found = super().discover_master(service_name)  # type: ignore[no-untyped-call]
         except MasterNotFoundError as error:
-            raise MasterNotFoundError(without_objects(error)) from None
+            sentence, silent = without_objects(error)
+            if silent < len(self._places):
+                raise MasterNotFoundError(sentence) from None
+            silence = sentence.partition(": ")[2]
+            if known not in _named_last:
+                raise NoSentinelError(sentence, silence) from None
+            self.silence = silence
+            return _named_last[known]
+        self.silence = None
+        return found
 
 
-def without_objects(error: Exception) -> str:
-    """The sentence of an error of sentinels: addresses in place of redis-py's objects."""
+def without_objects(error: Exception) -> tuple[str, int]:
+    """The sentence of an error of sentinels, addresses in place of redis-py's objects, and how many did not answer."""
     sentence, silent = _UNANSWERED.subn(r"\1:\2 does not answer", str(error))
-    return sentence.replace(" : ", ": ", 1) if silent else sentence
+    return (sentence.replace(" : ", ": ", 1) if silent else sentence), silent
 
 
 class MasterPool(SentinelConnectionPool):
@@ -54,7 +89,8 @@ class MasterPool(SentinelConnectionPool):
 
     def get_connection(self, *_arguments: Any, **_options: Any) -> Any:
         """A connection; those to an earlier master are closed."""
-        if time.monotonic() - self._asked_at > MASTER_SECONDS:
+        trusted = MASTER_SECONDS if self.sentinel_manager.silence is None else SILENT_SECONDS
+        if time.monotonic() - self._asked_at > trusted:
             self.proxy.get_master_address()  # type: ignore[no-untyped-call]
             self._asked_at = time.monotonic()
         return super().get_connection()
@@ -119,11 +155,41 @@ def connection_pool(url: str, timeout: float) -> ConnectionPool:
     return pool
 
 
-def master_address(url: str) -> tuple[str, int]:
-    """Host and port of the master, by the sentinels of the URL; raises RedisError where none of them knows."""
+class Master(NamedTuple):
+    """Where the master is; `silence` says which sentinels do not answer, if none does: then they named it before."""
+
+    address: tuple[str, int]
+    silence: str | None = None
+
+
+def find_master(url: str) -> Master:
+    """The master, by the sentinels of the URL; raises RedisError where none of them knows."""
     address = parse_sentinel_url(url)
-    host, port = _sentinels(address).discover_master(address.service)
-    return host, int(port)
+    sentinels = _sentinels(address)
+    host, port = sentinels.discover_master(address.service)
+    return Master((host, int(port)), sentinels.silence)
+
+
+def silence_of_sentinels(redis: Redis) -> str | None:
+    """Which sentinels did not answer this client, where that is all of them; None where it asks none."""
+    manager = getattr(redis.connection_pool, "sentinel_manager", None)
+    return manager.silence if isinstance(manager, PlainSentinels) else None
+
+
+def ask_each_sentinel(url: str) -> dict[str, str | None]:
+    """For each sentinel of the URL, the address that it calls the master; None where it does not answer or know."""
+    address = parse_sentinel_url(url)
+    told: dict[str, str | None] = {}
+    for place in address.hosts:
+        name = "{}:{}".format(*place)
+        sentinel = _sentinels(address._replace(hosts=(place,)))
+        try:
+            host, port = sentinel.discover_master(address.service)
+        except (RedisError, OSError):
+            told[name] = None
+        else:
+            told[name] = f"{host}:{port}" if sentinel.silence is None else None
+    return told
 
 
 def _master_pool(address: SentinelAddress, timeout: float) -> MasterPool:
@@ -148,7 +214,7 @@ def _sentinels(address: SentinelAddress) -> PlainSentinels:
         "password": address.sentinel_password,
         **({"ssl": True, **address.tls} if address.tls is not None else {}),
     }
-    return PlainSentinels(list(address.hosts), sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+    return PlainSentinels(address.hosts, sentinel_kwargs=asking)
 
 
 def redis_error(url: str, timeout: float) -> Exception | None:

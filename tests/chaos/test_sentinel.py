@@ -5,6 +5,8 @@ Slow: electing a master takes its seconds each time.
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
@@ -18,11 +20,13 @@ from dbstorage.application import create_app
 from dbstorage.checks.broker import check_broker
 from dbstorage.checks.finding import fine
 from dbstorage.checks.redis_server import check_redis
-from dbstorage.checks.sentinel import SENTINEL
+from dbstorage.checks.sentinel import SENTINEL, SENTINELS
+from dbstorage.embedded.ports import choose_port
 from dbstorage.redis_access.client import connect_redis
 from dbstorage.settings import load_settings, without_password
 from tests.chaos.proxy import Proxy
-from tests.chaos.sentinels import Sentinels
+from tests.chaos.sentinels import SENTINEL_PASSWORD, SERVICE, Sentinels
+from tests.metrics.scraping import get
 from tests.service.platform import Platform, order, question, user
 from tests.service.worker import StartWorker, Worker
 from tests.waiting import wait_until
@@ -148,6 +152,71 @@ def test_check_says_what_a_fail_over_may_forget(sentinels: Sentinels, database_u
         client.config_set("min-replicas-to-write", 1)
     assert found()[0] == "fine"
     assert [*check_broker(settings)][:1] == [fine("Broker", f"{without_password(sentinels.url)} answers.")]
+
+
+def test_without_any_sentinel_work_goes_on_with_the_master_that_they_named_last(
+    sentinels: Sentinels, platform: Platform, start_worker: StartWorker, environment: dict[str, str]
+) -> None:
+    """Nobody can promote another one meanwhile; who does not know the master yet says that it cannot find it."""
+    port = choose_port()
+    worker = start_worker(METRICS_PORT=str(port))
+    platform.send(user("ann"), order("before", "ann"))
+    platform.wait_until_finished()
+    master = f"redis://:p%40ss@127.0.0.1:{sentinels.master.port}/0"
+    for sentinel in sentinels.sentinels:
+        sentinel.kill()
+    with closing(Platform(master, environment["DATABASE_URL"])) as beside:
+        wait_until(lambda: "No sentinel answers" in worker.log, "the worker to notice")
+        beside.send(order("after", "ann"), question("ann", "asked-after"))
+        assert len(beside.answer_to("asked-after")["orders"]) == 2
+        beside.wait_until_finished()
+    assert "Reading is interrupted" not in worker.log
+    wait_until(lambda: "no sentinel answers" in get(port, "/readyz")[1], "the probe to say so")
+    status, text = get(port, "/readyz")
+    assert (status, text.partition(";")[0]) == (200, "ready (active)")
+
+    silent = " ".join(f"127.0.0.1:{each.port} does not answer" for each in sentinels.sentinels)
+    for command in ("status", "check"):
+        ended = subprocess.run(
+            [sys.executable, "-m", "dbstorage", command], env=environment, capture_output=True, text=True, timeout=60
+        )
+        assert ended.returncode == 3
+        said = ended.stdout.replace(",", "")
+        assert silent in said
+        assert "Workers that know the master go on with it" in said
+        assert "nothing is read" not in said
+
+    for sentinel in sentinels.sentinels:
+        sentinel.start()
+    wait_until(lambda: "A sentinel answers again" in worker.log, "the worker to say so")
+    wait_until(lambda: get(port, "/readyz") == (200, "ready (active)\n"), "the probe to say no more")
+    assert worker.log.count("No sentinel answers") == 1
+
+
+def test_check_names_a_sentinel_that_is_away_and_one_that_names_another_master(
+    sentinels: Sentinels, database_url: str
+) -> None:
+    settings = load_settings({"REDIS_URL": sentinels.url, "DATABASE_URL": database_url})
+
+    def found() -> list[tuple[str, str]]:
+        return [(each.grade, each.sentence) for each in check_redis(settings) if each.subject == SENTINELS]
+
+    assert found() == [("fine", f"3 sentinels name 127.0.0.1:{sentinels.master.port} as the master of trading.")]
+    first, second, third = sentinels.sentinels
+    other = next(server for server in sentinels.servers if server is not sentinels.master)
+    master = sentinels.master
+    with third.client(SENTINEL_PASSWORD) as client:
+        client.execute_command("SENTINEL", "REMOVE", SERVICE)
+        client.execute_command("SENTINEL", "MONITOR", SERVICE, "127.0.0.1", other.port, 2)
+    second.kill()
+    assert found() == [
+        (
+            "warning",
+            f"127.0.0.1:{second.port} does not answer, or knows no trading; 127.0.0.1:{first.port} names "
+            f"127.0.0.1:{master.port} as the master of trading, 127.0.0.1:{third.port} names 127.0.0.1:{other.port}: "
+            "they have to agree, or a worker follows whichever answers first.",
+        )
+    ]
 
 
 def broker_answers(sentinels: Sentinels) -> bool:

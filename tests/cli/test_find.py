@@ -81,6 +81,7 @@ def test_an_entry_a_request_and_a_task_say_what_became_of_their_order(found: Pla
 
     for what in (stored, "wanted"):
         assert (find(what)["states"], find(what)["order"]["orderId"]) == (["stored"], "o:1")
+    assert find("wanted")["order"]["closeTime"] == "2026-05-05 00:00:01Z"
     task = find("createCloseOrder:o:1")
     assert task["states"] == ["stored", "failed (order_conflict)"]
     assert [entry["entry_id"] for entry in task["entries"]] == [stored, conflict]

@@ -101,7 +101,7 @@ def test_figures_of_a_stream_in_work(client: redis.Redis, engine: Engine):
         "group": "dbstorage", "length": 10, "lag": 4, "lag_at_least": None, "pending": 4, "oldest_pending_seconds": 0,
         "oldest_unread_seconds": 0, "consumers": [], "ordering": "strict",
         "reader": {"name": "worker@a", "host": "host-1", "process_id": 17}, "workers": [], "paused": None,
-        "history": [], "now": 0, "trimmed_unread": 0, "lost": 0,
+        "history": [], "now": 0, "trimmed_unread": 0, "lost": 0, "silent_sentinels": None,
     }  # fmt: skip
     assert {one["name"]: one["state"] for one in found["redis"]["workers"]} == {"worker@a": "reads", "worker@b": "gone"}
     assert found["verdict"]["standing"] == "fine"

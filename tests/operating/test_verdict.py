@@ -111,6 +111,15 @@ FEWER = (Waiting(NOW - 20, 50_000), Waiting(NOW - 10, 45_000), Waiting(NOW, 40_0
             "40,000 entries wait, the oldest for 46 s",
         ),
         (replace(GOOD, resting=("w@a",), active=("v@a",)), Standing.FINE, 0, "fine"),
+        (
+            replace(GOOD, silent_sentinels="a:1 does not answer"), Standing.FINE, 0,
+            "fine, no sentinel answers (a:1 does not answer): work goes on with the master that they named last",
+        ),
+        (
+            Facts(now=NOW, redis_problem="It cannot.", silent_sentinels="a:1 does not answer"), Standing.AWAY, 3,
+            "unknown: No sentinel answers, so the master cannot be found: a:1 does not answer. "
+            "Workers that know the master go on with it; one that starts has to wait",
+        ),
         (replace(GOOD, database_problem=REFUSED), Standing.AWAY, 3, "nothing can be stored: " + REFUSED[:-1]),
         (
             replace(BEHIND, database_problem=REFUSED, readers=0), Standing.AWAY, 3,

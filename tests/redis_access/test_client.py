@@ -3,7 +3,7 @@ import redis
 from redis.connection import Connection, SSLConnection
 from redis.exceptions import RedisError
 
-from dbstorage.redis_access.client import connect_redis, connection_pool, master_address, redis_error
+from dbstorage.redis_access.client import connect_redis, connection_pool, find_master, redis_error
 
 
 def test_a_connection_costs_no_round_trips_but_its_own(redis_url: str) -> None:
@@ -39,7 +39,7 @@ def test_a_password_and_a_database_are_told(redis_url: str) -> None:
 
 def test_silent_sentinels_are_told_of_in_one_sentence() -> None:
     with pytest.raises(RedisError) as caught:
-        master_address("redis+sentinel://127.0.0.1:1,localhost:2/prices/0")
+        find_master("redis+sentinel://127.0.0.1:1,localhost:2/prices/0")
     assert str(caught.value) == (
         "No master found for 'prices': 127.0.0.1:1 does not answer, localhost:2 does not answer"
     )
