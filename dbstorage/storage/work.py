@@ -32,7 +32,7 @@ class Record(NamedTuple):
     earlier_life: bool = False
 
 
-class Work(msgspec.Struct, eq=False, gc=False):  # made, and forgotten, in a third of a dataclass's time
+class Work(msgspec.Struct, eq=False):  # made, and forgotten, in a third of a dataclass's time
     """An entry with what was understood of it and, once decided, its outcome.
 
     `entry` is None for a task that was called through the broker; `task_id` is then the id it was called by. `record`
@@ -83,7 +83,7 @@ def understand(entry: StreamEntry, history_limit: int) -> Work:
     try:
         request = decode(entry)
     except RejectedEntry as rejection:
-        return Work(entry, None, rejection)
+        return Work(entry, None, _alone(rejection))
     return understand_request(request, history_limit, entry)
 
 
@@ -99,4 +99,10 @@ def understand_request(request: Request, history_limit: int, entry: StreamEntry 
     try:
         return Work(entry, request, interpret(request, history_limit))
     except RejectedEntry as rejection:
-        return Work(entry, request, rejection)
+        return Work(entry, request, _alone(rejection))
+
+
+def _alone(rejection: RejectedEntry) -> RejectedEntry:
+    """The rejection without where it came from: its frames would keep the whole batch in memory, and it them."""
+    rejection.__traceback__ = rejection.__context__ = rejection.__cause__ = None
+    return rejection
