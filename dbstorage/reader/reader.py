@@ -20,7 +20,7 @@ from dbstorage.reader.messages import Action, Event
 from dbstorage.reader.pool_jobs import PoolJobs
 from dbstorage.reader.stream_actions import StreamActions
 from dbstorage.reader.stream_request import StreamRequest
-from dbstorage.reader.telling import Telling, log_hold, log_refused, why_held
+from dbstorage.reader.telling import HoldLog, Telling, log_refused, why_held
 from dbstorage.redis_access.holder import KeyHolder
 from dbstorage.settings import Ordering, Settings
 from dbstorage.worker.celery_internals.inspection import list_on_demand
@@ -52,6 +52,7 @@ class ReaderShell:
         self._link = Link(settings, self._holder, self._group, consumer.hub, consumer.timer, self)
         self._stream = StreamActions(settings, self._holder, self._group, self._link, self.handle)
         self._telling = Telling(settings, consumer)
+        self._hold_log = HoldLog()
         self._pool = PoolJobs(consumer, turns, self._group, self.handle, self._telling.began)
         self._housekeeping = Housekeeping(settings, self._holder, self._group, self._link, self.core, self.handle)
         self._events: deque[Event] = deque()
@@ -168,7 +169,7 @@ class ReaderShell:
         # Logged each by itself: a pause does not end an outage.
         for before, after in ((paused, self.core.paused), (away, self.core.away)):
             if after is not before:
-                log_hold(before, after, self.core.now)
+                self._hold_log.changed(before, after, self.core.now)
         log_refused(refused, self.core.refused, self.core.now)
         if self.core.rests is not rests:
             self._beat()

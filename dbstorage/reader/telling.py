@@ -1,6 +1,7 @@
 """Publishes what the reader does: entries in hand to Celery's inspection, outcomes to Flower, log and metrics."""
 
 import logging
+import re
 import time
 from typing import Any
 
@@ -16,6 +17,8 @@ from dbstorage.wire.entry_id import milliseconds_of
 from dbstorage.worker.celery_internals.inspection import count_tasks
 
 logger = logging.getLogger(__name__)
+
+_FIGURES = re.compile(r"\d+")
 
 
 class Telling:
@@ -102,28 +105,48 @@ def why_held(hold: Hold) -> str:
     return hold.reason if hold.outage is not None else f"an operator has paused the service: {hold.reason}"
 
 
-def log_hold(before: Hold | None, after: Hold | None, now: float) -> None:
-    """Log once when nothing can be stored any more, and once when storing goes on; `now` on the core's clock."""
-    if before is not None and (after is None or after.outage is not before.outage):
-        seconds = now - before.since
-        if before.outage is None:
-            logger.warning("The operator's pause is over after %.1f s.", seconds)
-        elif before.outage is Outage.FAULT:
-            logger.warning("Storing goes on after %.1f s: what was wrong with the database is mended.", seconds)
-        elif before.outage is Outage.REFUSED:
-            logger.warning("Storing goes on after %.1f s: Redis takes acknowledgements again.", seconds)
-        else:
-            logger.log(_level(before, logging.WARNING), "%s is back after %.1f s.", before.outage.title(), seconds)
-    if after is None or (before is not None and before.outage is after.outage and before.reason == after.reason):
-        return
-    reason = after.reason.rstrip(".")
-    if after.outage is None:
+class HoldLog:
+    """Logs once when nothing can be stored any more, and once when storing goes on; meanwhile each reason once."""
+
+    def __init__(self) -> None:
+        #: What was logged of each outage that lasts, without its figures: they may grow with each attempt.
+        self._logged: dict[Outage | None, set[str]] = {}
+
+    def changed(self, before: Hold | None, after: Hold | None, now: float) -> None:
+        """Log what has changed; `now` on the core's clock."""
+        if before is not None and (after is None or after.outage is not before.outage):
+            self._logged.pop(before.outage, None)
+            _log_end(before, now)
+        if after is None:
+            return
+        logged = self._logged.setdefault(after.outage, set())
+        reason = _FIGURES.sub("", after.reason)
+        if reason not in logged:
+            _log_reason(after, begins=not logged)
+            logged.add(reason)
+
+
+def _log_end(hold: Hold, now: float) -> None:
+    seconds = now - hold.since
+    if hold.outage is None:
+        logger.warning("The operator's pause is over after %.1f s.", seconds)
+    elif hold.outage is Outage.FAULT:
+        logger.warning("Storing goes on after %.1f s: what was wrong with the database is mended.", seconds)
+    elif hold.outage is Outage.REFUSED:
+        logger.warning("Storing goes on after %.1f s: Redis takes acknowledgements again.", seconds)
+    else:
+        logger.log(_level(hold, logging.WARNING), "%s is back after %.1f s.", hold.outage.title(), seconds)
+
+
+def _log_reason(hold: Hold, *, begins: bool) -> None:
+    reason = hold.reason.rstrip(".")
+    if hold.outage is None:
         logger.warning("Paused by an operator: %s. Nothing is stored until somebody resumes.", reason)
-    elif after.outage in (Outage.FAULT, Outage.REFUSED):
+    elif hold.outage in (Outage.FAULT, Outage.REFUSED):
         logger.error("Nothing can be stored until this is mended: %s.", reason)
-    elif before is None or before.outage is not after.outage:
-        level = _level(after, logging.ERROR)
-        logger.log(level, "%s is away: %s. Storing goes on when it is back.", after.outage.title(), reason)
+    elif begins:
+        level = _level(hold, logging.ERROR)
+        logger.log(level, "%s is away: %s. Storing goes on when it is back.", hold.outage.title(), reason)
 
 
 def log_refused(before: Hold | None, after: Hold | None, now: float) -> None:

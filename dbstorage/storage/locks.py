@@ -24,6 +24,8 @@ BEHIND = Outcome(
 
 #: The table locks that a session has when it locks or changes rows.
 _MODES = "('RowShareLock', 'RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')"
+#: A moment and not an age: the sentence stays true where it is kept, and the same while the lock lasts.
+_SINCE = "to_char(activity.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')"
 #: Parameters: userIDs of orders, userIDs and e-mail addresses of createUsers. Storing an order locks its user's key,
 #: changing a user the row. The row's xmax says who holds the lock. Where several sessions hold it, the one is named
 #: that has had a lock on the table for longest.
@@ -35,10 +37,10 @@ WITH wanted AS (
 ), row_free AS MATERIALIZED (
     SELECT "userID" FROM "User" WHERE "userID" = ANY(%s) OR "email" = ANY(%s) FOR UPDATE SKIP LOCKED
 )
-SELECT wanted."userID", wanted."email", holder.pid, holder.application_name, holder.state, holder.seconds
+SELECT wanted."userID", wanted."email", holder.pid, holder.application_name, holder.state, holder.since
 FROM wanted LEFT JOIN LATERAL (
     SELECT activity.pid, activity.application_name, activity.state,
-           extract(epoch FROM clock_timestamp() - activity.xact_start)::integer AS seconds
+           {_SINCE} AS since
     FROM pg_locks AS held JOIN pg_stat_activity AS activity USING (pid)
     WHERE held.granted AND held.pid <> pg_backend_pid() AND held.relation = '"User"'::regclass AND held.mode IN {_MODES}
       AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -54,7 +56,7 @@ WHERE ("userID" = ANY(%s) AND "userID" NOT IN (SELECT "userID" FROM key_free))
 #: The sessions that have a lock of these modes on one of the tables which a command writes, the platform's or our own.
 _HOLDERS = """
 SELECT activity.pid, activity.application_name, activity.state,
-       extract(epoch FROM clock_timestamp() - activity.xact_start)::integer AS seconds
+       {since} AS since
 FROM pg_locks AS held JOIN pg_stat_activity AS activity USING (pid)
 WHERE held.pid <> pg_backend_pid() AND held.mode IN {modes}
   AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -66,11 +68,14 @@ ORDER BY {order} LIMIT 1
 """
 #: Sessions that hold a lock on a whole table which keeps us from writing, or wait for one: we wait behind them.
 _TABLE_HOLDERS = _HOLDERS.format(
+    since=_SINCE,
     modes="('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')",
     order="held.granted DESC, activity.xact_start",
 )
 #: Sessions that may hold a lock on a row: those of other programs first, the longest transaction first.
-_ROW_HOLDERS = _HOLDERS.format(modes=_MODES, order=f"activity.application_name = '{APPLICATION}', activity.xact_start")
+_ROW_HOLDERS = _HOLDERS.format(
+    since=_SINCE, modes=_MODES, order=f"activity.application_name = '{APPLICATION}', activity.xact_start"
+)
 
 #: Commands that met a locked row, and those of the given users that are queued behind one.
 _WAITING = f"""
@@ -102,8 +107,8 @@ class LockHolder(NamedTuple):
     process_id: int | None = None
     application: str | None = None
     state: str | None = None
-    #: How long its transaction has lasted.
-    seconds: int | None = None
+    #: Since when its transaction is open, in UTC.
+    since: str | None = None
 
     def __str__(self) -> str:
         """Name it as it stands in a sentence."""
@@ -111,7 +116,9 @@ class LockHolder(NamedTuple):
             return "another session"
         told = [f'application "{self.application}"'] if self.application else []
         if self.state:
-            told.append(self.state if self.seconds is None else f"{self.state}, its transaction {self.seconds} s old")
+            told.append(
+                self.state if self.since is None else f"{self.state}, its transaction open since {self.since} UTC"
+            )
         return f"session {self.process_id}" + (f" ({', '.join(told)})" if told else "")
 
 

@@ -42,7 +42,10 @@ def test_only_the_commands_of_this_person_wait_and_in_their_order(
         assert codes == [("user_locked", 1), ("user_queued", 24)]
         [(message,)] = platform.query("SELECT message FROM dbstorage.failed_tasks WHERE code = 'user_locked'")
         process_id = holder.info.backend_pid
-        assert f'locked by session {process_id} (application "forgotten", idle in transaction' in message
+        [(since,)] = platform.query("SELECT date_trunc('second', xact_start AT TIME ZONE 'UTC')::text "
+                                    "FROM pg_stat_activity WHERE pid = %s", process_id)  # fmt: skip
+        idle = f"idle in transaction, its transaction open since {since} UTC"
+        assert f'locked by session {process_id} (application "forgotten", {idle})' in message
         assert f"locked by session {process_id}" in worker.log
         for name, value in platform.environment.items():
             monkeypatch.setenv(name, value)
