@@ -4,7 +4,7 @@ import asyncio
 import multiprocessing
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from urllib.parse import urlsplit, urlunsplit
@@ -157,8 +157,10 @@ async def _serve(host: str, port: int, delay: float, connection: Connection) -> 
     connections: set[asyncio.Task[None]] = set()
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection(host, port)
-        await asyncio.gather(_pump(reader, there_writer, delay), _pump(there_reader, writer, delay))
+        # What is measured ends its connections as it likes.
+        with suppress(ConnectionError):
+            there_reader, there_writer = await asyncio.open_connection(host, port)
+            await asyncio.gather(_pump(reader, there_writer, delay), _pump(there_reader, writer, delay))
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # The event loop itself does not keep a task: it would be collected while it waits.
