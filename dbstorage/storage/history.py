@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from dbstorage.commands.cursor import Cursor, encode_cursor
 from dbstorage.commands.questions import HistoryQuestion
-from dbstorage.database.engine import execute_prepared
+from dbstorage.database.engine import fetch_prepared
 from dbstorage.database.shape import CLOSE_REASON, TableShape
 from dbstorage.order_columns import ColumnKind, of_kind
 from dbstorage.wire.response import ANSWERED_COLUMNS, DETAIL_COLUMNS, NO_ORDERS, REMARK_COLUMNS
@@ -58,7 +58,7 @@ def read_pages(connection: Connection, shape: TableShape, questions: Sequence[Hi
     for (limit, detail), indexes in alike.items():
         asked = [_asked(questions[index], shape, index) for index in indexes]
         statement = history_statement(shape, limit, detail)
-        rows: Any = execute_prepared(connection, statement, orjson.dumps(asked).decode())
+        rows = fetch_prepared(connection, statement, orjson.dumps(asked).decode())
         for index, orders, has_more, close_time, key in rows:
             pages[index] = Page(f"[{orders or ''}]", encode_cursor(Cursor(close_time, key)) if has_more else None)
     return pages

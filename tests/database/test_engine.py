@@ -2,7 +2,7 @@ import psycopg2
 import pytest
 from sqlalchemy import Engine, event, exc, text
 
-from dbstorage.database.engine import KEPT_PLANS, create_engine, execute_prepared, patience, reading
+from dbstorage.database.engine import KEPT_PLANS, create_engine, execute_prepared, fetch_prepared, patience, reading
 from dbstorage.database.sqlstate import ErrorClass, classify
 from dbstorage.database.url import parse_database_url
 
@@ -142,6 +142,17 @@ def test_a_reading_connection_that_is_cut_is_replaced(connect):
         assert connection.scalar(text("SELECT 1")) == 1
 
 
+def test_an_error_of_rows_that_the_driver_fetches_is_one_of_sqlalchemy(connect):
+    engine = connect()
+    with pytest.raises(exc.DataError), reading(engine) as connection:
+        fetch_prepared(connection, "SELECT 1 / %s", 0)
+    with pytest.raises(exc.OperationalError) as cut, reading(engine) as connection:
+        fetch_prepared(connection, "SELECT pg_terminate_backend(pg_backend_pid() + %s)", 0)
+    assert classify(cut.value) is ErrorClass.OUTAGE
+    with reading(engine) as connection:
+        assert fetch_prepared(connection, "SELECT %s || 'b'", "a") == [("ab",)]
+
+
 @pytest.mark.parametrize("parameters", ["", "pgbouncer=true"])
 def test_a_prepared_statement_gives_what_it_gives_unprepared(parameters, connect):
     engine = connect(parameters)
@@ -149,6 +160,7 @@ def test_a_prepared_statement_gives_what_it_gives_unprepared(parameters, connect
         with reading(engine) as connection:
             assert execute_prepared(connection, "SELECT upper(%s)", "it's").scalar() == "IT'S"
             assert execute_prepared(connection, "SELECT %s + 1, %s || '{}'", 2, "a").one() == (3, "a{}")
+            assert fetch_prepared(connection, "SELECT %s + 1, %s || '{}'", 2, "a") == [(3, "a{}")]
 
 
 def test_only_so_many_statements_are_kept(connect):
