@@ -112,12 +112,12 @@ def history_statement(shape: TableShape, limit: int, detail: bool) -> str:
 
 def _object(shape: TableShape, further: Sequence[str]) -> str:
     """SQL for the JSON object of an order, in the order of the contract."""
-    values = {name: _json(shape, name) for name in ANSWERED_COLUMNS}
-    values["status"] = "'\"closed\"'"
-    values |= {name: _json(shape, name) for name in further}
-    # Much faster than json_build_object.
-    members = " || ',' || ".join(f"'\"{name}\":' || {value}" for name, value in values.items())
-    return f"'{{' || {members} || '}}'"
+
+    def members(names: Sequence[str]) -> list[str]:
+        return [f"\"{name}\":' || {_json(shape, name)} || '" for name in names]
+
+    # Much faster than json_build_object, and the fewer pieces the faster.
+    return "'{" + ",".join([*members(ANSWERED_COLUMNS), '"status":"closed"', *members(further)]) + "}'"
 
 
 def _json(shape: TableShape, name: str) -> str:
