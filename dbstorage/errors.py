@@ -29,6 +29,10 @@ class DatabaseUnavailableError(DBStorageError):
     """Raised when PostgreSQL cannot be used at the moment; the work stays pending and is tried again."""
 
 
+class LockedError(DatabaseUnavailableError):
+    """Raised when another session holds a lock for longer than we wait; the sentence names it."""
+
+
 class DatabaseFaultError(DatabaseUnavailableError):
     """Raised when PostgreSQL refuses what it should take; the sentence says what mends it, and until then all waits."""
 

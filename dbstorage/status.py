@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from dbstorage.database.engine import create_engine
-from dbstorage.errors import DatabaseNotReadyError, DBStorageError, RedisUnavailableError
+from dbstorage.errors import DatabaseNotReadyError, DBStorageError, LockedError, RedisUnavailableError
 from dbstorage.failed_tasks.connected import connected
 from dbstorage.failed_tasks.lookup import count_by_code, read_locked
 from dbstorage.metrics.figures import TOUCH_FAILED, StreamFigures, read_stream, refusal_of
@@ -265,7 +265,7 @@ def _database_status(settings: Settings) -> DatabaseStatus:
             today, last_order = _orders(connection)
             locked = read_locked(connection, settings.scope)
     except DBStorageError as error:
-        up = isinstance(error, DatabaseNotReadyError)
+        up = isinstance(error, DatabaseNotReadyError | LockedError)
         return DatabaseStatus(up=up, address=address, version=version, problem=str(error))
     finally:
         engine.dispose()

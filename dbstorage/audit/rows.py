@@ -25,8 +25,6 @@ from dbstorage.wire.payload import unpack
 
 #: Seconds for one statement; a chunk takes milliseconds, but on a database that nobody used for long.
 STATEMENT_TIMEOUT = 60.0
-#: Milliseconds to wait for a table that another session has locked as a whole: a person waits, too.
-LOCK_TIMEOUT = 5_000
 #: Nobody asks how many orders a mended entry is answered with: questions are not kept.
 ANY_LIMIT = 1
 
@@ -39,7 +37,6 @@ class AuditedRows:
             settings.database,
             application_name="dbstorage audit",
             statement_timeout=STATEMENT_TIMEOUT,
-            session_settings={"lock_timeout": str(LOCK_TIMEOUT)},
         )
         # One snapshot: an order whose retry succeeds meanwhile is seen as retrying or as stored, never as neither.
         self.snapshots = self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)

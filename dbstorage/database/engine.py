@@ -29,6 +29,11 @@ APPLICATION = "dbstorage"
 #: Seconds that a thread waits while other threads of its process have all connections.
 POOL_TIMEOUT = 5.0
 
+#: Of the time of a statement, how much it may wait for a lock; then there is time left to see who holds it.
+LOCK_SHARE = 0.8
+#: Seconds that it waits at most: a person waits, too.
+LONGEST_LOCK_WAIT = 5.0
+
 #: Statements that a session keeps planned. Clients choose a limit of a thousand, and each is a statement of its own.
 KEPT_PLANS = 8
 
@@ -69,11 +74,12 @@ def create_engine(
     With `ping`, a connection that the server closed while it was idle costs a new one and no failure, at the price of a
     round trip for each transaction. `session_settings` are further settings of PostgreSQL.
 
-    Timeouts are in seconds, enforced by the server; a `statement_timeout` of None switches that limit off. A server
-    that is silent for longer is given up.
+    Timeouts are in seconds, enforced by the server; a `statement_timeout` of None switches that limit off, and the one
+    on waiting for locks, which is shorter. A server that is silent for longer is given up.
     """
     settings = {
         "statement_timeout": str(round((statement_timeout or 0) * 1000)),
+        "lock_timeout": str(round(min((statement_timeout or 0) * LOCK_SHARE, LONGEST_LOCK_WAIT) * 1000)),
         "idle_in_transaction_session_timeout": str(round(idle_in_transaction_timeout * 1000)),
         # The server ends a long statement whose client died, instead of keeping its locks until the end.
         "client_connection_check_interval": "500",

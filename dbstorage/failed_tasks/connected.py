@@ -7,8 +7,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from dbstorage.database.sqlstate import ErrorClass, classify, describe
-from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError
-from dbstorage.storage.locks import find_table_holder
+from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError, LockedError
+from dbstorage.storage.locks import name_lock
 
 #: SQLSTATEs of a schema or table that is not there, and of a statement that took too long.
 NOT_MIGRATED = ("3F000", "42P01")
@@ -16,18 +16,25 @@ TOO_SLOW = "57014"
 
 
 @contextmanager
+def lock_named(engine: Engine) -> Iterator[Connection]:
+    """A connection; raises LockedError with a sentence where another session holds a lock, else SQLAlchemyError."""
+    with engine.connect() as connection:
+        try:
+            yield connection
+        except DBAPIError as error:
+            if classify(error) is not ErrorClass.LOCKED:
+                raise
+            connection.rollback()
+            sentence = f"{name_lock(connection)}; try again when its transaction ends."
+            raise LockedError(sentence) from error
+
+
+@contextmanager
 def connected(engine: Engine) -> Iterator[Connection]:
-    """A connection; raises DatabaseUnavailableError or DatabaseNotReadyError with a sentence."""
+    """As `lock_named`; raises DatabaseUnavailableError or DatabaseNotReadyError with a sentence for everything else."""
     try:
-        with engine.connect() as connection:
-            try:
-                yield connection
-            except DBAPIError as error:
-                if classify(error) is not ErrorClass.LOCKED:
-                    raise
-                connection.rollback()
-                sentence = f"A table is locked by {find_table_holder(connection)}; try again when its transaction ends."
-                raise DatabaseUnavailableError(sentence) from error
+        with lock_named(engine) as connection:
+            yield connection
     except SQLAlchemyError as error:
         sqlstate = getattr(error.orig, "pgcode", None) if isinstance(error, DBAPIError) else None
         if sqlstate in NOT_MIGRATED:

@@ -16,6 +16,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from dbstorage.database.catalog import failed_tasks_bytes
 from dbstorage.database.engine import create_engine
 from dbstorage.database.sqlstate import ErrorClass, classify, describe
+from dbstorage.errors import LockedError
+from dbstorage.failed_tasks.connected import lock_named
 from dbstorage.metrics.figures import TOUCH_FAILED, Figures, count_failed_tasks, read_stream, refusal_of, used_numbers
 from dbstorage.metrics.journal import Journal
 from dbstorage.metrics.service_metrics import ServiceMetrics
@@ -197,8 +199,12 @@ class Watch:
 
     def _gather_database(self) -> str | None:
         try:
-            with self._engine.connect() as connection:
+            with lock_named(self._engine) as connection:
                 connection.execute(TOUCH_FAILED)
+        except LockedError as error:
+            self._figures = replace(self._figures, database_up=True, failed_tasks=None)
+            self._count_at = 0.0
+            return str(error)
         except SQLAlchemyError as error:
             answered = classify(error) is not ErrorClass.OUTAGE
             self._figures = replace(self._figures, database_up=answered, failed_tasks=None)

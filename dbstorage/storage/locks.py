@@ -164,6 +164,14 @@ def _holder(connection: Connection, statement: str) -> LockHolder:
     return LockHolder(*row) if row else LockHolder()
 
 
+def name_lock(connection: Connection) -> str:
+    """After a lock timeout, what is locked and by whom: a sentence without its full stop."""
+    holder = find_table_holder(connection)
+    if holder.process_id is not None:
+        return f"A table is locked by {holder}"
+    return f"A row is locked by {find_row_holder(connection)}"
+
+
 def locked_by(holder: LockHolder) -> str:
     """Say that everything waits because of a lock on a table."""
     return f"A table is locked by {holder}; storing goes on when its transaction ends."

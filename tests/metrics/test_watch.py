@@ -148,3 +148,17 @@ def test_a_line_without_redis_says_that_the_lag_is_unknown(
     ):
         wait_until(lambda: lines(caplog), "a line")
     assert lines(caplog)[0][4] == "unknown"
+
+
+def test_a_table_that_another_session_has_locked_is_named_with_who_holds_it(
+    settings: Settings, platform: Platform
+) -> None:
+    metrics = ServiceMetrics()
+    watch = Watch(settings, metrics)
+    with platform.locked_by("LOCK TABLE dbstorage.failed_tasks IN ACCESS EXCLUSIVE MODE") as holder:
+        watch.gather()
+        reason = metrics.health.not_ready() or ""
+        assert reason.startswith(f'A table is locked by session {holder.info.backend_pid} (application "forgotten"')
+        assert samples_of(metrics.registry)["dbstorage_database_up"] == 1
+    watch.gather()
+    assert metrics.health.not_ready() is None
