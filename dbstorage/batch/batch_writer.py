@@ -220,7 +220,9 @@ class BatchWriter:
             kind = type(refusal.work.command)
             alone = sum(type(each.work.command) is kind for each in refusals) == 1
             waited = alone and self.held_seconds >= self.resources.settings.fault_wait
-            if refusal.refused.blame is Blame.ENTRY or kind in written or waited or self._is_slow(refusal):
+            # A failed task is aside already. Left as it is, it would be due again at once, in front of all others.
+            aside = refusal.work.record is not None
+            if refusal.refused.blame is Blame.ENTRY or kind in written or waited or aside or self._is_slow(refusal):
                 try:
                     self.fail(refusal.work, refusal.refused.outcome)
                 except DatabaseFaultError as error:

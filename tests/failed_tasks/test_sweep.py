@@ -55,6 +55,30 @@ def test_one_that_is_refused_fails_alone(storing: Service):
     assert state in ("failed", "retrying")
 
 
+def test_those_that_the_database_refuses_again_do_not_stand_in_front_of_others(
+    storing: Service, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sweep, "MOST_AT_ONCE", 3)
+    fail(storing, *(f"bad-{number}" for number in range(3)))
+    fail(storing, "good")
+    storing.query("UPDATE dbstorage.failed_tasks SET retry_at = now() - interval '1 s' WHERE order_id LIKE 'bad%'")
+    storing.query(
+        """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF NEW."orderId" LIKE 'bad%' THEN RAISE EXCEPTION 'no'; END IF; RETURN NEW;
+        END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON "Orders" FOR EACH ROW EXECUTE FUNCTION refuse()
+        """
+    )
+    storing.query("""INSERT INTO "User" ("userID", email) VALUES ('ann', 'ann@example.com')""")
+    storing.sweep()
+    storing.sweep()
+    assert list(storing.owners()) == ["good"]
+    assert storing.query(
+        "SELECT DISTINCT code, state, attempts, retry_at > now() FROM dbstorage.failed_tasks WHERE order_id LIKE 'bad%'"
+    ) == [("database_error", "retrying", 2, True)]
+
+
 def test_a_function_that_this_version_does_not_know_stays_and_stops_nobody(storing: Service):
     fail(storing, "before", "unknown", "behind")
     storing.query("UPDATE dbstorage.failed_tasks SET function = 'renameUser' WHERE order_id = 'unknown'")
