@@ -12,8 +12,8 @@ from tasks.running import StorageTask
 def task_of(kind: CommandKind) -> Task:
     """The task of a command; its arguments are the message, or the wire's own names."""
 
-    def run(self: StorageTask, message: Any = None, **fields: Any) -> str:
-        return self.run_command(kind, message, fields)
+    def run(self: StorageTask, /, *arguments: Any, **fields: Any) -> str:
+        return self.run_command(kind, arguments, fields)
 
     run.__doc__ = kind.summary
     task: Task = shared_task(name=kind.name, base=StorageTask, bind=True)(run)

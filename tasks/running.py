@@ -54,6 +54,11 @@ def __getattr__(name: str) -> type[TaskFailed]:
     return _failure_class(name)
 
 
+def invalid_call(sentence: str) -> TaskFailed:
+    """The failure of a call whose arguments no command of this kind has."""
+    return failure_class("invalid_call")(f"invalid_call: {sentence}")
+
+
 #: An outcome that is only to be told, and what is to be done first; None where a task really runs. Nothing that comes
 #: with a message can set it.
 decided: ContextVar[tuple[Outcome, Callable[[], None]] | None] = ContextVar("decided", default=None)
@@ -66,7 +71,7 @@ class StorageTask(Task):  # type: ignore[misc]  # Celery has no types
     Request = "dbstorage.worker.task_requests:BrokerRequest"
     max_retries = None
 
-    def __call__(self, *arguments: Any, **fields: Any) -> Any:
+    def __call__(self, /, *arguments: Any, **fields: Any) -> Any:
         """Run, or tell what was decided of an entry that ran with its batch."""
         if (told_only := decided.get()) is not None:
             outcome, before = told_only
@@ -74,17 +79,20 @@ class StorageTask(Task):  # type: ignore[misc]  # Celery has no types
             return told(outcome)
         return self.run(*arguments, **fields)
 
-    def run_command(self, kind: CommandKind, message: Any, fields: dict[str, Any]) -> str:
-        """Run the call and return its outcome's name.
+    def run_command(self, kind: CommandKind, arguments: tuple[Any, ...], fields: dict[str, Any]) -> str:
+        """Run the call and return its outcome's name; its arguments are the message, or fields by their names.
 
         Raises TaskFailed, or Retry where another attempt follows.
         """
+        if len(arguments) > 1 or (arguments and "message" in fields):
+            given = f"{len(arguments)} of them" if len(arguments) > 1 else "it twice"
+            raise invalid_call(f"{kind.name} takes one argument without a name, the message, and got {given}.")
+        message = arguments[0] if arguments else fields.pop("message", None)
         if kind.call_fields is None:
             message, fields = (fields or None) if message is None else message, {}
         elif unknown := sorted(fields.keys() - set(kind.call_fields)):
             known = ", ".join(("message", *kind.call_fields))
-            sentence = f"{kind.name} knows no argument {unknown[0]!r}; expected some of {known}."
-            raise failure_class("invalid_call")(f"invalid_call: {sentence}")
+            raise invalid_call(f"{kind.name} knows no argument {unknown[0]!r}; expected some of {known}.")
         body = {"function": kind.name, "message": message, **fields}
         settings: Settings = self.app.settings
         resources = resources_of(settings)

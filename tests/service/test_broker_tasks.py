@@ -13,6 +13,7 @@ from celery.result import AsyncResult
 
 from dbstorage.application import create_app
 from dbstorage.settings import load_settings
+from tasks.running import TaskFailed
 from tests.service.platform import Platform, order, user
 from tests.waiting import wait_until
 
@@ -168,3 +169,19 @@ def test_no_event_of_a_call_holds_an_address(service: Platform, app: Celery) -> 
     received = [event for event in events if event["type"] == "task-received"]
     assert ["'userEmail': '***@***'" in event["args"] + event["kwargs"] for event in received] == [True, True]
     assert "private.example" not in json.dumps(events)
+
+
+WRONG_CALLS = [
+    {"args": [{"userId": "u"}, 2]},
+    {"args": [{"userId": "u"}], "kwargs": {"message": {"userId": "v"}}},
+    {"kwargs": {"self": 1, "message": "no order"}},
+]
+
+
+@pytest.mark.parametrize("call", WRONG_CALLS)
+def test_a_call_with_arguments_that_no_command_has_fails_with_a_sentence(app: Celery, call: dict[str, Any]) -> None:
+    app.loader.import_default_modules()
+    task = app.tasks["createCloseOrder"]
+    with pytest.raises(Exception, match=r"^invalid_") as raised:
+        task(*call.get("args", []), **call.get("kwargs", {}))
+    assert isinstance(raised.value, TaskFailed)
