@@ -28,6 +28,7 @@ from dbstorage.storage.locks import (
     find_table_holder,
     locked_by,
     locked_row,
+    name_lock,
     read_queue,
 )
 from dbstorage.storage.outcome import STORED, Outcome, Retried, Status
@@ -112,7 +113,7 @@ class BatchWriter:
                 self._run(works[:middle])
                 self._run(works[middle:])
             elif refused.locked:
-                self._put_aside_as_locked(works[0])
+                self._locked_alone(works[0], refused)
             else:
                 self._refused(works[0], refused)
             return
@@ -229,7 +230,7 @@ class BatchWriter:
                     # The others are recorded all the same.
                     faults.append(str(error))
             elif not self._out_of_time:
-                faults.append(refusal.refused.sentence)
+                faults.append(self._sentence(refusal.refused))
         if faults:
             raise DatabaseFaultError(faults[0])
 
@@ -240,6 +241,11 @@ class BatchWriter:
         """
         written_at = self.resources.written_at.get(type(refusal.work.command), -inf)
         return refusal.refused.found.sqlstate == TOO_SLOW and time.monotonic() - written_at < LATELY_SECONDS
+
+    def _sentence(self, refused: Refused) -> str:
+        if not refused.locked:
+            return refused.sentence
+        return f"{in_transaction(self.resources, name_lock)}; storing goes on when its transaction ends."
 
     @property
     def _out_of_time(self) -> bool:
@@ -302,13 +308,18 @@ class BatchWriter:
             raise DatabaseFaultError(locked_by(holder))
         return False
 
-    def _put_aside_as_locked(self, work: Work) -> None:
+    def _locked_alone(self, work: Work, refused: Refused) -> None:
         """Let a command wait that meets a lock by itself, and what follows of the same people behind it.
 
         Which row it is, PostgreSQL does not say: an order that has to move with its user, one with the same key that
-        another program has written and not committed, or a record of ours that somebody looks at.
+        another program has written and not committed, or a record of ours that somebody looks at. Where it can only be
+        a session of ours, such as that of a process that was killed, it ends within seconds, and everything may wait.
         """
-        outcome = locked_row(in_transaction(self.resources, find_row_holder))
+        holder = in_transaction(self.resources, find_row_holder)
+        if holder.application == APPLICATION:
+            self._refused(work, refused)
+            return
+        outcome = locked_row(holder)
         if work.record is None:
             logger.warning("%s", outcome.message)
         # At once and not with the other refusals, so that the commands of these people find that they have to wait.

@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection
 
-from dbstorage.codes import DATABASE_ERROR, INVALID_VALUE, NOT_STORED, USER_CONFLICT
+from dbstorage.codes import DATABASE_ERROR, INVALID_VALUE, NOT_STORED, USER_CONFLICT, USER_LOCKED
 from dbstorage.database.catalog import constrained_columns
 from dbstorage.database.refusal import UNIQUE, Blame, WrittenColumns, blame, remedy
 from dbstorage.database.shape import CLOSE_REASON, MADE_COLUMNS, ORDER_NEEDS, USER_NEEDS, TableShape
@@ -38,6 +38,8 @@ class Refused(Exception):
     @property
     def outcome(self) -> Outcome:
         """What becomes of an entry that is refused by itself."""
+        if self.locked:
+            return Outcome(Status.FAILED, USER_LOCKED, f"Another session holds a lock: {self._described}.")
         if self.kept_away:
             return Outcome(Status.FAILED, NOT_STORED, kept_away("User"))
         if self.blame is not Blame.ENTRY:
