@@ -31,7 +31,7 @@ class Health:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.state = ReaderState.WAITING
         self._clock = clock
-        # None while the event loop rightly stands still: Celery connects to its broker in the main thread.
+        # None while Celery connects to its broker: it does so in the main thread, so that the event loop stands still.
         self._beat_at: float | None = None
         self._stalled_for = 0.0
         self._holding: str | None = None
@@ -55,6 +55,11 @@ class Health:
     def stalled_for(self) -> float:
         """Seconds without progress, as the reader last told."""
         return self._stalled_for
+
+    @property
+    def connected(self) -> bool:
+        """Whether the worker is connected to its broker: only then does its event loop turn."""
+        return self._beat_at is not None
 
     def pause(self) -> None:
         """Note that the broker is away: the event loop stands still until it is back."""
@@ -90,6 +95,8 @@ class Health:
             return f"Redis or the database has not answered for {silence:.0f} s."
         if self._away:
             return " ".join(self._away)
+        if not self.connected:
+            return "Nothing is stored: the worker is not connected to its broker."
         if self._holding:
             return f"Nothing is stored: {self._holding.removesuffix('.')}."
         return f"{self._refusal.removesuffix('.')}." if self._refusal else None

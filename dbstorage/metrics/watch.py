@@ -39,7 +39,7 @@ GATHER_SECONDS = 2.0
 TELL_SECONDS = 5.0
 #: Less often, because there may be millions of them.
 COUNT_SECONDS = 10.0
-#: Less often than Redis and the database, because a connection is made each time.
+#: Less often than Redis and the database, because a connection is made each time; nothing is wrong as far as is known.
 BROKER_SECONDS = 5.0
 MINUTE = 60.0
 REDIS_TIMEOUT = 1.0
@@ -136,7 +136,8 @@ class Watch:
 
     def _ask_broker(self) -> str | None:
         now = time.monotonic()
-        if now >= self._ask_broker_at:
+        wrong = self._broker_problem is not None or not self._metrics.health.connected
+        if wrong or now >= self._ask_broker_at:
             self._ask_broker_at = now + BROKER_SECONDS
             self._broker_problem = broker_problem(self._settings)
         return self._broker_problem

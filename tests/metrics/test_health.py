@@ -78,15 +78,29 @@ def test_a_worker_is_not_ready_before_its_servers_were_asked(health: Health) -> 
     assert health.not_ready() == "Redis and the database have not been asked yet."
 
 
+def test_a_worker_is_ready_only_while_it_is_connected_to_its_broker(health: Health) -> None:
+    not_connected = "Nothing is stored: the worker is not connected to its broker."
+    health.servers_asked()
+    assert health.not_ready() == not_connected
+    health.beat(ReaderState.ACTIVE, stalled_for=0.0, holding=None)
+    assert health.not_ready() is None
+    health.pause()
+    assert health.not_ready() == not_connected, "at once, before anybody has asked the broker"
+    health.beat(ReaderState.ACTIVE, stalled_for=0.0, holding=None)
+    assert health.not_ready() is None
+
+
 def test_readiness_names_every_server_that_is_away(health: Health) -> None:
     health.servers_asked("Redis does not answer: refused.", "The database does not answer: refused.")
     assert health.not_ready() == "Redis does not answer: refused. The database does not answer: refused."
+    health.beat(ReaderState.ACTIVE, stalled_for=0.0, holding=None)
     health.servers_asked()
     assert health.not_ready() is None
 
 
 def test_a_question_that_hangs_makes_the_worker_unready(health: Health, clock: Clock) -> None:
     health.servers_asked()
+    health.beat(ReaderState.ACTIVE, stalled_for=0.0, holding=None)
     clock.now += LONGEST_SILENCE
     assert health.not_ready() is None
     clock.now += 1

@@ -58,6 +58,8 @@ def test_readiness_follows_the_servers(port: int, metrics: ServiceMetrics) -> No
     metrics.health.servers_asked("Redis does not answer: refused.")
     assert get(port, "/readyz") == (503, "Redis does not answer: refused.\n")
     metrics.health.servers_asked()
+    assert get(port, "/readyz")[0] == 503, "the worker is not connected to its broker yet"
+    metrics.health.beat(ReaderState.WAITING, stalled_for=0.0, holding=None)
     assert get(port, "/readyz") == (200, "ready (waiting)\n")
 
 
