@@ -7,7 +7,7 @@ import orjson
 from msgspec.structs import replace
 from sqlalchemy import Connection
 
-from dbstorage.codes import ORDER_CONFLICT
+from dbstorage.codes import DATABASE_ERROR, ORDER_CONFLICT, USER_NOT_FOUND
 from dbstorage.storage.backoff import next_attempt
 from dbstorage.storage.outcome import Outcome, Retried, Status
 from dbstorage.storage.retries import Noted, note
@@ -36,6 +36,12 @@ def failure_of(work: Work, outcome: Outcome, user_wait: float) -> Failed:
     """The failure of an attempt, its status RETRYING where another attempt follows."""
     made, waited = (work.record.attempts + 1, work.record.waited) if work.record else (1, 0.0)
     retry_after = next_attempt(outcome.code, made, waited, user_wait)
+    if outcome.code == DATABASE_ERROR and work.record is not None and work.record.waits_for_user:
+        # It tells nothing about the user: the order stays one that waits, which a createUser looks for. At the end of
+        # its time only an attempt that can tell ends the wait.
+        message = f"Whether its user has come is open. {outcome.message}"
+        outcome = outcome._replace(code=USER_NOT_FOUND, message=message)
+        retry_after = next_attempt(USER_NOT_FOUND, made, waited, user_wait) or retry_after
     status = Status.FAILED if retry_after is None else Status.RETRYING
     return Failed(work, outcome._replace(status=status), retry_after)
 

@@ -21,7 +21,8 @@ KEPT_ATTEMPTS = 20
 TAKEN_BYTES = 16 * 1024 * 1024
 
 _COLUMNS = """id, life, xmin::text AS version, task_id, entry_id, layout, payload, whole_length, whole_sha256,
-    user_id, belongs_to, attempts, extract(epoch FROM now() - first_failed_at)::double precision AS waited"""
+    user_id, belongs_to, attempts, extract(epoch FROM now() - first_failed_at)::double precision AS waited,
+    code = 'user_not_found' AND belongs_to IS NULL AS waits_for_user"""
 #: The place of a record's entry in the stream; calls, which have none, come last.
 _STREAM_ORDER = "life, split_part(entry_id, '-', 1)::numeric NULLS LAST, split_part(entry_id, '-', 2)::numeric, id"
 
@@ -198,7 +199,8 @@ def _work(row: Any, service: Service, history_limit: int) -> Work:
 
 
 def _record(row: Any, service: Service) -> Record:
-    return Record(row.id, row.version, row.task_id, row.attempts, row.waited, row.life != service.life)
+    earlier_life = row.life != service.life
+    return Record(row.id, row.version, row.task_id, row.attempts, row.waited, earlier_life, row.waits_for_user)
 
 
 def _understood(row: Any, history_limit: int) -> Work:

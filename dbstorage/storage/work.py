@@ -30,6 +30,8 @@ class Record(NamedTuple):
     waited: float
     #: Whether the entry is from an earlier life of the stream, so that its id says nothing about its place.
     earlier_life: bool = False
+    #: Whether it is an order whose user was not there at the attempt before.
+    waits_for_user: bool = False
 
 
 class Work(msgspec.Struct, eq=False):  # made, and forgotten, in a third of a dataclass's time

@@ -2,6 +2,8 @@
 
 import pytest
 
+from dbstorage.failed_tasks.changes import Change, apply
+from dbstorage.failed_tasks.filters import Filter
 from dbstorage.storage import waiting
 from dbstorage.storage.outcome import STORED, Status
 from tests.service.platform import order, user
@@ -35,6 +37,64 @@ def test_it_goes_to_the_person_who_came_whoever_has_the_id_later(storing: Servic
     storing.make_due()
     storing.sweep()
     assert storing.owners() == {"early": "ann-2"}
+
+
+#: Refuses whatever is written, even no row at all: a statement's own trigger fires for each statement.
+FAULT = """
+CREATE FUNCTION fault() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN WHAT; RETURN NULL; END $$;
+CREATE TRIGGER fault BEFORE INSERT ON "Orders" FOR EACH STATEMENT EXECUTE FUNCTION fault()
+"""
+FAULTS = ["RAISE EXCEPTION 'a fault'", "PERFORM pg_sleep(9)"]
+
+
+@pytest.mark.parametrize("what", FAULTS)
+def test_a_fault_of_the_database_at_a_retry_leaves_it_an_order_that_waits_for_its_user(storing: Service, what: str):
+    storing.outcomes(order("early", "ann"))
+    storing.query(FAULT.replace("WHAT", what))
+    storing.make_due()
+    [told] = storing.sweep().retried
+    assert (told.outcome.code, told.outcome.status) == ("user_not_found", Status.RETRYING)
+    assert "The database refused it" in (told.outcome.message or "")
+    storing.query('DROP TRIGGER fault ON "Orders"')
+    # It is not due, and yet it is stored at once.
+    storing.outcomes(user("ann"))
+    assert storing.owners() == {"early": "ann"}
+
+
+def test_a_fault_at_the_end_of_its_time_is_not_what_ends_the_wait(storing: Service):
+    storing.outcomes(order("early", "ann"))
+    storing.query(FAULT.replace("WHAT", FAULTS[0]))
+    storing.query("UPDATE dbstorage.failed_tasks SET first_failed_at = now() - interval '1 year', retry_at = now()")
+    storing.sweep()
+    assert storing.failed("code", "state") == [("user_not_found", "retrying")]
+    storing.query('DROP TRIGGER fault ON "Orders"')
+    storing.make_due()
+    storing.sweep()
+    assert storing.failed("code", "state") == [("user_not_found", "failed")]
+
+
+def test_an_operators_retry_that_meets_a_fault_leaves_it_waiting_too(storing: Service):
+    storing.outcomes(order("early", "ann"))
+    storing.query("UPDATE dbstorage.failed_tasks SET state = 'failed', retry_at = NULL")
+    storing.query(FAULT.replace("WHAT", FAULTS[0]))
+    with storing.resources.engine.connect() as connection:
+        assert apply(connection, storing.settings.scope, Filter(), Change.RETRY, who="a test") == 1
+    storing.sweep()
+    storing.query('DROP TRIGGER fault ON "Orders"')
+    storing.outcomes(user("ann"))
+    assert storing.owners() == {"early": "ann"}
+
+
+def test_one_whose_user_has_come_and_which_is_refused_waits_for_the_database(storing: Service):
+    storing.outcomes(order("early", "ann"))
+    storing.query(FAULT.replace("WHAT", FAULTS[0]))
+    storing.outcomes(user("ann"))
+    storing.sweep()
+    assert storing.failed("code", "state") == [("database_error", "retrying")]
+    storing.query('DROP TRIGGER fault ON "Orders"')
+    storing.make_due()
+    storing.sweep()
+    assert storing.owners() == {"early": "ann"}
 
 
 def test_they_come_into_the_table_in_stream_order_and_before_the_orders_of_the_batch(storing: Service):
