@@ -37,6 +37,10 @@ class DatabaseFaultError(DatabaseUnavailableError):
     """Raised when PostgreSQL refuses what it should take; the sentence says what mends it, and until then all waits."""
 
 
+class ReplayRunningError(DatabaseUnavailableError):
+    """Raised while a replay of the stream runs, which nobody else may write beside; all waits until it has ended."""
+
+
 class OtherDatabaseError(DatabaseFaultError):
     """Raised where this is not the database, or not its latest state, that the service was stored in; all waits."""
 

@@ -7,12 +7,11 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from dbstorage.errors import OtherDatabaseError, RedisUnavailableError
 from dbstorage.redis_access.keys import stored_key
 from dbstorage.settings import Settings
-from dbstorage.storage.outcome import Outage
 from dbstorage.storage.service import REMEMBER, Stored
 
 #: Keeps the response stream within RESPONSE_MAXLEN and RESPONSE_MAXBYTES before an answer is added. The stream is
@@ -141,11 +140,6 @@ def acknowledge_and_answer(
         complaint = shortened(reply if isinstance(reply, RedisError) else reply.decode(errors="replace"))
         refusal = f"Redis refuses answers on the stream {settings.response_stream}: {complaint}"
     return told, refusal
-
-
-def outage_of(error: RedisUnavailableError) -> Outage:
-    """Whether Redis is away, or refuses what it is asked."""
-    return Outage.REFUSED if isinstance(error.__cause__, ResponseError) else Outage.REDIS
 
 
 def shortened(complaint: object) -> str:

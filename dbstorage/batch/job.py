@@ -12,9 +12,9 @@ from dbstorage.batch.answers import (
     acknowledge_and_answer,
     older_pending,
     oldest_answerable,
-    outage_of,
 )
 from dbstorage.batch.batch_writer import BatchWriter
+from dbstorage.batch.outages import outage_of
 from dbstorage.batch.resources import Resources
 from dbstorage.batch.segments import segments
 from dbstorage.batch.transaction import open_database, without_transaction
@@ -22,7 +22,6 @@ from dbstorage.batch.turn import Turn
 from dbstorage.codes import INTERNAL_ERROR, POISON, UNAVAILABLE
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.errors import (
-    DatabaseFaultError,
     DatabaseUnavailableError,
     DBStorageError,
     OtherDatabaseError,
@@ -90,12 +89,9 @@ def run_job(resources: Resources, job: BatchJob) -> Report:
             if job.turn is None or job.turn.wait():
                 with batch_span(batch.settings.command_stream, len(job.entry_ids)):
                     batch.run_together()
-    except DatabaseFaultError as error:
-        outage, reason = Outage.FAULT, str(error)
-    except DatabaseUnavailableError as error:
-        outage, reason = Outage.DATABASE, str(error)
-    except RedisUnavailableError as error:
-        resources.forget_redis()
+    except (DatabaseUnavailableError, RedisUnavailableError) as error:
+        if isinstance(error, RedisUnavailableError):
+            resources.forget_redis()
         outage, reason = outage_of(error), str(error)
     except Exception:  # noqa: BLE001
         # A bug of ours: the main process runs the entries again one by one, so that only the one that meets it fails.
@@ -270,9 +266,11 @@ class Batch:
                 self.resources.redis, self.settings, first, answers, self.resources.stored
             )
         except OtherDatabaseError:
-            self.resources.is_another()
+            self.resources.open_anew()
             raise
         self.seconds["acknowledge"] += time.perf_counter() - started
+        if first:
+            self.resources.told()
         if Told.REFUSED in told:
             self.refusal = refusal
         self.acknowledged.update(first)

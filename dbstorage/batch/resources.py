@@ -9,7 +9,6 @@ from sqlalchemy import Connection, Engine
 
 from dbstorage.database.engine import create_engine
 from dbstorage.database.shape import TableShape, inspect_shape
-from dbstorage.errors import OtherDatabaseError
 from dbstorage.redis_access.client import connect_redis
 from dbstorage.settings import Settings
 from dbstorage.storage.backoff import LOCK_PAUSES
@@ -23,6 +22,7 @@ from dbstorage.storage.service import (
     forget_gone_writers,
     last_of,
     open_service,
+    remember,
 )
 from dbstorage.wire.entry import StreamEntry
 
@@ -58,6 +58,8 @@ class Resources:
     _service: Service | None = field(default=None)
     _database: str = ""
     _applied: Applied | None = field(default=None)
+    #: What this job has committed, and Redis was not told of yet.
+    _untold: Stored | None = field(default=None)
 
     def shape(self, connection: Connection) -> TableShape:
         """The tables' shape, read once; raises DatabaseNotReadyError until the database is migrated."""
@@ -82,17 +84,23 @@ class Resources:
         RedisUnavailableError.
         """
         self.shape(connection)
+        if self._untold is not None:
+            # Else a standby that is promoted without it, while the job runs, would pass for the database as it was.
+            remember(self.redis, self.settings, self._untold)
+            self._untold = None
         self._service, self._database = open_service(
             connection, self.redis, self.settings, self.group_creation, self.remembered
         )
         self.is_open = True
 
     def serves(self, consumer: str, group_creation: str, remembered: str) -> None:
-        """Set for which worker this process writes, and which creation of the group its entries come from.
+        """Begin a job: for which worker this process writes, and which creation of the group its entries come from.
 
         `remembered` is what Redis remembered of the database when the worker joined the group.
         """
         self.remembered = remembered
+        # What earlier jobs have committed and not acknowledged runs again.
+        self._untold = None
         # Few rows for each worker, however many processes it has had.
         self.writer = f"{consumer}/{os.getpid() % 64}"
         if group_creation and group_creation != self.group_creation:
@@ -102,19 +110,15 @@ class Resources:
     def apply(self, connection: Connection, entries: Sequence[StreamEntry]) -> tuple[Applied | None, bool]:
         """Note in this transaction how far the stream is applied with these entries; None where there are none.
 
-        Tells, too, whether anybody may be waiting for a locked row. Raises OtherDatabaseError where the database has
-        gone back, and while a replay runs.
+        Tells, too, whether anybody may be waiting for a locked row. Raises PositionGoneError where what this process
+        has committed is not noted any more, and ReplayRunningError while a replay runs.
         """
         service = self.service(connection)
         if not entries:
             check_may_write(connection, service)
             return None, True
         applied = last_of(entries, service.life)
-        try:
-            somebody_waits = apply_position(connection, service, self.writer, applied, self._applied, [*LOCK_PAUSES])
-        except OtherDatabaseError:
-            self._forget_service()
-            raise
+        somebody_waits = apply_position(connection, service, self.writer, applied, self._applied, [*LOCK_PAUSES])
         if self._applied is None:
             # Once in each process: every process that starts adds a row, and those of pods that are gone would pile up.
             forget_gone_writers(connection, service, self.writer)
@@ -124,6 +128,11 @@ class Resources:
         """Remember that the transaction with this position has committed."""
         if applied is not None and (self._applied is None or self._applied[:2] < applied[:2]):
             self._applied = applied
+            self._untold = self.stored
+
+    def told(self) -> None:
+        """Note that Redis remembers what was `stored`."""
+        self._untold = None
 
     @property
     def stored(self) -> Stored | None:
@@ -132,8 +141,8 @@ class Resources:
             return None
         return Stored(self._database, self._applied.life, self._applied.position)
 
-    def is_another(self) -> None:
-        """Redis remembers another database than this one: check it anew before anything more is stored."""
+    def open_anew(self) -> None:
+        """Check anew, before anything more is stored, whether this is the service's database."""
         self._forget_service()
 
     def forget_shape(self) -> TableShape | None:

@@ -15,6 +15,7 @@ from dbstorage.database.sqlstate import NOT_SUPPORTED, ErrorClass, classify, des
 from dbstorage.errors import DatabaseFaultError, DatabaseNotReadyError, DatabaseUnavailableError
 from dbstorage.storage.locks import find_table_holder, locked_by
 from dbstorage.storage.refused import Refused, examine
+from dbstorage.storage.service import PositionGoneError
 from dbstorage.storage.users import ConcurrentChangeError, KeptAwayError
 
 Result = TypeVar("Result")
@@ -72,6 +73,10 @@ def _run(
         except DatabaseNotReadyError as error:
             resources.forget_database()
             raise DatabaseFaultError(str(error)) from error
+        except PositionGoneError:
+            resources.open_anew()
+            open_database(resources)
+            return _run(resources, connect, run)
         except KeptAwayError as error:
             raise Refused(error, Blame.ENTRY) from error
         except ConcurrentChangeError as error:

@@ -29,7 +29,9 @@ LEFT_ALONE = {
 @click.command()
 @click.option("--from", "first", metavar="ID|TIME", help="First entry. [default: where the database is]")
 @click.option("--until", "last", metavar="ID|TIME", help="Last entry. [default: the last one that was read]")
-@click.option("--dry-run", is_flag=True, help="Only say what would be done: it is done and rolled back.")
+@click.option(
+    "--dry-run", is_flag=True, help="Only say what would be done: it is done and rolled back. Workers wait meanwhile."
+)
 @click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def replay(first: str | None, last: str | None, dry_run: bool, yes: bool, as_json: bool) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from dbstorage.batch.alone import POISON_DEATHS, begin_alone, end_alone
-from dbstorage.batch.answers import outage_of
 from dbstorage.batch.batch_writer import BatchWriter
 from dbstorage.batch.job import bug
+from dbstorage.batch.outages import outage_of
 from dbstorage.batch.resources import Resources, resources_of
 from dbstorage.batch.segments import segments
 from dbstorage.batch.transaction import locked_table, open_database, without_transaction
@@ -48,11 +48,7 @@ def run_due(settings: Settings) -> Report:
     reason = crash = ""
     try:
         sweep.run()
-    except DatabaseFaultError as error:
-        outage, reason = Outage.FAULT, str(error)
-    except DatabaseUnavailableError as error:
-        outage, reason = Outage.DATABASE, str(error)
-    except RedisUnavailableError as error:
+    except (DatabaseUnavailableError, RedisUnavailableError) as error:
         outage, reason = outage_of(error), str(error)
     except Exception:  # noqa: BLE001
         # A bug of ours: the next job runs the tasks one by one, and so finds the one that meets it.

@@ -423,7 +423,7 @@ class Core:
 
     def _reported(self, job: Job, event: Reported) -> None:
         report = event.report
-        if job.kind is Kind.RETRY and report.outage is Outage.FAULT:
+        if job.kind is Kind.RETRY and report.outage in (Outage.FAULT, Outage.REPLAY):
             # The fault may be in the table of failed tasks. It does not hold entries: they find faults by themselves.
             self.retry_at = self.now + LONGEST_PAUSE
             return

@@ -132,6 +132,8 @@ def _log_end(hold: Hold, now: float) -> None:
         logger.warning("The operator's pause is over after %.1f s.", seconds)
     elif hold.outage is Outage.FAULT:
         logger.warning("Storing goes on after %.1f s: what was wrong with the database is mended.", seconds)
+    elif hold.outage is Outage.REPLAY:
+        logger.warning("Storing goes on after %.1f s: the replay has ended.", seconds)
     elif hold.outage is Outage.REFUSED:
         logger.warning("Storing goes on after %.1f s: Redis takes acknowledgements again.", seconds)
     else:
@@ -142,6 +144,8 @@ def _log_reason(hold: Hold, *, begins: bool) -> None:
     reason = hold.reason.rstrip(".")
     if hold.outage is None:
         logger.warning("Paused by an operator: %s. Nothing is stored until somebody resumes.", reason)
+    elif hold.outage is Outage.REPLAY:
+        logger.warning("%s.", reason)
     elif hold.outage in (Outage.FAULT, Outage.REFUSED):
         logger.error("Nothing can be stored until this is mended: %s.", reason)
     elif begins:

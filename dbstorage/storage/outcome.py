@@ -50,6 +50,8 @@ class Outage(StrEnum):
     REFUSED = "refused"
     #: The database answers, and something in it is wrong: a grant, a sequence, a column.
     FAULT = "fault"
+    #: A replay of the stream runs, beside which nobody else writes.
+    REPLAY = "replay"
 
 
 class Report(NamedTuple):

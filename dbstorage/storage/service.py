@@ -16,7 +16,7 @@ from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import Connection
 
 from dbstorage.database.engine import execute_prepared
-from dbstorage.errors import OtherDatabaseError, RedisUnavailableError
+from dbstorage.errors import OtherDatabaseError, RedisUnavailableError, ReplayRunningError
 from dbstorage.redis_access.explained import is_not_there
 from dbstorage.redis_access.keys import prefix, stored_key
 from dbstorage.settings import Scope, Settings
@@ -41,6 +41,14 @@ if database and database ~= string.match(ARGV[1], '^%S+') then return known end
 redis.pcall('SET', KEYS[1], ARGV[1])
 return ''
 """
+
+
+class PositionGoneError(Exception):
+    """The database does not know any more what this writer has committed.
+
+    A replay has put its own position in the place of all others, the row was deleted after a month of silence, or the
+    database has gone back: `open_service` tells these apart.
+    """
 
 
 class Service(NamedTuple):
@@ -115,14 +123,15 @@ def open_service(
     was made anew. Raises OtherDatabaseError where the service was stored in another database, or in this one at a later
     time; RedisUnavailableError.
     """
-    service = find_service(connection, settings.scope)
-    stored = find_stored(connection, service)
+    # Redis first: other workers go on storing, and what Redis is told of the database holds already.
     try:
         last: Any = redis.get(stored_key(settings))
     except (RedisError, OSError) as error:
         if not group_creation:
             raise RedisUnavailableError(f"Redis could not say up to where the stream is stored: {error}") from error
         last = remembered.encode()
+    service = find_service(connection, settings.scope)
+    stored = find_stored(connection, service)
     sentence = difference(stored, Stored.parse(last))
     if sentence is not None:
         raise OtherDatabaseError(sentence)
@@ -132,6 +141,14 @@ def open_service(
         except (RedisError, OSError) as error:
             raise RedisUnavailableError(f"Redis could not say whether the stream was made anew: {error}") from error
     return service, stored.database
+
+
+def remember(redis: Redis, settings: Settings, stored: Stored) -> None:
+    """Let Redis remember how far this database is, unless it remembers another. Raises RedisUnavailableError."""
+    try:
+        redis.eval(REMEMBER, 1, stored_key(settings), stored.text)
+    except (RedisError, OSError) as error:
+        raise RedisUnavailableError(f"Redis did not note up to where the stream is stored: {error}") from error
 
 
 def difference(stored: Stored, remembered: Stored | None) -> str | None:
@@ -252,9 +269,9 @@ REPLAYING = "A replay of the stream is running; what comes meanwhile waits until
 
 
 def check_may_write(connection: Connection, service: Service) -> None:
-    """Raise OtherDatabaseError while a replay runs."""
+    """Raise ReplayRunningError while a replay runs."""
     if not connection.exec_driver_sql(MAY_WRITE, (_lock_name(service),)).scalar():
-        raise OtherDatabaseError(REPLAYING)
+        raise ReplayRunningError(REPLAYING)
 
 
 def hold_writers(connection: Connection, service: Service) -> None:
@@ -273,8 +290,8 @@ def apply_position(
     """Note in this transaction that an entry, and what stands before it, is applied by this writer.
 
     `before` is the last that this writer has committed. Returns whether failed tasks with one of these codes wait for
-    their next attempt. Raises OtherDatabaseError where the database does not know of `before` any more, and while a
-    replay runs.
+    their next attempt. Raises PositionGoneError where the database does not know of `before` any more, and
+    ReplayRunningError while a replay runs.
     """
     scope = (service.stream, service.group)
     noted = (*scope, writer, applied.life, applied.position, applied.digest)
@@ -283,9 +300,9 @@ def apply_position(
     ).one()
     may_write, life, position, wait = found
     if not may_write:
-        raise OtherDatabaseError(REPLAYING)
+        raise ReplayRunningError(REPLAYING)
     if before is not None and (life or 0, position or 0) < (before.life, before.position):
-        raise OtherDatabaseError("The database has gone back, or is another one, while the service was storing.")
+        raise PositionGoneError
     return bool(wait)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from dbstorage.batch.answers import Answered, Told, acknowledge_and_answer, answer_call, outage_of
+from dbstorage.batch.answers import Answered, Told, acknowledge_and_answer, answer_call
+from dbstorage.batch.outages import outage_of
 from dbstorage.errors import RedisUnavailableError
 from dbstorage.redis_access.client import connect_redis
 from dbstorage.settings import Settings, load_settings

@@ -122,6 +122,7 @@ def test_in_parallel_order_a_question_sees_the_writes_before_it(platform: Platfo
     for entry_id, answer in zip(entry_ids, platform.answers(), strict=True):
         waited = milliseconds_of(entry_id) - milliseconds_of(answer["inReplyTo"])
         sees = f"o-{answer['requestId'].removeprefix('q-')}" in {item["orderId"] for item in answer["orders"]}
+        assert "error" not in answer
         # On a loaded machine, the write before it may take longer than a question waits for it.
         assert sees or waited >= 1000 * OLDER_PENDING_SECONDS
 

@@ -12,7 +12,7 @@ from dbstorage.audit import audit
 from dbstorage.replay import ReplayReport, replay
 from dbstorage.replay.position import accept
 from dbstorage.settings import Ordering
-from dbstorage.storage.outcome import Outage
+from dbstorage.storage.outcome import STORED, Outage
 from tests.service.platform import order, question, user
 from tests.storage.service import Service
 
@@ -159,9 +159,17 @@ def test_workers_wait_while_a_replay_runs(storing: Service, monkeypatch: pytest.
         seen.append(storing.store())
 
     replay(storing.settings, 0, None, dry_run=False, who="me", progress=meanwhile)
-    assert [(report.outage, report.outcomes) for report in seen] == [(Outage.FAULT, [None])]
+    assert [(report.outage, report.outcomes) for report in seen] == [(Outage.REPLAY, [None])]
     assert seen[0].reason.startswith("A replay of the stream is running")
     assert list(storing.owners()) == ["o-1"]
+
+
+def test_after_a_replay_workers_go_on_without_a_complaint(storing: Service):
+    storing.outcomes(user("u"), order("o-1", "u"))
+    assert replay(storing.settings, 0, None, dry_run=False, who="me").accepted
+    storing.send(order("o-2", "u"))
+    report = storing.store()
+    assert (report.outage, report.outcomes) == (None, [STORED])
 
 
 def still_failed(storing: Service) -> list[tuple[Any, ...]]:

@@ -1,16 +1,23 @@
 """Which life of the stream is stored, and whether this is the database that it was stored in."""
 
 import hashlib
+import itertools
 from collections.abc import Callable
+from contextlib import closing
+from typing import Any, cast
 
 import psycopg2
 import pytest
+import redis
+from sqlalchemy import event
 
+from dbstorage.batch.job import BatchJob, run_job
+from dbstorage.batch.resources import Resources
 from dbstorage.redis_access.keys import creation_key, stored_key
 from dbstorage.settings import Settings
 from dbstorage.storage.outcome import DUPLICATE, STORED, Outage, Status
-from dbstorage.storage.service import Stored, difference
-from tests.service.platform import order, user
+from dbstorage.storage.service import Stored, difference, open_service
+from tests.service.platform import order, question, user
 from tests.storage.service import Service
 
 HERE = Stored("here", 2, 500)
@@ -158,7 +165,6 @@ def test_a_database_gone_back_holds_everything_with_a_sentence(storing: Service)
 def test_one_that_goes_back_under_a_connection_is_noticed_with_the_next_batch(storing: Service):
     storing.outcomes(user("ann"))
     storing.query("DELETE FROM dbstorage.positions")
-    assert hold(storing).startswith("The database has gone back, or is another one")
     assert hold(storing).startswith("The database has gone back: it holds nothing")
 
 
@@ -167,6 +173,71 @@ def test_another_database_holds_everything_until_it_is_accepted(storing: Service
     storing.query("UPDATE dbstorage.this_database SET id = gen_random_uuid()")
     storing.resources.forget_database()
     assert hold(storing).startswith("This is not the database that the service stored in before.")
+
+
+class _RedisBesideAnotherWorker(redis.Redis):
+    """A client of Redis that lets another worker store something before and after each value is read."""
+
+    another_stores: Callable[[], None]
+
+    def get(self, name: Any) -> Any:
+        self.another_stores()
+        value = super().get(name)
+        self.another_stores()
+        return value
+
+
+def test_others_that_go_on_storing_do_not_make_the_database_seem_to_have_gone_back(storing: Service):
+    storing.outcomes(user("ann"))
+    one = storing.resources
+    other = Resources(storing.settings, one.engine, one.redis)
+    client = cast(_RedisBesideAnotherWorker, _RedisBesideAnotherWorker.from_url(storing.environment["REDIS_URL"]))
+    numbers = itertools.count()
+
+    def store() -> None:
+        [entry_id] = storing.send(order(f"o-{next(numbers)}", "ann"))
+        [(_, fields)] = storing.redis.xrange(storing.settings.command_stream, entry_id, entry_id)
+        pairs = [part for pair in fields.items() for part in pair]
+        report = run_job(other, BatchJob([entry_id], [pairs], "other", group_creation=storing.creation))
+        assert report.outcomes == [STORED]
+
+    client.another_stores = store
+    with closing(client), one.engine.connect() as connection:
+        open_service(connection, client, storing.settings, storing.creation, "")
+
+
+def test_what_was_committed_and_not_acknowledged_counts_where_the_database_goes_back_in_the_job(storing: Service):
+    """As a standby that is promoted without the last transaction, between it and the question behind it."""
+    storing.outcomes(user("ann"))
+    before = storing.query("SELECT entry_position, digest FROM dbstorage.positions")
+    lost = 0
+
+    def lose(session: Any, *_: Any) -> None:
+        nonlocal lost
+        with session.cursor() as cursor:
+            cursor.execute('SELECT count(*), pg_backend_pid() FROM "Orders"')
+            orders, backend = cursor.fetchone()
+        session.rollback()
+        if orders and not lost:
+            lost += 1
+            with (
+                closing(psycopg2.connect(storing.environment["DATABASE_URL"])) as other,
+                other,
+                other.cursor() as cursor,
+            ):
+                cursor.execute('DELETE FROM "Orders"')
+                cursor.execute("UPDATE dbstorage.positions SET entry_position = %s, digest = %s", before[0])
+                cursor.execute("SELECT pg_terminate_backend(%s)", (backend,))
+
+    event.listen(storing.resources.engine, "checkout", lose)
+    storing.send(order("o-1", "ann"), question("ann", "q"))
+    try:
+        report = storing.store()
+    finally:
+        event.remove(storing.resources.engine, "checkout", lose)
+    assert lost == 1
+    assert (report.outage, report.reason[:26]) == (Outage.FAULT, "The database has gone back")
+    assert hold(storing).startswith("The database has gone back: it holds")
 
 
 def test_two_databases_behind_one_group_are_noticed(storing: Service):
