@@ -19,6 +19,7 @@ from dbstorage.database.sqlstate import ErrorClass, classify, describe
 from dbstorage.errors import LockedError
 from dbstorage.failed_tasks.connected import lock_named
 from dbstorage.metrics.figures import TOUCH_FAILED, Figures, count_failed_tasks, read_stream, refusal_of, used_numbers
+from dbstorage.metrics.full_log import FullLog
 from dbstorage.metrics.journal import Journal
 from dbstorage.metrics.service_metrics import ServiceMetrics
 from dbstorage.operating.broker_problem import broker_problem
@@ -73,6 +74,7 @@ class Watch:
         self._broker_problem: str | None = None
         #: What Redis does not take, although it serves the command stream.
         self._refusal: str | None = None
+        self._full_log = FullLog()
         self._logged = replace(metrics.totals)
         self._started_at = time.monotonic()
         self._stopped = False
@@ -188,6 +190,7 @@ class Watch:
         try:
             stream = read_stream(self._redis, self._settings)
             full = full_redis(self._redis)
+            self._full_log.seen(full, time.monotonic())
             if stream is not None:
                 self._refusal = refusal_of(self._redis, self._settings)
             problem = None if stream is not None else other_kind(self._redis, self._settings.command_stream)

@@ -8,6 +8,7 @@ from redis import Redis
 
 from dbstorage.operating.verdict import Pause
 from dbstorage.redis_access.keys import paused_key
+from dbstorage.redis_access.memory import set_even_if_full
 from dbstorage.settings import Settings
 
 #: Characters of a reason, and of a name, that are kept.
@@ -23,7 +24,7 @@ def pause_service(redis: Redis, settings: Settings, reason: str, who: str) -> Pa
     now: Any = redis.time()
     since = before.since if before is not None and before.since else now[0] + now[1] / 1_000_000
     pause = Pause(reason.strip()[:LONGEST_TEXT] or NO_REASON, who[:LONGEST_TEXT], since)
-    redis.set(paused_key(settings), json.dumps(pause._asdict()))
+    set_even_if_full(redis, paused_key(settings), json.dumps(pause._asdict()))
     return pause
 
 

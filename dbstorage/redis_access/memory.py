@@ -1,4 +1,4 @@
-"""Whether Redis is full: it then refuses whatever needs memory, including the engine's new commands."""
+"""A full Redis: it refuses whatever needs memory, including the engine's new commands."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,6 +7,9 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 MEBIBYTE = 2**20
+
+#: A full Redis refuses SET, but only as the first command of a script that writes, and never DEL.
+_DELETE_AND_SET = "redis.call('DEL', KEYS[1]) return redis.call('SET', KEYS[1], ARGV[1])"
 
 
 def why_full(memory: Mapping[str, Any]) -> str | None:
@@ -30,3 +33,8 @@ def full_redis(redis: Redis) -> str | None:
     except ResponseError:
         return None  # some hosted servers do not allow INFO
     return why_full(memory)
+
+
+def set_even_if_full(redis: Redis, key: str, value: str) -> None:
+    """Set a key that does not expire, also in a Redis that is full. Raises RedisError and OSError."""
+    redis.eval(_DELETE_AND_SET, 1, key, value)

@@ -133,3 +133,20 @@ def test_status_and_check_say_that_redis_is_full(
         found = run("check")
         assert found.returncode != 0
         assert "Redis is full" in found.stdout
+
+
+def test_it_can_be_paused_and_the_log_says_why(
+    platform: Platform, start_worker: StartWorker, run: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    worker = start_worker(**SETTINGS)
+    platform.send(user("u"))
+    platform.wait_until_finished()
+    with full(platform):
+        wait_until(lambda: "Redis is full" in worker.log, "the log to tell", TAKEN_UP)
+        for reason in ("no room", "a larger machine"):
+            paused = run("pause", "--reason", reason)
+            assert paused.returncode == 0, paused.stderr
+        wait_until(lambda: "Paused by an operator: a larger machine" in worker.log, "the worker to see it")
+        assert run("resume").returncode == 0
+        wait_until(lambda: "The operator's pause is over" in worker.log, "the worker to go on")
+    assert worker.log.count("ERROR") == 1
