@@ -205,12 +205,13 @@ def was_made_anew(redis: Redis, stream: str, applied: Applied) -> bool:
         raise
     if position_of(information["last-generated-id"].decode()) < applied.position:
         return True
-    first: Any = redis.xrange(stream, count=1)
-    if not first or position_of(first[0][0].decode()) > applied.position:
-        return False
     entry_id = entry_id_at(applied.position)
     there: Any = redis.execute_command("XRANGE", stream, entry_id, entry_id)  # type: ignore[no-untyped-call]
-    return not there or digest_of(_entry(there[0])) != applied.digest
+    if there:
+        return digest_of(_entry(there[0])) != applied.digest
+    # Trimmed, where none that is older is left. The stream may be trimmed between these two looks, so this is the last.
+    first: Any = redis.xrange(stream, count=1)
+    return bool(first) and position_of(first[0][0].decode()) < applied.position
 
 
 def _entry(item: Any) -> StreamEntry:
