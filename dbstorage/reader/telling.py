@@ -18,7 +18,9 @@ from dbstorage.worker.celery_internals.inspection import count_tasks
 
 logger = logging.getLogger(__name__)
 
-_FIGURES = re.compile(r"\d+")
+#: What may change with each attempt while the reason stays the same: ids of entries, durations and counts. Other
+#: numbers tell reasons apart, such as an SQLSTATE, a port or a session.
+_CHANGING = re.compile(r"\b\d+-\d+\b|\b\d[\d.,]*(?= ?(?:%|(?:s|ms|min|h|d|bytes|[KMG]i?B|entries|rows|times)\b))")
 
 
 class Telling:
@@ -109,7 +111,7 @@ class HoldLog:
     """Logs once when nothing can be stored any more, and once when storing goes on; meanwhile each reason once."""
 
     def __init__(self) -> None:
-        #: What was logged of each outage that lasts, without its figures: they may grow with each attempt.
+        #: What was logged of each outage that lasts, without what changes with each attempt.
         self._logged: dict[Outage | None, set[str]] = {}
 
     def changed(self, before: Hold | None, after: Hold | None, now: float) -> None:
@@ -120,7 +122,7 @@ class HoldLog:
         if after is None:
             return
         logged = self._logged.setdefault(after.outage, set())
-        reason = _FIGURES.sub("", after.reason)
+        reason = _CHANGING.sub("", after.reason)
         if reason not in logged:
             _log_reason(after, begins=not logged)
             logged.add(reason)

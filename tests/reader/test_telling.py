@@ -30,6 +30,8 @@ def fault(reason: str) -> Hold:
     [
         pytest.param([LOCKED] * 3, id="the same"),
         pytest.param([f"A table is locked by session 41, for {seconds} s." for seconds in (1, 5, 10)], id="figures"),
+        pytest.param([f"{used} MiB of {used + 1:,} bytes, {used}% are used." for used in (900, 1_000)], id="sizes"),
+        pytest.param([f"It was tried {count} times for {count}.5 s." for count in (2, 3)], id="counts"),
         pytest.param(
             [f"The entry {entry_id} is refused." for entry_id in ("7-0", "7-12", "11-0")], id="ids of entries"
         ),
@@ -47,6 +49,20 @@ def test_another_reason_is_logged_too_and_one_that_returns_is_not(caplog: pytest
     lines = lines_of(caplog, *map(fault, [LOCKED, FULL, LOCKED, FULL]))
     assert [("locked" in line, "full" in line) for line in lines[:-1]] == [(True, False), (False, True)]
     assert lines[-1].startswith("Storing goes on after ")
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "The statement was refused (SQLSTATE {}).",
+        "127.0.0.1:54{} refuses the connection.",
+        "A table is locked by session {} (active, its transaction open since 2026-01-01 08:00:01 UTC).",
+        'The sequence "part_{}_id_seq" is used up.',
+    ],
+)
+def test_reasons_that_differ_in_what_is_no_count_are_told_apart(reason: str, caplog: pytest.LogCaptureFixture) -> None:
+    lines = lines_of(caplog, *(fault(reason.format(number)) for number in (10, 11, 10)))
+    assert [line.startswith("Nothing can be stored") for line in lines] == [True, True, False]
 
 
 def test_the_same_reason_is_logged_again_in_another_holding(caplog: pytest.LogCaptureFixture) -> None:
