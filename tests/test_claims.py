@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 
 import click
@@ -39,12 +40,23 @@ SOURCES = [
     for path in CHECKOUT.glob(pattern)
     if path.is_file() and path.suffix not in (".md", ".png", ".lock", ".pyc") and "node_modules" not in path.parts
 ]
-SOURCE = "\n".join(path.read_text(errors="replace") for path in SOURCES)
-OURS = {
-    path: ast.parse(path.read_text()) for room in ("dbstorage", "tasks") for path in (CHECKOUT / room).rglob("*.py")
-}
 
 each_document = pytest.mark.parametrize("document", TRUE_TODAY, ids=lambda path: str(path.relative_to(CHECKOUT)))
+
+
+# Every process of a parallel run imports this file, and one of them needs what follows.
+
+
+@cache
+def source() -> str:
+    return "\n".join(path.read_text(errors="replace") for path in SOURCES)
+
+
+@cache
+def ours() -> dict[Path, ast.Module]:
+    """The syntax tree of each file of ours."""
+    files = (path for room in ("dbstorage", "tasks") for path in (CHECKOUT / room).rglob("*.py"))
+    return {path: ast.parse(path.read_text()) for path in files}
 
 
 def blocks(document: Path, *languages: str) -> list[str]:
@@ -169,7 +181,9 @@ def texts(tree: ast.AST) -> Iterator[str]:
             yield found
 
 
-ALL_TEXTS = [found for tree in OURS.values() for found in texts(tree)]
+@cache
+def all_texts() -> list[str]:
+    return [found for tree in ours().values() for found in texts(tree)]
 
 
 def logged(tree: ast.AST, level: str) -> Iterator[ast.expr]:
@@ -188,7 +202,7 @@ def test_every_log_line_that_is_shown_is_written_by_the_logger_that_it_names(
 ):
     files = [
         tree
-        for path, tree in OURS.items()
+        for path, tree in ours().items()
         if logger == ".".join(path.relative_to(CHECKOUT).with_suffix("").parts)
         or f'getLogger("{logger}")' in path.read_text()
     ]
@@ -198,7 +212,7 @@ def test_every_log_line_that_is_shown_is_written_by_the_logger_that_it_names(
             own = pattern(node)
             if own is not None and re.fullmatch(own, sentence):
                 return
-            if own is None and any(re.fullmatch(text, sentence) for text in ALL_TEXTS):
+            if own is None and any(re.fullmatch(text, sentence) for text in all_texts()):
                 return
     raise AssertionError(f"{document}: {logger} logs nothing like it at {level}: {sentence}")
 
@@ -222,8 +236,8 @@ def test_every_name_of_the_code_that_a_document_says_is_there(document: Path):
             r"^(?:[A-Z]\w*\.)?([A-Za-z]\w*(?:_\w+|[a-z][A-Z]\w*)|[A-Z][A-Z_0-9]{3,})(?:\(\))?$", span
         )
     }
-    ours = {name for name in named - FOREIGN if not name.startswith("FLOWER_")}
-    missing = {name for name in ours if not re.search(rf"(?<![A-Za-z0-9]){re.escape(name)}", SOURCE)}
+    wanted = {name for name in named - FOREIGN if not name.startswith("FLOWER_")}
+    missing = {name for name in wanted if not re.search(rf"(?<![A-Za-z0-9]){re.escape(name)}", source())}
     assert missing == set()
 
 
@@ -295,5 +309,5 @@ def test_comments_name_pages_that_are_in_the_repository():
     paper = "SP" + "EC"
     naming = [path for path in SOURCES if re.search(rf"\b{paper}\b", path.read_text(errors="replace"))]
     assert naming == []
-    named = {name for tree in OURS for name in re.findall(r"\bdocs/[\w-]+\.md", tree.read_text())}
+    named = {name for path in ours() for name in re.findall(r"\bdocs/[\w-]+\.md", path.read_text())}
     assert [name for name in sorted(named) if not (CHECKOUT / name).exists()] == []

@@ -89,5 +89,5 @@ def test_a_pool_whose_processes_are_stopped_is_told_of_and_goes_on_with_them(
     finally:
         for process_id in processes:
             os.kill(process_id, signal.SIGCONT)
-    wait_until(lambda: "o" in platform.orders(), "the pool to go on", 10)
-    wait_until(lambda: get(port, "/readyz")[0] == 200, "/readyz to say so", 10)
+    wait_until(lambda: "o" in platform.orders(), "the pool to go on")
+    wait_until(lambda: get(port, "/readyz")[0] == 200, "/readyz to say so")
