@@ -28,7 +28,7 @@ SENTENCES = {
     "docs/operations.md": [
         f"the event loop stands still ({health.LONGEST_STANDSTILL:g} s)",
         f"there is no progress ({health.LONGEST_WITHOUT_PROGRESS:g} s)",
-        f"what both servers said {NUMBERS[int(watch.GATHER_SECONDS)]} seconds ago",
+        f"what the servers said {NUMBERS[int(watch.GATHER_SECONDS)]} seconds ago",
         f"of more than {sampling.ALL_PER_SECOND:,} successes a second a sample of {sampling.SAMPLE_PER_SECOND}",
         f"at most {last_hour.MOST_POINTS:,} points of {NUMBERS[last_hour.POINT_SECONDS]} seconds",
         f"like in the last {NUMBERS[int(verdict.TREND_SECONDS / 60)]} minutes",
