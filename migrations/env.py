@@ -6,19 +6,22 @@ from typing import Any
 
 from alembic import context
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from dbstorage.database.engine import create_engine
+from dbstorage.database.lock_waits import LockHolder, waits_told
 from dbstorage.database.migrate import explained_errors, refusals_explained, refuse_tables
 from dbstorage.database.shape import wrong_encoding
+from dbstorage.database.sqlstate import ErrorClass, classify
 from dbstorage.database.tables import OWN_SCHEMA, metadata
 from dbstorage.database.url import DatabaseAddress
-from dbstorage.errors import DBStorageError, SettingsError
+from dbstorage.errors import DatabaseNotReadyError, DBStorageError, SettingsError
 from dbstorage.settings import load_database_address
 
 #: Any fixed number: two upgrades at once (replicas that start together) run one after the other.
 MIGRATION_LOCK = 6_870_118_234_901_775
-#: Waiting longer for a table would hold up everybody who queues behind us.
-LOCK_TIMEOUT = "30s"
+#: Seconds; waiting longer for a table would hold up everybody who queues behind us.
+LOCK_TIMEOUT = 30
 
 
 def migrate(address: DatabaseAddress) -> None:
@@ -27,15 +30,34 @@ def migrate(address: DatabaseAddress) -> None:
         raise DBStorageError("--sql is not supported: what the migration does depends on the tables that it finds.")
     engine = create_engine(address, application_name="dbstorage migration", statement_timeout=None)
     try:
-        with explained_errors(address), engine.begin() as connection:
-            _run(connection)
+        with (
+            explained_errors(address),
+            engine.begin() as connection,
+            waits_told(address, connection, _tell) as waited_for_last,
+        ):
+            try:
+                _run(connection)
+            except DBAPIError as error:
+                if classify(error) is not ErrorClass.LOCKED:
+                    raise
+                holder = waited_for_last() or LockHolder()
+                raise DatabaseNotReadyError(
+                    f"A table is locked by {holder}, for more than {LOCK_TIMEOUT} s: nothing was changed. Run the "
+                    "migration again when that transaction has ended (pg_terminate_backend ends it)."
+                ) from error
     finally:
         engine.dispose()
 
 
+def _tell(holder: LockHolder) -> None:
+    logging.getLogger("alembic.runtime.migration").warning(
+        "The migration waits for %s to end its transaction (pg_terminate_backend ends it).", holder
+    )
+
+
 def _run(connection: Connection) -> None:
     connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
-    connection.execute(text("SELECT set_config('lock_timeout', :timeout, true)"), {"timeout": LOCK_TIMEOUT})
+    connection.execute(text("SELECT set_config('lock_timeout', :timeout, true)"), {"timeout": f"{LOCK_TIMEOUT}s"})
     context.configure(
         connection=connection,
         target_metadata=metadata,

@@ -13,6 +13,7 @@ from dbstorage.database.rights import Right, flower_rights, needed_rights
 from dbstorage.database.shape import inspect_shape
 from dbstorage.database.sqlstate import describe
 from dbstorage.errors import DatabaseUnavailableError, SettingsError
+from dbstorage.failed_tasks.connected import lock_named
 from dbstorage.redis_access.acl import acl_lines
 from dbstorage.settings import Settings
 
@@ -69,7 +70,7 @@ def _give(settings: Settings, variables: dict[str, str]) -> None:
     by_role = dict(zip(variables, _rights(settings), strict=True))
     engine = create_engine(settings.database, application_name="dbstorage grants")
     try:
-        with engine.begin() as connection:
+        with lock_named(engine) as connection, connection.begin():
             for role, rights in by_role.items():
                 there = connection.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": role})
                 verb = "ALTER" if there else "CREATE"
@@ -90,7 +91,7 @@ def _give(settings: Settings, variables: dict[str, str]) -> None:
 def _rights(settings: Settings) -> tuple[list[Right], list[Right]]:
     engine = create_engine(settings.database, application_name="dbstorage grants")
     try:
-        with engine.connect() as connection:
+        with lock_named(engine) as connection:
             schema = inspect_shape(connection).schema
             return needed_rights(connection, schema), flower_rights(connection, schema)
     except DBAPIError as error:

@@ -9,6 +9,7 @@ from dbstorage.codes import USER_LOCKED, USER_QUEUED
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.users import CreateUser
 from dbstorage.database.engine import APPLICATION
+from dbstorage.database.lock_waits import SINCE, LockHolder
 from dbstorage.storage.backoff import LOCK_PAUSES
 from dbstorage.storage.outcome import Outcome, Status
 from dbstorage.storage.service import Service
@@ -24,8 +25,6 @@ BEHIND = Outcome(
 
 #: The table locks that a session has when it locks or changes rows.
 _MODES = "('RowShareLock', 'RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')"
-#: A moment and not an age: the sentence stays true where it is kept, and the same while the lock lasts.
-_SINCE = "to_char(activity.xact_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')"
 #: Parameters: userIDs of orders, userIDs and e-mail addresses of createUsers. Storing an order locks its user's key,
 #: changing a user the row. The row's xmax says who holds the lock. Where several sessions hold it, the one is named
 #: that has had a lock on the table for longest.
@@ -40,7 +39,7 @@ WITH wanted AS (
 SELECT wanted."userID", wanted."email", holder.pid, holder.application_name, holder.state, holder.since
 FROM wanted LEFT JOIN LATERAL (
     SELECT activity.pid, activity.application_name, activity.state,
-           {_SINCE} AS since
+           {SINCE} AS since
     FROM pg_locks AS held JOIN pg_stat_activity AS activity USING (pid)
     WHERE held.granted AND held.pid <> pg_backend_pid() AND held.relation = '"User"'::regclass AND held.mode IN {_MODES}
       AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -68,13 +67,13 @@ ORDER BY {order} LIMIT 1
 """
 #: Sessions that hold a lock on a whole table which keeps us from writing, or wait for one: we wait behind them.
 _TABLE_HOLDERS = _HOLDERS.format(
-    since=_SINCE,
+    since=SINCE,
     modes="('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')",
     order="held.granted DESC, activity.xact_start",
 )
 #: Sessions that may hold a lock on a row: those of other programs first, the longest transaction first.
 _ROW_HOLDERS = _HOLDERS.format(
-    since=_SINCE, modes=_MODES, order=f"activity.application_name = '{APPLICATION}', activity.xact_start"
+    since=SINCE, modes=_MODES, order=f"activity.application_name = '{APPLICATION}', activity.xact_start"
 )
 
 #: Commands that met a locked row, and those of the given users that are queued behind one.
@@ -99,27 +98,6 @@ UPDATE dbstorage.failed_tasks SET retry_at = now() WHERE id IN (
     FOR UPDATE SKIP LOCKED
 )
 """
-
-
-class LockHolder(NamedTuple):
-    """The session that holds a lock, as far as PostgreSQL shows it to us."""
-
-    process_id: int | None = None
-    application: str | None = None
-    state: str | None = None
-    #: Since when its transaction is open, in UTC.
-    since: str | None = None
-
-    def __str__(self) -> str:
-        """Name it as it stands in a sentence."""
-        if self.process_id is None:
-            return "another session"
-        told = [f'application "{self.application}"'] if self.application else []
-        if self.state:
-            told.append(
-                self.state if self.since is None else f"{self.state}, its transaction open since {self.since} UTC"
-            )
-        return f"session {self.process_id}" + (f" ({', '.join(told)})" if told else "")
 
 
 class LockedUser(NamedTuple):
@@ -174,7 +152,7 @@ def name_lock(connection: Connection) -> str:
 
 def locked_by(holder: LockHolder) -> str:
     """Say that everything waits because of a lock on a table."""
-    return f"A table is locked by {holder}; storing goes on when its transaction ends."
+    return f"A table is locked by {holder}; nothing can be stored until its transaction ends."
 
 
 def locked_row(holder: LockHolder) -> Outcome:

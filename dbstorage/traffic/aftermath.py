@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from dbstorage.database.sqlstate import describe
 from dbstorage.database.tables import failed_tasks
 from dbstorage.errors import DatabaseUnavailableError
+from dbstorage.failed_tasks.connected import lock_named
 from dbstorage.redis_access.explained import is_not_there, redis_errors_explained
 from dbstorage.settings import Scope, Settings
 from dbstorage.traffic.answer_reader import AnswerReader
@@ -78,7 +79,7 @@ def count_acknowledged(redis: Redis, settings: Settings, entry_ids: Sequence[str
 def count_failed(engine: Engine, scope: Scope, entry_ids: Sequence[str]) -> list[FailedCount]:
     """How many of these entries have failed or wait for another attempt, by code.
 
-    Raises DatabaseUnavailableError.
+    Raises DatabaseUnavailableError; LockedError, which is one, where the table is locked.
     """
     counts: dict[tuple[str, str], int] = {}
     columns = (failed_tasks.c.state, failed_tasks.c.code)
@@ -88,7 +89,7 @@ def count_failed(engine: Engine, scope: Scope, entry_ids: Sequence[str]) -> list
         failed_tasks.c.state.in_(("failed", "retrying")),
     )
     try:
-        with engine.connect() as connection:
+        with lock_named(engine) as connection:
             for start in range(0, len(entry_ids), IDS_AT_ONCE):
                 some = list(entry_ids[start : start + IDS_AT_ONCE])
                 of_entries = statement.where(failed_tasks.c.entry_id == func.any(some)).group_by(*columns)
