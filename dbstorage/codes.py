@@ -91,7 +91,7 @@ FAILURES: dict[str, Code] = {
         "Discard it, or raise MAX_ENTRY_BYTES and retry it while the stream still holds the entry.",
         Fault.SENDER,
     ),
-    POISON: Code("The processes that ran it died.", _AFTER_AN_UPDATE, Fault.SERVICE),
+    POISON: Code("The processes that ran it, or the database, died of it.", _AFTER_AN_UPDATE, Fault.SERVICE),
     INTERNAL_ERROR: Code("It met a bug of ours.", _AFTER_AN_UPDATE, Fault.SERVICE),
     "unknown_function": BREAKS_A_RULE,
 }

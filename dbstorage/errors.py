@@ -29,6 +29,10 @@ class DatabaseUnavailableError(DBStorageError):
     """Raised when PostgreSQL cannot be used at the moment; the work stays pending and is tried again."""
 
 
+class SessionLostError(DatabaseUnavailableError):
+    """Raised when PostgreSQL went away in the midst of a transaction, which may be what it went away for."""
+
+
 class LockedError(DatabaseUnavailableError):
     """Raised when another session holds a lock for longer than we wait; the sentence names it."""
 

@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection
 
 from dbstorage.batch.resources import Resources
-from dbstorage.batch.transaction import in_transaction
+from dbstorage.batch.transaction import in_transaction, look
 from dbstorage.commands.orders import CloseOrder
+from dbstorage.commands.users import CreateUser
 from dbstorage.database.engine import APPLICATION
 from dbstorage.database.refusal import Blame
 from dbstorage.database.shape import TableShape, with_null_for_remark, without_remark
-from dbstorage.errors import DatabaseFaultError
+from dbstorage.errors import DatabaseFaultError, DatabaseUnavailableError, SessionLostError
 from dbstorage.storage.failures import keep
 from dbstorage.storage.locks import (
     LockedUser,
@@ -42,6 +43,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds after which splitting a refused batch pauses; the rest is handed back, so that the worker can stop in time.
 SPLITTING_SECONDS = 1.5
+#: Into how many parts a refused batch is split.
+PARTS = 8
 #: While everything waits for the database to be mended, so many commands of each kind are tried first, as a sample.
 SAMPLE = 3
 #: The SQLSTATE of a statement that took too long, and for how long it counts that the tables took another one.
@@ -72,11 +75,15 @@ class _Result(NamedTuple):
 
 
 class BatchWriter:
-    """Runs the writes of one pool job; `held_seconds`: for how long a fault of the database has kept them waiting."""
+    """Runs the writes of one pool job; `held_seconds`: for how long a fault of the database has kept them waiting.
 
-    def __init__(self, resources: Resources, held_seconds: float = 0.0) -> None:
+    What `is_suspect` runs by itself: a createUser stores no orders that waited for its user.
+    """
+
+    def __init__(self, resources: Resources, held_seconds: float = 0.0, *, is_suspect: bool = False) -> None:
         self.resources = resources
         self.held_seconds = held_seconds
+        self.is_suspect = is_suspect
         self.deadline = time.monotonic() + SPLITTING_SECONDS
         self.splitting = False
         #: Orders that waited for a user of these batches, and what became of them.
@@ -109,9 +116,9 @@ class BatchWriter:
                 self._run(works)
             elif len(works) > 1:
                 self.splitting = True
-                middle = len(works) // 2
-                self._run(works[:middle])
-                self._run(works[middle:])
+                size = -(-len(works) // PARTS)
+                for first in range(0, len(works), size):
+                    self._run(works[first : first + size])
             elif refused.locked:
                 self._locked_alone(works[0], refused)
             else:
@@ -136,6 +143,7 @@ class BatchWriter:
         works: Sequence[Work],
         *,
         plain: bool = False,
+        leave_waiting: bool = False,
         adapt: Callable[[TableShape], TableShape] = lambda shape: shape,
     ) -> _Result:
         if self._patient:
@@ -147,7 +155,8 @@ class BatchWriter:
         queue = read_queue(connection, service, mine) if somebody_waits else Queue()
         for user in self._locked:
             queue.lock(user)
-        written = write(connection, shape, service, mine, queue)
+        leave_waiting = leave_waiting or self.is_suspect
+        written = write(connection, shape, service, mine, queue, leave_waiting=leave_waiting)
         if len(entries) == len(works) == written.outcomes.count(STORED):
             # Nearly always: nothing failed, and nothing had failed before.
             return _Result(written.outcomes, written.released, applied)
@@ -173,9 +182,11 @@ class BatchWriter:
             self._refusals.append(_Refusal(work, refused))
 
     def _passes_otherwise(self, work: Work, refused: Refused) -> bool:
-        """Try again without the remark (closeReason), or with a plain record, where one of them may be the reason."""
+        """Try again without what may be the reason: the remark (closeReason), a record's text, orders that waited."""
         if isinstance(work.command, CloseOrder) and refused.names_remark:
             return any(self._passes(work, adapt=adapt) for adapt in (without_remark, with_null_for_remark))
+        if isinstance(work.command, CreateUser) and refused.ends_sessions:
+            return self._passes(work, leave_waiting=True)
         return refused.may_be_about_text and self._passes(work, plain=True)
 
     def _passes(self, work: Work, **otherwise: Any) -> bool:
@@ -217,6 +228,7 @@ class BatchWriter:
             type(work.command) for work in self._works_decided if work.outcome and work.outcome.status in _WRITTEN
         }
         faults: list[str] = []
+        late = False
         for refusal in refusals:
             kind = type(refusal.work.command)
             alone = sum(type(each.work.command) is kind for each in refusals) == 1
@@ -224,6 +236,11 @@ class BatchWriter:
             # A failed task is aside already. Left as it is, it would be due again at once, in front of all others.
             aside = refusal.work.record is not None
             if refusal.refused.blame is Blame.ENTRY or kind in written or waited or aside or self._is_slow(refusal):
+                if refusal.refused.ends_sessions:
+                    # Sessions may have been cut from outside. Others have passed by now, so it gets another try.
+                    if late or self._passes(refusal.work):
+                        continue
+                    late = self._out_of_time
                 try:
                     self.fail(refusal.work, refusal.refused.outcome)
                 except DatabaseFaultError as error:
@@ -245,7 +262,7 @@ class BatchWriter:
     def _sentence(self, refused: Refused) -> str:
         if not refused.locked:
             return refused.sentence
-        return f"{in_transaction(self.resources, name_lock)}; storing goes on when its transaction ends."
+        return f"{look(self.resources, name_lock)}; storing goes on when its transaction ends."
 
     @property
     def _out_of_time(self) -> bool:
@@ -260,7 +277,7 @@ class BatchWriter:
         refused_kinds: dict[type, Refused] = {}
         for kind in {type(work.command) for work in works}:
             alike = [work for work in works if type(work.command) is kind]
-            refusals = [self._trial(work) for work in random.sample(alike, min(SAMPLE, len(alike)))]
+            refusals = [self.trial(work) for work in random.sample(alike, min(SAMPLE, len(alike)))]
             first = refusals[0]
             if first is not None and len(alike) > SAMPLE and all(refusals):
                 refused_kinds[kind] = first
@@ -269,7 +286,12 @@ class BatchWriter:
         ]
         return [work for work in works if type(work.command) not in refused_kinds]
 
-    def _trial(self, work: Work) -> Refused | None:
+    def trial(self, work: Work) -> Refused | None:
+        """Write a work and roll back; what refuses it, unless that is a value of its own or a lock.
+
+        Raises DatabaseUnavailableError.
+        """
+
         def run(connection: Connection) -> None:
             self._write(connection, [work])
             raise _TrialOver
@@ -283,6 +305,16 @@ class BatchWriter:
                 return refused
         return None
 
+    def try_recording(self, work: Work) -> None:
+        """Record this failed work and roll back, to see that the database takes writes before a suspect runs.
+
+        Raises DatabaseUnavailableError, as SessionLostError only what the suspect may have done.
+        """
+        try:
+            self.trial(work)
+        except SessionLostError as lost:
+            raise DatabaseUnavailableError(str(lost)) from lost
+
     # Locks
 
     def _find_locks(self, works: Sequence[Work]) -> bool:
@@ -294,8 +326,8 @@ class BatchWriter:
             for user in others:
                 logger.warning("%s", user.outcome.message)
             return True
-        holder = in_transaction(self.resources, find_table_holder)
-        row_holder = in_transaction(self.resources, find_row_holder)
+        holder = look(self.resources, find_table_holder)
+        row_holder = look(self.resources, find_row_holder)
         ours = holder.process_id is None and row_holder.application == APPLICATION
         if not self._was_patient and (holder.process_id is not None or ours):
             self._patient = self._was_patient = True
@@ -315,7 +347,7 @@ class BatchWriter:
         another program has written and not committed, or a record of ours that somebody looks at. Where it can only be
         a session of ours, such as that of a process that was killed, it ends within seconds, and everything may wait.
         """
-        holder = in_transaction(self.resources, find_row_holder)
+        holder = look(self.resources, find_row_holder)
         if holder.application == APPLICATION:
             self._refused(work, refused)
             return

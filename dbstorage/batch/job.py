@@ -27,6 +27,7 @@ from dbstorage.errors import (
     OtherDatabaseError,
     RedisUnavailableError,
     RejectedEntry,
+    SessionLostError,
 )
 from dbstorage.settings import Ordering
 from dbstorage.storage import history
@@ -34,7 +35,7 @@ from dbstorage.storage.outcome import ANSWERED, EXPIRED, Outage, Outcome, Report
 from dbstorage.storage.refused import Refused
 from dbstorage.storage.work import Work, functions_of, not_interpreted, understand
 from dbstorage.tracing import batch_span
-from dbstorage.wire.entry import GET_CLOSE_ORDERS, Fields, stream_entries
+from dbstorage.wire.entry import GET_CLOSE_ORDERS, Fields, StreamEntry, stream_entries
 from dbstorage.wire.entry_id import milliseconds_of
 from dbstorage.wire.response import Answer, encode_answer
 from dbstorage.wire.size import KEPT_BYTES, fitting
@@ -43,8 +44,8 @@ from dbstorage.wire.trace_context import carried
 POISONED = Outcome(
     Status.FAILED,
     POISON,
-    f"The process that ran this entry died {POISON_DEATHS} times while it ran alone. "
-    "Look for what kills it (memory, a crash in the logs) before a retry.",
+    f"The process that ran this entry, or the database, died {POISON_DEATHS} times while it ran alone. "
+    "Look for what kills it (memory, a crash in the logs of the worker or of PostgreSQL) before a retry.",
 )
 #: Seconds after which a job begins no further segment and hands the rest back. Together with the statement timeout this
 #: ends it long before the main process would kill it.
@@ -80,6 +81,7 @@ def run_job(resources: Resources, job: BatchJob) -> Report:
     batch = Batch(resources, job)
     outage: Outage | None = None
     reason = crash = ""
+    lost = False
     try:
         if job.alone:
             with batch_span(batch.settings.command_stream, 1):
@@ -92,7 +94,7 @@ def run_job(resources: Resources, job: BatchJob) -> Report:
     except (DatabaseUnavailableError, RedisUnavailableError) as error:
         if isinstance(error, RedisUnavailableError):
             resources.forget_redis()
-        outage, reason = outage_of(error), str(error)
+        outage, reason, lost = outage_of(error), str(error), isinstance(error, SessionLostError)
     except Exception:  # noqa: BLE001
         # A bug of ours: the main process runs the entries again one by one, so that only the one that meets it fails.
         crash = traceback.format_exc()
@@ -111,6 +113,7 @@ def run_job(resources: Resources, job: BatchJob) -> Report:
         batch.released,
         functions=functions_of(batch.works),
         refusal=batch.refusal,
+        lost=lost,
     )
 
 
@@ -147,7 +150,7 @@ class Batch:
     def run(self) -> None:
         """Segment by segment: writes in one transaction, then its questions, then the acknowledgement."""
         # Made here, because the time limit for splitting counts from now.
-        writer = BatchWriter(self.resources, self.job.held_seconds)
+        writer = BatchWriter(self.resources, self.job.held_seconds, is_suspect=self.job.alone)
         open_database(self.resources)
         hand_back_at = time.monotonic() + LONGEST_RUN_SECONDS
         for segment in segments(self.resources, self.works):
@@ -174,17 +177,26 @@ class Batch:
             self._answer(questions, acknowledge_later)
 
     def run_alone(self) -> None:
-        """Run a single suspect, unless too many processes have died of it. Decoding it may be what kills them."""
+        """Run a single suspect, unless it has killed too often. Decoding it may be what kills the process."""
         [entry] = self.entries
+        if not self.job.error:
+            # A database that is away, or stuck, is no death of the entry.
+            open_database(self.resources)
+            BatchWriter(self.resources).try_recording(_poisoned(entry))
         deaths = begin_alone(self.resources.redis, self.settings, entry.id)
+        died = False
         try:
             if deaths < POISON_DEATHS:
                 self._run_reporting_bugs()
             else:
                 # Recording the failure needs its fields. If a process died even of that, it is no longer decoded.
                 self._give_up(POISONED, decoded=deaths == POISON_DEATHS)
+        except SessionLostError:
+            died = True
+            raise
         finally:
-            end_alone(self.resources.redis, self.settings, entry.id)
+            if not died:
+                end_alone(self.resources.redis, self.settings, entry.id)
 
     def _run_reporting_bugs(self) -> None:
         try:
@@ -303,6 +315,12 @@ class Batch:
 def bug(error: Exception) -> Outcome:
     """The outcome of an entry that met a bug of ours while it ran alone."""
     return Outcome(Status.FAILED, INTERNAL_ERROR, f"A bug in DBStorage: {error!r:.500}")
+
+
+def _poisoned(entry: StreamEntry) -> Work:
+    """An entry as poison, without being decoded."""
+    short = entry._replace(fields=fitting(entry.fields, KEPT_BYTES))
+    return Work(short, None, RejectedEntry(POISON, POISONED.message or ""))
 
 
 def answer_to(work: Work, page: history.Page) -> Answer:

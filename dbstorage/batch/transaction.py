@@ -11,8 +11,21 @@ from dbstorage.batch.resources import Resources
 from dbstorage.database.deadline import NoReplyError
 from dbstorage.database.engine import reading
 from dbstorage.database.refusal import Blame
-from dbstorage.database.sqlstate import NOT_SUPPORTED, ErrorClass, classify, describe, diagnostics_of, lost_reference
-from dbstorage.errors import DatabaseFaultError, DatabaseNotReadyError, DatabaseUnavailableError
+from dbstorage.database.sqlstate import (
+    NOT_SUPPORTED,
+    ErrorClass,
+    classify,
+    describe,
+    diagnostics_of,
+    is_lost,
+    lost_reference,
+)
+from dbstorage.errors import (
+    DatabaseFaultError,
+    DatabaseNotReadyError,
+    DatabaseUnavailableError,
+    SessionLostError,
+)
 from dbstorage.storage.locks import find_table_holder, locked_by
 from dbstorage.storage.refused import Refused, examine
 from dbstorage.storage.service import PositionGoneError
@@ -30,7 +43,7 @@ def in_transaction(resources: Resources, run: Callable[[Connection], Result]) ->
     """Run in one transaction; deadlocks and other programs' changes are met by running it again at once.
 
     Raises Refused where an entry may be to blame, DatabaseFaultError where the database is, DatabaseUnavailableError in
-    an outage.
+    an outage: SessionLostError where it began in the midst of this transaction.
     """
     return _run(resources, resources.engine.begin, run)
 
@@ -38,6 +51,14 @@ def in_transaction(resources: Resources, run: Callable[[Connection], Result]) ->
 def without_transaction(resources: Resources, run: Callable[[Connection], Result]) -> Result:
     """Run what only reads and may see each statement's own state of the tables; raises as `in_transaction`."""
     return _run(resources, lambda: reading(resources.engine), run)
+
+
+def look(resources: Resources, find: Callable[[Connection], Result]) -> Result:
+    """Find out something about the database itself; where it refuses that, it is to blame, as by DatabaseFaultError."""
+    try:
+        return in_transaction(resources, find)
+    except Refused as refused:
+        raise DatabaseFaultError(refused.sentence) from refused
 
 
 def open_database(resources: Resources) -> None:
@@ -52,11 +73,14 @@ def open_database(resources: Resources) -> None:
             if refused.locked:
                 raise DatabaseFaultError(locked_table(resources)) from refused
             raise DatabaseUnavailableError(refused.sentence) from refused
+        except SessionLostError as lost:
+            # Nothing of ours ran in it.
+            raise DatabaseUnavailableError(str(lost)) from lost
 
 
 def locked_table(resources: Resources) -> str:
     """The sentence on a table that is locked as a whole, with who holds the lock."""
-    return locked_by(in_transaction(resources, find_table_holder))
+    return locked_by(look(resources, find_table_holder))
 
 
 def _run(
@@ -64,11 +88,14 @@ def _run(
     connect: Callable[[], AbstractContextManager[Connection]],
     run: Callable[[Connection], Result],
 ) -> Result:
-    reconnected = examined = False
+    examined = False
+    outages = losses = 0
     for attempt in range(1, MAXIMUM_RUNS + 1):
         last = attempt == MAXIMUM_RUNS
+        connected = False
         try:
             with connect() as connection:
+                connected = True
                 return run(connection)
         except DatabaseNotReadyError as error:
             resources.forget_database()
@@ -89,14 +116,17 @@ def _run(
             if verdict is ErrorClass.OUTAGE:
                 was_open = resources.is_open
                 resources.forget_database()
+                outages += 1
+                losses += connected and is_lost(error)
                 # A single connection may have been cut while the server is well, so a new one is tried once. Not after
                 # a silence, which has taken what time there was.
-                if reconnected or isinstance(getattr(error, "orig", None), NoReplyError):
-                    raise DatabaseUnavailableError(describe(error)) from error
-                reconnected = True
+                if outages > 1 or isinstance(getattr(error, "orig", None), NoReplyError):
+                    if losses > 1 and _answers(resources):
+                        raise Refused(error) from error
+                    raise _away(describe(error), lost=losses > 0) from error
                 if was_open:
                     # Another server may answer by now, or this one as it was earlier.
-                    open_database(resources)
+                    _open_again(resources, lost=losses > 0)
             elif verdict is ErrorClass.LOCKED:
                 raise Refused(error) from error
             elif last or not (_may_pass(error, verdict, attempt) or lost_reference(error)):
@@ -108,6 +138,29 @@ def _run(
                 if not (refused.may_be_a_race and attempt < MAXIMUM_RACES):
                     raise refused from error
     raise AssertionError("every run ends in a result or an error")
+
+
+def _open_again(resources: Resources, *, lost: bool) -> None:
+    try:
+        open_database(resources)
+    except DatabaseFaultError:
+        raise
+    except DatabaseUnavailableError as error:
+        raise _away(str(error), lost=lost) from error
+
+
+def _away(reason: str, *, lost: bool) -> DatabaseUnavailableError:
+    return SessionLostError(reason) if lost else DatabaseUnavailableError(reason)
+
+
+def _answers(resources: Resources) -> bool:
+    """Whether the database, which has just ended session after session, answers in a new one."""
+    try:
+        with reading(resources.engine) as connection:
+            connection.exec_driver_sql("SELECT 1")
+    except SQLAlchemyError:
+        return False
+    return True
 
 
 def _may_pass(error: SQLAlchemyError, verdict: ErrorClass, attempt: int) -> bool:

@@ -26,6 +26,7 @@ class ErrorClass(StrEnum):
 
 #: Here it mostly means that a statement was prepared before its table was altered: running it again helps.
 NOT_SUPPORTED = "0A000"
+DISK_FULL = "53100"
 
 #: The longest prefix that matches decides, everything else is REFUSED. Sources: PostgreSQL manual, appendix A.
 ERROR_CLASSES: dict[str, ErrorClass] = {
@@ -80,6 +81,8 @@ def classify(error: BaseException) -> ErrorClass:
         verdict = _by_sqlstate(error.pgcode)
         if _raised(error) and verdict is not ErrorClass.AGAIN:
             verdict = ErrorClass.REFUSED
+        if verdict is ErrorClass.OUTAGE and _met_by_function(error):
+            verdict = ErrorClass.REFUSED
         return ErrorClass.OUTAGE if connection_lost and verdict is ErrorClass.REFUSED else verdict
     # No SQLSTATE: the driver speaks, not the server, and mostly about the connection.
     if isinstance(error, psycopg2.DataError | psycopg2.IntegrityError):
@@ -112,6 +115,11 @@ def is_data_exception(error: BaseException) -> bool:
     return diagnostics_of(error).sqlstate.startswith("22")
 
 
+def is_lost(error: BaseException) -> bool:
+    """Whether the connection is gone with this error."""
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
 def lost_reference(error: BaseException) -> bool:
     """Whether a row that we refer to vanished between looking for it and writing: running it again finds it gone."""
     error = getattr(error, "orig", None) or error
@@ -131,6 +139,15 @@ def describe(error: BaseException) -> str:
 
 def _raised(error: psycopg2.Error) -> bool:
     return error.diag.source_function == _RAISE
+
+
+def _met_by_function(error: psycopg2.Error) -> bool:
+    """Whether a function or a trigger ran out of something, or could not reach a server of its own.
+
+    The session goes on. A full disk is everybody's, whoever meets it first.
+    """
+    goes_on = error.diag.severity_nonlocalized == "ERROR"
+    return goes_on and bool(error.diag.context) and error.pgcode != DISK_FULL
 
 
 def _by_sqlstate(sqlstate: str) -> ErrorClass:

@@ -16,7 +16,13 @@ from dbstorage.batch.segments import segments
 from dbstorage.batch.transaction import locked_table, open_database, without_transaction
 from dbstorage.codes import POISON
 from dbstorage.commands.registry import kept_functions
-from dbstorage.errors import DatabaseFaultError, DatabaseUnavailableError, DBStorageError, RedisUnavailableError
+from dbstorage.errors import (
+    DatabaseFaultError,
+    DatabaseUnavailableError,
+    DBStorageError,
+    RedisUnavailableError,
+    SessionLostError,
+)
 from dbstorage.failed_tasks.whole import with_whole_entry
 from dbstorage.settings import Settings
 from dbstorage.storage.failures import retried
@@ -34,7 +40,8 @@ SWEEP = "sweep"
 POISONED = Outcome(
     Status.FAILED,
     POISON,
-    f"The process that ran this task died {POISON_DEATHS} times. Look for what kills it before another retry.",
+    f"The process that ran this task, or the database, died {POISON_DEATHS} times. "
+    "Look for what kills it before another retry.",
 )
 
 
@@ -80,6 +87,9 @@ class Sweep:
                 self._run_together(tasks)
             else:
                 self._run_one_by_one(tasks)
+        except SessionLostError:
+            # The database may have died of a task. The count stays, as if this process had.
+            raise
         except DBStorageError:
             self._end(SWEEP)
             raise
@@ -96,10 +106,15 @@ class Sweep:
         self.is_full = len(tasks) > MOST_ALONE
         for task in tasks[:MOST_ALONE]:
             name = f"failed-task:{task.record_id}"
+            self.writer.try_recording(task.not_understood())
             try:
                 self._run_alone(task, name)
-            finally:
+            except SessionLostError:
+                raise
+            except BaseException:
                 self._end(name)
+                raise
+            self._end(name)
 
     def _due(self, most: int) -> list[Due]:
         try:

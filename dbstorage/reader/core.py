@@ -443,6 +443,8 @@ class Core:
         self._leave(finished)
         self._acknowledge(unacknowledged)
         if report.outage is not None:
+            if report.lost:
+                self._suspect(left)
             self._hold(report.outage, report.reason)
         elif report.crash:
             for entry in left:
@@ -479,6 +481,16 @@ class Core:
             entry.company = max(1, len(left) // SMALLER)
         if len(left) == 1:
             self._hold(Outage.DATABASE, f"the entry {left[0].id} does not come to an end")
+
+    def _suspect(self, left: list[Entry]) -> None:
+        """The database went away while it ran these. One of them may be the reason, so they run in smaller jobs.
+
+        In the end each is alone; then it is counted how often that happens.
+        """
+        most = max(1, len(left) // SMALLER)
+        for entry in left:
+            entry.company = most
+            entry.alone = entry.alone or most == 1
 
     def _process_lost(self, job: Job) -> None:
         if job.killed:

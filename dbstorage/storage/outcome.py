@@ -60,7 +60,8 @@ class Report(NamedTuple):
     `outcomes` has one element for each entry of the job, None where nothing is decided yet; `acknowledged` tells
     which of them the command stream knows about. `functions` names the task of each; it is empty where that is unknown.
     Where `outage` is set the rest is to be tried again later. `refusal` is what Redis says of answers that it does not
-    take: their questions are left over. `crash` is the traceback of a bug of ours.
+    take: their questions are left over. `crash` is the traceback of a bug of ours. `lost`: the database went away in
+    the midst of a transaction, and what is left may be what it went away for.
     """
 
     outcomes: list[Outcome | None]
@@ -76,6 +77,7 @@ class Report(NamedTuple):
     more: bool = False
     functions: list[str] = []  # noqa: RUF012
     refusal: str = ""
+    lost: bool = False
 
     @property
     def finished(self) -> bool:

@@ -24,12 +24,16 @@ class Refused(Exception):
         self.blame = blame
         self.constrained = constrained
         self.locked = classify(error) is ErrorClass.LOCKED
+        #: Whether session after session ended while it ran, and the database answers in others.
+        self.ends_sessions = classify(error) is ErrorClass.OUTAGE
         self.kept_away = isinstance(error, KeptAwayError)
         self._described = describe(error)
 
     @property
     def sentence(self) -> str:
         """What is wrong, with what mends it where that is known."""
+        if self.ends_sessions:
+            return f"The database ended the session that ran it, each time, and answers otherwise: {self._described}."
         mend = (
             remedy(self.found, _written(self.found.schema), self.constrained) if self.blame is not Blame.ENTRY else ""
         )

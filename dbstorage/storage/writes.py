@@ -17,7 +17,7 @@ from dbstorage.storage.orders import OrderResult, store_orders
 from dbstorage.storage.outcome import STORED, Outcome, Retried, Status
 from dbstorage.storage.people import People
 from dbstorage.storage.registered import function_named
-from dbstorage.storage.retries import follow_moves
+from dbstorage.storage.retries import bind_waiting_orders, follow_moves
 from dbstorage.storage.service import Service
 from dbstorage.storage.users import Decision, UserWrite, store_users
 from dbstorage.storage.waiting import OwnedOrder, store_waiting_orders
@@ -53,12 +53,14 @@ def write(
     service: Service,
     works: Sequence[Work],
     queue: Queue,
+    *,
+    leave_waiting: bool = False,
 ) -> Written:
     """Apply users, the orders that waited for them, orders and rejections.
 
     The outcomes hold once the caller's transaction has committed. A createUser that is recorded as a conflict is
     decided anew only where it is its record that is run again. Commands that have to wait in the `queue` for a locked
-    row are put aside.
+    row are put aside. With `leave_waiting` the orders that waited are left to the sweep.
     """
     released: list[Retried] = []
     outcomes: dict[int, Outcome] = {}
@@ -93,7 +95,9 @@ def write(
         people, owned = _follow(works, decided, orders_at)
         if people.moved:
             follow_moves(connection, service, people.moved)
-        if people.arrived:
+        if people.arrived and leave_waiting:
+            bind_waiting_orders(connection, service, people.arrived)
+        elif people.arrived:
             released, verdicts = store_waiting_orders(connection, shape, service, people, owned)
     else:
         owned = {}

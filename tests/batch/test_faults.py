@@ -396,3 +396,62 @@ def test_where_none_was_taken_lately_the_database_may_be_too_slow_for_all(
     storage.run(user("u"), order("quick", "u"))
     assert storage.run(order("slow", "u")) == [None]
     assert "statement took too long" in storage.fault
+
+
+#: What ends the session that inserts a row.
+TERMINATE = "PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(1);"
+END = """
+CREATE FUNCTION end_session() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW."orderId" LIKE 'bad%' THEN WHAT END IF; RETURN NEW;
+END $$;
+"""
+AT_ONCE = """
+CREATE TRIGGER end_session BEFORE INSERT ON "Orders" FOR EACH ROW EXECUTE FUNCTION end_session()
+"""
+AT_COMMIT = """
+CREATE CONSTRAINT TRIGGER end_session AFTER INSERT ON "Orders" DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION end_session()
+"""
+
+
+@pytest.mark.parametrize("when", [AT_ONCE, AT_COMMIT], ids=["at once", "at commit"])
+def test_an_order_that_ends_its_session_is_put_aside_where_others_pass(storage: Storage, when: str):
+    storage.change(END.replace("WHAT", TERMINATE), when)
+    storage.run(user("u"))
+    codes = storage.codes(*orders("a", 50), *orders("bad", 2), *orders("b", 50))
+    assert codes == ["stored"] * 50 + ["database_error"] * 2 + ["stored"] * 50
+    assert set(storage.rows("SELECT state, code, retry_at IS NULL FROM dbstorage.failed_tasks")) == {
+        ("retrying", "database_error", False)
+    }
+    [message] = {row[0] for row in storage.rows("SELECT message FROM dbstorage.failed_tasks")}
+    assert message.startswith("The database ended the session that ran it, each time, and answers otherwise: ")
+
+
+def test_where_every_order_ends_its_session_all_of_them_wait(storage: Storage):
+    storage.change(END.replace("WHAT", TERMINATE), AT_ONCE)
+    assert storage.codes(user("u"), *orders("bad", 10), held=999) == ["created"] + [None] * 10
+    assert "The database ended the session that ran it" in storage.fault
+
+
+def test_one_that_passes_when_it_runs_again_was_cut_from_outside(storage: Storage):
+    # Each of the first tries is cut: in the batch, by itself, and the try that comes at once after each.
+    storage.change(
+        "CREATE SEQUENCE tries", END.replace("WHAT", f"IF nextval('tries') <= 4 THEN {TERMINATE} END IF;"), AT_ONCE
+    )
+    storage.run(user("u"))
+    assert storage.codes(*orders("a", 3), order("bad", "u"), *orders("b", 3)) == ["stored"] * 7
+
+
+#: A statement within a function fails with a SQLSTATE that otherwise means that the server is away.
+WITHIN = """
+CREATE FUNCTION sort() RETURNS int LANGUAGE plpgsql SET temp_file_limit = '64kB' SET work_mem = '64kB' AS $$ BEGIN
+    RETURN (SELECT count(*) FROM (SELECT i FROM generate_series(1, 100000) i ORDER BY -i OFFSET 1) sorted);
+END $$
+"""
+
+
+def test_a_function_that_runs_out_of_something_is_no_outage(storage: Storage):
+    storage.change(WITHIN, END.replace("WHAT", "PERFORM sort();"), AT_ONCE)
+    storage.run(user("u"))
+    codes = storage.codes(*orders("a", 5), *orders("bad", 2), *orders("b", 5))
+    assert codes == ["stored"] * 5 + ["database_error"] * 2 + ["stored"] * 5

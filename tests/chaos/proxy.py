@@ -40,6 +40,15 @@ class _Connection:
         self.server = server
         self.drops_requests = False
         self.drops_replies = False
+        #: How many bytes of the client it still takes before it is cut; None for any number.
+        self.takes: int | None = None
+
+    def sends(self, size: int) -> None:
+        """The client sends so many bytes."""
+        if self.takes is not None:
+            self.takes -= size
+            if self.takes < 0:
+                self.reset()
 
     def reset(self) -> None:
         """Cut both halves at once, whatever is still on its way."""
@@ -71,6 +80,7 @@ class Proxy:
         self._to_server, self._to_client = _Line(), _Line()
         self._connections: set[_Connection] = set()
         self._new_drop_requests = self._new_drop_replies = False
+        self._new_takes: int | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._writers: WeakSet[asyncio.StreamWriter] = WeakSet()
         self._listener: asyncio.Server | None = None
@@ -137,6 +147,15 @@ class Proxy:
 
         self._call(reset)
 
+    def cut_after(self, size: int | None) -> None:
+        """Reset each new connection once its client has sent so many bytes, and those that are open; None: no more."""
+
+        def limit() -> None:
+            self._new_takes = size
+
+        self._call(limit)
+        self.cut()
+
     def refuse(self) -> None:
         """Reset every connection and refuse new ones, until `mend`."""
 
@@ -181,6 +200,7 @@ class Proxy:
     async def _accepted(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         connection = _Connection(client)
         connection.drops_requests, connection.drops_replies = self._new_drop_requests, self._new_drop_replies
+        connection.takes = self._new_takes
         self._connections.add(connection)
         self._writers.add(client)
         task = asyncio.current_task()
@@ -190,7 +210,9 @@ class Proxy:
             from_server, connection.server = await asyncio.open_connection(LOOPBACK, self._target_port, limit=CHUNK)
             self._writers.add(connection.server)
             async with asyncio.TaskGroup() as both:
-                to_server = self._forward(self._to_server, reader, connection.server, lambda: connection.drops_requests)
+                to_server = self._forward(
+                    self._to_server, reader, connection.server, lambda: connection.drops_requests, connection.sends
+                )
                 to_client = self._forward(self._to_client, from_server, client, lambda: connection.drops_replies)
                 both.create_task(to_server)
                 both.create_task(to_client)
@@ -202,7 +224,12 @@ class Proxy:
             self._tasks.discard(task)
 
     async def _forward(
-        self, line: _Line, source: asyncio.StreamReader, target: asyncio.StreamWriter, drops: Callable[[], bool]
+        self,
+        line: _Line,
+        source: asyncio.StreamReader,
+        target: asyncio.StreamWriter,
+        drops: Callable[[], bool],
+        came: Callable[[int], None] = lambda size: None,
     ) -> None:
         """Forward until the source ends; what it closes, we close behind what is still on its way."""
         on_its_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
@@ -222,6 +249,7 @@ class Proxy:
             data = b"?"
             while data:
                 data = await source.read(CHUNK)
+                came(len(data))
                 now = self._loop.time()
                 sent_at = line.transmit(len(data), now, self.bytes_per_second)
                 on_its_way.put_nowait((sent_at + self.delay, data))

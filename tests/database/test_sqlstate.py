@@ -80,6 +80,13 @@ def test_a_sqlstate_that_a_function_has_chosen_says_nothing_about_the_server(sta
         ("SET LOCAL statement_timeout = 1; SELECT pg_sleep(60)", REFUSED),
         ("SELECT pg_terminate_backend(pg_backend_pid())", OUTAGE),
         ("SELECT * FROM nothing", REFUSED),
+        # Within a function: what it meets by itself, and what ends the session.
+        (
+            "SET LOCAL temp_file_limit = 64; DO $$ BEGIN "
+            "PERFORM count(*) FROM (SELECT i FROM generate_series(1, 300000) i ORDER BY -i OFFSET 1) AS sorted; END $$",
+            REFUSED,
+        ),
+        ("DO $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(9); END $$", OUTAGE),
     ],
 )
 def test_real_errors_are_sorted_too(statement, verdict, empty_database):

@@ -162,7 +162,7 @@ class ReaderMachine(RuleBasedStateMachine):
     @rule(
         which=which,
         other=which,
-        how=st.sampled_from(["unacknowledged", "undone", "crash", "lost"]),
+        how=st.sampled_from(["unacknowledged", "undone", "crash", "torn", "lost"]),
         done=st.sampled_from([0, 0, 1, 2, 1_000]),
     )
     def job_ends_badly(self, which, other, how, done):

@@ -110,7 +110,14 @@ def _event(event: Any, name: Name) -> Hashable:
 def _value(value: Any, name: Name) -> Hashable:
     match value:
         case Report():
-            return (tuple(value.outcomes), tuple(value.acknowledged), value.outage, bool(value.crash), value.more)
+            return (
+                tuple(value.outcomes),
+                tuple(value.acknowledged),
+                value.outage,
+                bool(value.crash),
+                value.more,
+                value.lost,
+            )
         case bool():
             return value
         case int():

@@ -198,13 +198,14 @@ class Story:
         crash: str = "",
         more: bool = False,
         refusal: str = "",
+        lost: bool = False,
     ) -> list[tuple[Any, ...]]:
         """A job comes back; without outcomes nothing is decided."""
         job = self.job(kind)
         decided = list(outcomes) or [None] * len(job.entries)
         flags = [outcome is not None and acknowledged for outcome in decided]
         report = Report(
-            decided, flags, outage, f"{outage} is away" if outage else "", crash, more=more, refusal=refusal
+            decided, flags, outage, f"{outage} is away" if outage else "", crash, more=more, refusal=refusal, lost=lost
         )
         return self.tell(Reported(job.number, report))
 
@@ -1018,6 +1019,27 @@ def test_a_culprit_among_many_is_alone_after_few_jobs(story: Story):
         story.report()
         sizes.append(len(story.core.running[0].entries))
     assert sizes == [62, 7, 1]
+
+
+def test_what_ran_when_the_database_went_away_runs_in_smaller_jobs_and_in_the_end_alone(story: Story):
+    story.core.batch_size = 500
+    story.come(*map(write, range(1, 501)))
+    sizes = []
+    while not (entries := story.core.running[0].entries)[0].alone:
+        sizes.append(len(entries))
+        story.report(outage=Outage.DATABASE, lost=True)
+        assert story.core.holding is not None
+        story.wait(rules.LONGEST_PAUSE)
+    assert sizes == [500, 62, 7]
+    assert len(entries) == 1
+
+
+def test_what_the_database_was_away_for_all_along_runs_as_before(story: Story):
+    story.core.batch_size = 500
+    story.come(*map(write, range(1, 501)))
+    story.fails()
+    story.wait(rules.LONGEST_PAUSE)
+    assert len(story.core.running[0].entries) == 500
 
 
 def test_a_single_entry_that_comes_to_nothing_waits_as_in_an_outage(story: Story):

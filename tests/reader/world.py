@@ -595,7 +595,7 @@ class World:
     def end(self, worker: Worker, job: PoolJob, how: str = "done", done: int = 1_000) -> None:
         """A job comes to its end, `done` of its entries decided.
 
-        How: done, unacknowledged, undone, crash, lost, killed or forgotten.
+        How: done, unacknowledged, undone, crash, torn, lost, killed or forgotten.
         """
         worker.pool.remove(job)
         number, entries = job.job.number, job.job.entries
@@ -613,7 +613,9 @@ class World:
             worker.inbox.append(ProcessLost(number) if how == "lost" else Reported(number, report))
         else:
             report = self._work(job.job, done, redis=self.redis and how != "unacknowledged")
-            if how == "crash":
+            if how == "torn" and job.job.kind is Kind.RUN:
+                report = nothing._replace(outage=Outage.DATABASE, reason="away", lost=True)
+            elif how == "crash":
                 report = report._replace(crash="Traceback", outage=None)
             worker.inbox.append(ProcessLost(number) if how == "lost" else Reported(number, report))
 

@@ -156,3 +156,30 @@ def test_an_order_that_failed_otherwise_follows_its_persons_moves(storing: Servi
     storing.query("UPDATE dbstorage.failed_tasks SET state = 'retrying', retry_at = now()")
     storing.sweep()
     assert storing.owners() == {"held up": "ann-2"}
+
+
+END_SESSION = """
+CREATE FUNCTION end_session() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW."orderId" LIKE 'bad%' THEN PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(1); END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER end_session BEFORE INSERT ON "Orders" FOR EACH ROW EXECUTE FUNCTION end_session()
+"""
+
+
+def test_one_that_ends_the_session_never_fails_the_createuser_and_the_sweep_finds_it(storing: Service):
+    storing.outcomes(order("welcome", "ann"), order("bad", "ann"))
+    storing.query(END_SESSION)
+    assert [outcome and outcome.status for outcome in storing.outcomes(user("ann"), user("bob"))] == [
+        Status.CREATED,
+        Status.CREATED,
+    ]
+    report = storing.sweep()
+    assert report.outage is None
+    assert {each.task_id: each.outcome.code for each in report.retried} == {
+        "createCloseOrder:welcome": None,
+        "createCloseOrder:bad": "database_error",
+    }
+    assert storing.owners() == {"welcome": "ann"}
+    # It is not due again at once.
+    assert storing.sweep().retried == []
