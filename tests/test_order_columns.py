@@ -45,10 +45,10 @@ def test_the_contract_has_each_column_in_its_rules_its_answers_and_its_tables(co
 @pytest.mark.parametrize(
     ("column", "places"),
     [
-        (OrderColumn("commission", ColumnKind.AMOUNT), ["2.1", "2.3", "4"]),
-        (OrderColumn("commission", ColumnKind.AMOUNT, Shown.NEVER), ["2.1", "4"]),
-        (OrderColumn("comment", ColumnKind.REMARK, Shown.WITH_REMARK), ["2.1", "2.3"]),
-        (OrderColumn("quantity", ColumnKind.AMOUNT, alias="amount"), ["2.1"]),
+        (OrderColumn("exampleFee", ColumnKind.AMOUNT), ["2.1", "2.3", "4"]),
+        (OrderColumn("exampleFee", ColumnKind.AMOUNT, Shown.NEVER), ["2.1", "4"]),
+        (OrderColumn("exampleRemark", ColumnKind.REMARK, Shown.WITH_REMARK), ["2.1", "2.3"]),
+        (OrderColumn("quantity", ColumnKind.AMOUNT, alias="exampleAmount"), ["2.1"]),
     ],
 )
 def test_one_that_it_forgets_is_found(column: OrderColumn, places: list[str]):

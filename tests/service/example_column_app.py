@@ -1,6 +1,6 @@
-"""What `celery -A tests.service.commission_app` starts."""
+"""What `celery -A tests.service.example_column_app` starts."""
 
-import tests.service.commission  # noqa: F401  # first of all
+import tests.service.example_column  # noqa: F401  # first of all
 from dbstorage.application import create_app
 from dbstorage.settings import load_settings
 

@@ -16,16 +16,16 @@ from tests.service.worker import Worker
 CHECKOUT = Path(__file__).parents[2]
 
 
-class WorkerWithCommission(Worker):
+class WorkerWithColumn(Worker):
     """A worker of a version that has the column."""
 
-    application = "tests.service.commission_app"
+    application = "tests.service.example_column_app"
 
 
 def in_that_version(program: str, environment: dict[str, str]) -> str:
     """What a program prints there."""
     done = subprocess.run(
-        [sys.executable, "-c", f"import tests.service.commission\n{program}"],
+        [sys.executable, "-c", f"import tests.service.example_column\n{program}"],
         cwd=CHECKOUT, env={**os.environ, **environment}, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -35,27 +35,30 @@ def in_that_version(program: str, environment: dict[str, str]) -> str:
 def test_the_worker_stores_compares_and_answers_it(
     platform: Platform, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    platform.query('ALTER TABLE "Orders" ADD "commission" double precision NOT NULL DEFAULT 7')
-    with WorkerWithCommission(environment, tmp_path) as worker:
+    platform.query('ALTER TABLE "Orders" ADD "exampleFee" double precision NOT NULL DEFAULT 7')
+    with WorkerWithColumn(environment, tmp_path) as worker:
         worker.start()
-        flat: dict[str, Any] = order("flat", "ann", commission="0.75")
+        flat: dict[str, Any] = order("flat", "ann", exampleFee="0.75")
         platform.send(
-            user("ann"), order("a", "ann", commission=2.5), order("none", "ann"), order("other name", "ann", fee=1.25)
+            user("ann"),
+            order("a", "ann", exampleFee=2.5),
+            order("none", "ann"),
+            order("other name", "ann", exampleCost=1.25),
         )
         platform.send_raw({b"function": b"createCloseOrder", b"message": json.dumps(flat["message"]).encode()})
-        conflict, refused = platform.send(order("a", "ann", commission=3), order("b", "ann", commission="much"))
-        platform.send(order("a", "ann", commission=2.5))
+        conflict, refused = platform.send(order("a", "ann", exampleFee=3), order("b", "ann", exampleFee="much"))
+        platform.send(order("a", "ann", exampleFee=2.5))
         platform.wait_until_finished()
-        stored = platform.query('SELECT "orderId", "commission" FROM "Orders" ORDER BY "orderId"')
+        stored = platform.query('SELECT "orderId", "exampleFee" FROM "Orders" ORDER BY "orderId"')
         assert stored == [("a", 2.5), ("flat", 0.75), ("none", 0.0), ("other name", 1.25)]
         assert platform.failed_codes() == {
             conflict: ("failed", "order_conflict"),
-            refused: ("failed", "invalid_commission"),
+            refused: ("failed", "invalid_example_fee"),
         }
         platform.send(question("ann", "plain"), question("ann", "detailed", detail=True))
         detailed = platform.answer_to("detailed")["orders"]
-        assert {order["orderId"]: order["commission"] for order in detailed} == dict(stored)
-        assert [order for order in platform.answer_to("plain")["orders"] if "commission" in order] == []
+        assert {order["orderId"]: order["exampleFee"] for order in detailed} == dict(stored)
+        assert [order for order in platform.answer_to("plain")["orders"] if "exampleFee" in order] == []
 
 
 def test_without_it_in_the_database_nothing_is_written_and_a_sentence_says_why(platform: Platform) -> None:
@@ -72,7 +75,7 @@ with create_engine(load_settings().database).connect() as connection:
         print(error)
 """
     printed = in_that_version(program, platform.environment)
-    assert printed == 'DBStorage cannot write to "Orders" in schema "public": the column "commission" is missing.\n'
+    assert printed == 'DBStorage cannot write to "Orders" in schema "public": the column "exampleFee" is missing.\n'
 
 
 @pytest.mark.parametrize(
@@ -87,7 +90,7 @@ from dbstorage.commands.decode import decode
 from dbstorage.wire.entry import StreamEntry
 entry = StreamEntry("1-0", [b"message", os.environ["ENTRY"].encode()])
 quick, ruled = ordinary_command(entry), interpret(decode(entry), 100)
-print(quick is not None, ruled.commission, quick is None or repr(quick) == repr(ruled))
+print(quick is not None, ruled.example_fee, quick is None or repr(quick) == repr(ruled))
 """
-    entry = {"function": "createCloseOrder", "message": {**ORDER, "commission": value}}
+    entry = {"function": "createCloseOrder", "message": {**ORDER, "exampleFee": value}}
     assert in_that_version(program, {"ENTRY": json.dumps(entry)}) == f"{is_ordinary} {stored} True\n"
