@@ -98,6 +98,12 @@ def test_models_and_migrations_agree(empty_database, migrations: Migrations):
     migrations.check()
 
 
+def test_a_default_that_a_later_column_of_an_order_keeps_is_no_difference(empty_database, migrations: Migrations):
+    migrations.upgrade()
+    execute(empty_database, 'ALTER TABLE "Orders" ALTER "profitLoss" SET DEFAULT 0')
+    migrations.check()
+
+
 @pytest.mark.parametrize(
     "change",
     [
