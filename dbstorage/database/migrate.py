@@ -43,15 +43,19 @@ def describe(address: DatabaseAddress) -> list[str]:
         with explained_errors(address), engine.connect() as connection:
             script = ScriptDirectory.from_config(_configuration())
             context = MigrationContext.configure(connection, opts={"version_table_schema": OWN_SCHEMA})
-            found = context.get_current_revision()
-            if found == script.get_current_head():
+            found, first, newest = context.get_current_revision(), script.get_base(), script.get_current_head()
+            if found == newest:
                 return []
             if found is not None:
-                return [f"Migrate from revision {found} to {script.get_current_head()}."]
+                return [f"Migrate from revision {found} to {newest}."]
             with refusals_explained():
                 plan = _first_revision(script).plan_adoption(connection)
+            steps = [*plan.sentences(), f'Create the schema "{OWN_SCHEMA}" with our own tables.']
+            if first != newest:
+                # What the tables lack by now, the later revisions may add.
+                return [*steps, f"Migrate from revision {first} to {newest}."]
             refuse_tables(connection)
-            return [*plan.sentences(), f'Create the schema "{OWN_SCHEMA}" with our own tables.']
+            return steps
     finally:
         engine.dispose()
 

@@ -40,10 +40,13 @@ def test_every_shape_keeps_its_tables_and_rows_up_and_down(tables, empty_databas
 
     migrations.upgrade()
     after = look(empty_database)
-    for part, found in before.items():
-        assert set(found) <= set(after[part])
-    for part in ("rows of User", "rows of Orders", "types"):
-        assert after[part] == before[part]
+    for part in ("schemas", "columns", "constraints", "indexes"):
+        assert set(before[part]) <= set(after[part])
+    assert after["types"] == before["types"]
+    for part in ("rows of User", "rows of Orders"):
+        # A later revision may have added columns, behind those that were there.
+        width = len(before[part][0])
+        assert [row[:width] for row in after[part]] == before[part]
     added = {row for row in after["indexes"] if row[0] == "public"} - set(before["indexes"])
     assert {name for _, name, _ in added} == ADDED
 
@@ -199,7 +202,7 @@ def test_a_missing_orders_table_is_created_beside_the_users_that_are_there(empty
 
 def test_what_an_upgrade_would_do_is_said_and_not_done(empty_database, migrations: Migrations):
     before = prepare(empty_database, PLAIN, 'CREATE INDEX mine ON "Orders" ("userId")')
-    assert describe(migrations.address) == [
+    assert describe(migrations.address)[:3] == [
         'Add the index "Orders_closeTime_idx" to "Orders" in schema "public" (its writers wait meanwhile).',
         'Add the index "Orders_userId_closeTime_idx" to "Orders" in schema "public" (its writers wait meanwhile).',
         'Create the schema "dbstorage" with our own tables.',

@@ -7,7 +7,7 @@ import pytest
 from alembic.config import Config
 from sqlalchemy import Engine, text
 
-from dbstorage.database import shape
+from dbstorage.database import migrate, shape
 from dbstorage.database.catalog import read_tables
 from dbstorage.database.shape import DOUBLE, NEEDED_REVISION, Need
 from tests.database.conftest import ALEMBIC_INI, Migrations
@@ -67,6 +67,17 @@ def test_a_column_that_is_added_later_comes_to_every_shape(
     alembic.command.downgrade(configuration, "base")
     with empty_database.connect() as connection:
         assert snapshot(connection) == before
+
+
+def test_what_an_upgrade_would_do_is_said_of_tables_that_lack_the_column(
+    empty_database: Engine, migrations: Migrations, configuration: Config, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(migrate, "_configuration", lambda: configuration)
+    with empty_database.begin() as connection:
+        PrismaTables().create(connection)
+    *_, schema, last = migrate.describe(migrations.address)
+    assert schema == 'Create the schema "dbstorage" with our own tables.'
+    assert last == f"Migrate from revision 0001 to {int(NEEDED_REVISION) + 1:04}."
 
 
 def test_it_comes_to_an_empty_database_too(empty_database: Engine, configuration: Config):
