@@ -74,17 +74,18 @@ def acl_lines(settings: Settings, service: str, flower: str, engine: str) -> lis
 
 
 def trials(settings: Settings) -> Iterator[Trial]:
-    """Commands that the service sends to Redis, with the keys that are in use."""
+    """Commands that the service sends to Redis, those in its scripts too, with the keys that are in use."""
     commands, responses, group = settings.command_stream, settings.response_stream, settings.consumer_group
     own = prefix(settings.scope)
-    key = f"{own}lease"
+    lease, alone, workers = f"{own}lease", f"{own}alone:check", f"{own}workers"
     tries: tuple[tuple[str | int, ...], ...] = (
         ("XGROUP", "CREATE", commands, group, "0", "MKSTREAM"),
+        ("XGROUP", "DELCONSUMER", commands, group, "check"),
         ("XREADGROUP", "GROUP", group, "check", "COUNT", 1, "STREAMS", commands, ">"),
         ("XACK", commands, group, "0-1"),
         ("XPENDING", commands, group, "-", "+", 1),
         ("XCLAIM", commands, group, "check", 0, "0-1"),
-        ("XAUTOCLAIM", commands, group, "check", 0, "0"),
+        ("XLEN", commands),
         ("XRANGE", commands, "-", "+", "COUNT", 1),
         ("XINFO", "STREAM", commands),
         ("XINFO", "GROUPS", commands),
@@ -95,11 +96,21 @@ def trials(settings: Settings) -> Iterator[Trial]:
         ("MEMORY", "USAGE", responses),
         ("XINFO", "STREAM", responses),
         ("EVAL", "return 1", 2, responses, commands),
-        ("SET", key, "check", "NX", "PX", 1),
-        ("GET", key),
-        ("DEL", key),
-        ("INCR", f"{own}alone:check"),
-        ("EXPIRE", f"{own}alone:check", 1),
+        ("TYPE", lease),
+        ("SET", lease, "check", "PX", 1),
+        ("GET", lease),
+        ("PTTL", lease),
+        ("PEXPIRE", lease, 1),
+        ("DEL", lease),
+        ("EXISTS", f"{own}worker:check"),
+        ("MGET", f"{own}worker:check"),
+        ("HINCRBY", alone, "starts", 1),
+        ("HGET", alone, "server"),
+        ("HSET", workers, "check", "check"),
+        ("HGETALL", workers),
+        ("HDEL", workers, "check"),
+        ("EXPIRE", workers, 1),
+        ("XADD", f"{own}history", "*", "point", "check"),
         ("TIME",),
         ("PING",),
     )

@@ -53,7 +53,9 @@ def keys(server: EmbeddedRedis) -> dict[bytes, Any]:
 
 
 RIGHTS = [
-    (("~*", "&*", "+@all", "-xautoclaim"), "XAUTOCLAIM"),
+    (("~*", "&*", "+@all", "-xclaim"), "XCLAIM"),
+    (("~*", "&*", "+@all", "-pexpire"), "PEXPIRE"),
+    (("~*", "&*", "+@all", "-@dangerous", "-hincrby"), "HINCRBY"),
     (("~*", "&*", "+@all", "-eval"), "EVAL"),
     (("~*", "&*", "+@all", "-@dangerous", "-xreadgroup"), "XREADGROUP"),
     (("~dbstorage:*", f"~{STREAM}", "&*", "+@all"), "exness:response-stream"),
