@@ -11,13 +11,13 @@ from typing import Any, Protocol
 
 from celery.worker import control
 
+from dbstorage.commands.registry import KINDS
 from dbstorage.errors import RedisUnavailableError
 from dbstorage.failed_tasks.trail import PAUSE, RESUME, record_alone
 from dbstorage.operating.pause import NO_REASON, pause_service, read_pause, resume_service
 from dbstorage.redis_access.client import connect_redis
 from dbstorage.redis_access.explained import redis_errors_explained
 from dbstorage.settings import Settings
-from dbstorage.wire.entry import CREATE_CLOSE_ORDER, CREATE_USER, GET_CLOSE_ORDERS
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +31,6 @@ class StandbyReader(Protocol):
 
 #: The name in the list of operations: remote control does not say who sent a command.
 REMOTE = "remote control"
-#: What entries of the stream become.
-STREAM_TASKS = frozenset((CREATE_CLOSE_ORDER, CREATE_USER, GET_CLOSE_ORDERS))
 
 
 def register_pause() -> None:
@@ -69,7 +67,7 @@ def register_controls() -> None:
         return shrink(state, n, **options)
 
     def rate_limit(state: Any, task_name: str, rate_limit: Any, **options: Any) -> Any:
-        if task_name in STREAM_TASKS and rate_limit not in (0, "0", None, ""):
+        if task_name in KINDS and rate_limit not in (0, "0", None, ""):
             return control.nok(
                 f"{task_name} has no rate limit: entries of the stream run in order, in batches (BATCH_SIZE); "
                 "`dbstorage pause` stops them all"
@@ -77,7 +75,7 @@ def register_controls() -> None:
         return rate(state, task_name, rate_limit, **options)
 
     def time_limit(state: Any, task_name: Any = None, hard: Any = None, soft: Any = None, **options: Any) -> Any:
-        if task_name in STREAM_TASKS and (hard is not None or soft is not None):
+        if task_name in KINDS and (hard is not None or soft is not None):
             return control.nok(
                 f"{task_name} has no time limit of its own: a statement of a batch ends after some seconds by itself, "
                 "and its entries are tried again"

@@ -67,6 +67,11 @@ def test_it_works_from_the_stream_to_the_metrics(
             env={**os.environ, **environment}, check=True, capture_output=True, timeout=60,
         )  # fmt: skip
         wait_until(lambda: platform.users()["bob"] == "bob@z", "the call")
+        limited = subprocess.run(
+            [sys.executable, "-m", "celery", "-A", APPLICATION, "control", "rate_limit", "renameUser", "1/m"],
+            env={**os.environ, **environment}, check=True, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert "renameUser has no rate limit" in limited.stdout
         platform.send(user("cleo"))
         platform.wait_until_finished()
         settings = load_settings(environment)
