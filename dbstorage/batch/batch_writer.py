@@ -32,7 +32,7 @@ from dbstorage.storage.locks import (
     name_lock,
     read_queue,
 )
-from dbstorage.storage.outcome import STORED, Outcome, Retried, Status
+from dbstorage.storage.outcome import STORED, WRITTEN, Outcome, Retried
 from dbstorage.storage.refused import Refused
 from dbstorage.storage.retries import lock
 from dbstorage.storage.service import Applied
@@ -50,8 +50,6 @@ SAMPLE = 3
 #: The SQLSTATE of a statement that took too long, and for how long it counts that the tables took another one.
 TOO_SLOW = "57014"
 LATELY_SECONDS = 60.0
-#: Outcomes that show that the tables take commands of this kind.
-_WRITTEN = (Status.STORED, Status.CREATED, Status.UPDATED)
 #: Milliseconds that a statement waits for a lock, once it is known that it is not another program's on a row of "User":
 #: a table is being altered, or another worker of ours writes the same person.
 PATIENT_LOCK_TIMEOUT = 3_000
@@ -132,7 +130,7 @@ class BatchWriter:
         self._works_decided += works
         # The first and the last tell enough: looking at each would cost time in every batch.
         for work in (works[0], works[-1]):
-            if work.outcome is not None and work.outcome.status in _WRITTEN:
+            if work.outcome is not None and work.outcome.status in WRITTEN:
                 self.resources.written_at[type(work.command)] = time.monotonic()
         self.released += result.released
         self.resources.committed(result.applied)
@@ -225,7 +223,7 @@ class BatchWriter:
             return
         # Kinds of commands of which the tables have taken one.
         written = {
-            type(work.command) for work in self._works_decided if work.outcome and work.outcome.status in _WRITTEN
+            type(work.command) for work in self._works_decided if work.outcome and work.outcome.status in WRITTEN
         }
         faults: list[str] = []
         late = False

@@ -11,13 +11,11 @@ from dbstorage.cli.settings import settings_for_command
 from dbstorage.operating.person import this_person
 from dbstorage.replay import ReplayReport
 from dbstorage.replay import replay as run_replay
-from dbstorage.storage.outcome import Status
+from dbstorage.storage.outcome import WRITTEN
 
 INCOMPLETE = 1
 #: The most orders that are named because their owner cannot be told.
 NAMED = 20
-#: Outcomes of entries that changed something.
-WRITTEN = (Status.STORED, Status.CREATED, Status.UPDATED)
 LEFT_ALONE = {
     "question": "questions, which nobody waits for",
     "discarded": "discarded by an operator",

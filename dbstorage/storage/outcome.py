@@ -19,6 +19,10 @@ class Status(StrEnum):
     RETRYING = "retrying"
 
 
+#: Outcomes of commands that changed a row.
+WRITTEN = (Status.STORED, Status.CREATED, Status.UPDATED)
+
+
 class Outcome(NamedTuple):
     """One entry's outcome; `code` and `message` say why it failed, or which error an answer carried."""
 
