@@ -21,7 +21,7 @@ from dbstorage.settings import LogFormat, Settings
 MOST_A_SECOND = 10
 FLOOD_SECONDS = 1.0
 #: Fields that a line may carry beside its sentence.
-EXTRA_FIELDS = ("task_id", "entry_id", "failed_task_id", "code")
+EXTRA_FIELDS = ("task_id", "entry_id", "code")
 
 
 class TextFormatter(logging.Formatter):
@@ -86,7 +86,7 @@ class Flood(logging.Filter):
         for code, number in seen.items():
             if number > MOST_A_SECOND:
                 left_out = number - MOST_A_SECOND
-                self._logger.warning("%s more %s.", f"{left_out:,}", code, extra={"code": code, "left_out": left_out})
+                self._logger.warning("%s more %s.", f"{left_out:,}", code, extra={"code": code})
 
 
 def set_up_logging(settings: Settings, log_file: str | None = None) -> None:

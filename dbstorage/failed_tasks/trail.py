@@ -177,7 +177,7 @@ def tell(
         words.append(f"{affected} {'task' if affected == 1 else 'tasks'}")
     if filter:
         words.append(f"that match {json.dumps(filter)}")
-    logger.info("%s%s", " ".join(words), f" ({reason})" if reason else "", extra={"operation": what})
+    logger.info("%s%s", " ".join(words), f" ({reason})" if reason else "")
 
 
 def read_operations(connection: Connection, scope: Scope, limit: int = 50) -> list[Operation]:
