@@ -53,7 +53,7 @@ class TaskEventSender:
             )
 
     def send_retried(self, dispatcher: Any, retried: Sequence[Retried]) -> None:
-        """Send an event for each failed task that was run again; they are too few to need a sample."""
+        """Send the events of failed tasks that were run again; of many that succeed, a sample."""
         if dispatcher is None or not dispatcher.enabled or (dispatcher.groups and "task" not in dispatcher.groups):
             return
         successes = []

@@ -43,7 +43,7 @@ class StreamRequest:
 
     @property
     def time_start(self) -> float:
-        """When its batch was handed to the pool, in seconds since 1970."""
+        """When its batch began to run, in seconds since 1970; 0 while it waits."""
         return self.started
 
     def info(self, safe: bool = False) -> dict[str, Any]:
