@@ -10,7 +10,7 @@ from dbstorage.cli import failed_change
 from dbstorage.commands import questions, text
 from dbstorage.dashboard import flower_internals, throttle
 from dbstorage.database import deadline, engine
-from dbstorage.failed_tasks import changes, sweep
+from dbstorage.failed_tasks import changes, edit, sweep
 from dbstorage.metrics import health, watch
 from dbstorage.operating import last_hour, verdict
 from dbstorage.reader import core, sampling
@@ -22,6 +22,7 @@ from dbstorage.worker.celery_internals import consumer
 
 CHECKOUT = Path(__file__).parents[1]
 SILENCE = 5.0 + deadline.GRACE_SECONDS
+ORDINALS = {5: "fifth"}
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 8: "eight", 10: "ten"}
 
 SENTENCES = {
@@ -69,9 +70,9 @@ SENTENCES = {
     ],
     "docs/failed-tasks.md": [
         f"the first {size.KEPT_BYTES // 1024} KiB are kept",
-        f"after {NUMBERS[throttle.FREE_FAILURES]} wrong passwords an address waits",
+        f"from the {ORDINALS[throttle.FREE_FAILURES + 1]} wrong password on an address waits",
         f"flower remembers {flower_internals.MAX_TASKS:,} tasks",
-        f"a change to more than {changes.CHUNK:,} tasks",
+        f"a change to more than {changes.CHUNK:,} tasks, or an edit of more than {edit.PART},",
     ],
     "docs/observability.md": [
         f"at most {task_signals.MOST_TRACED} events",
@@ -80,7 +81,7 @@ SENTENCES = {
     "docs/contract.md": [
         f"text of 1 to {text.ID_CHARACTERS} characters",
         f"`useremail` (up to {text.EMAIL_CHARACTERS})",
-        f"`limit` (1 to {questions.HIGHEST_LIMIT:,}",
+        f"of which more than {questions.HIGHEST_LIMIT:,} count as {questions.HIGHEST_LIMIT:,}",
         f"a question waits up to {job.OLDER_PENDING_SECONDS:g} s for older entries",
         f"up to {trace_context.CARRIED['traceparent']} and {trace_context.CARRIED['tracestate']} characters",
     ],

@@ -43,7 +43,7 @@ def audit(first: str, last: str, show: int, as_json: bool) -> None:
     \b
     Exit codes:
       0  nothing is missing
-      1  something is missing, or an order stands under another person
+      1  something is missing, was trimmed unread, or stands under another person
       2  wrong usage or settings
       3  Redis or the database cannot be used, so nothing is proven
     """
