@@ -123,7 +123,7 @@ class ServiceMetrics:
         self._processes.set(processes)
 
     def batch_read(self, seconds: float) -> None:
-        """Note that a batch was read from the stream and made into task requests, which took so many seconds."""
+        """Note that entries were read; `seconds` from the first byte of the reply until they were in hand."""
         self._stage_seconds.labels("read").observe(seconds)
 
     def batch_waited(self, seconds: float) -> None:
