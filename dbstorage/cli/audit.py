@@ -9,12 +9,10 @@ from dbstorage.audit.outcomes import AuditOutcome
 from dbstorage.audit.owners import Owner
 from dbstorage.audit.report import MOST_NAMED
 from dbstorage.audit.stream import FROM_BEGINNING, TO_END, first_position, last_position
-from dbstorage.cli.exit_codes import UNAVAILABLE
-from dbstorage.cli.output import print_json, print_table, say, say_error
+from dbstorage.cli.output import print_json, print_table, say
 from dbstorage.cli.progress import progress_bar
 from dbstorage.cli.settings import settings_for_command
-from dbstorage.errors import DatabaseNotReadyError, DatabaseUnavailableError, RedisUnavailableError
-from dbstorage.failed_tasks.readable import printable
+from dbstorage.printable import printable
 from dbstorage.redis_access.trimmed import SENTENCE
 
 MISSING = 1
@@ -49,14 +47,10 @@ def audit(first: str, last: str, show: int, as_json: bool) -> None:
     """
     _check(first, last)
     settings = settings_for_command()
-    try:
-        whole = (first, last) == (FROM_BEGINNING, TO_END)
-        with progress_bar("Auditing") as advance:
-            # The number of entries is only known for the whole stream, not for a part of it.
-            report = run_audit(settings, first, last, lambda done, length: advance(done, length if whole else None))
-    except (RedisUnavailableError, DatabaseUnavailableError, DatabaseNotReadyError) as error:
-        say_error(error)
-        sys.exit(UNAVAILABLE)
+    whole = (first, last) == (FROM_BEGINNING, TO_END)
+    with progress_bar("Auditing") as advance:
+        # The number of entries is only known for the whole stream, not for a part of it.
+        report = run_audit(settings, first, last, lambda done, length: advance(done, length if whole else None))
     if as_json:
         print_json(_as_json(report, show), indent=2)
     else:
