@@ -27,7 +27,8 @@ from dbstorage.failed_tasks.advice import advice
 from dbstorage.failed_tasks.conflict import compare_with_stored
 from dbstorage.failed_tasks.filters import OPEN_STATES
 from dbstorage.failed_tasks.lookup import FailedTask, Payload, attempts_of, count, find_all, load
-from dbstorage.failed_tasks.readable import MOST_SHOWN, payload_for_json, printable, readable_payload
+from dbstorage.failed_tasks.readable import MOST_SHOWN, payload_for_json, readable_payload
+from dbstorage.printable import printable
 from dbstorage.storage.orders import Field
 
 #: Columns of a list; the e-mail addresses that a payload may hold are not among them.

@@ -26,9 +26,9 @@ from dbstorage.cli.progress import progress_bar
 from dbstorage.failed_tasks.changes import Change, apply, count_codes, count_for, delete_old
 from dbstorage.failed_tasks.filters import Filter, State
 from dbstorage.failed_tasks.lookup import count
-from dbstorage.failed_tasks.readable import printable
 from dbstorage.failed_tasks.retry_progress import Followed, in_words
 from dbstorage.operating.person import this_person
+from dbstorage.printable import printable
 from dbstorage.settings import Scope
 
 #: Up to so many tasks are discarded after a simple yes; for more, their number has to be typed.

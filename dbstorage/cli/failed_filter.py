@@ -17,7 +17,7 @@ from dbstorage.failed_tasks.advice import CODES
 from dbstorage.failed_tasks.connected import connected
 from dbstorage.failed_tasks.filters import Filter, State, parse_ids, parse_moment
 from dbstorage.failed_tasks.lookup import codes
-from dbstorage.failed_tasks.readable import printable
+from dbstorage.printable import printable
 from dbstorage.settings import Scope
 
 Command = TypeVar("Command", bound=Callable[..., Any])

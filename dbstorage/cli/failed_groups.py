@@ -19,7 +19,7 @@ from dbstorage.cli.failed_filter import (
 from dbstorage.cli.output import json_moment, print_json, print_table, say
 from dbstorage.failed_tasks.filters import OPEN_STATES
 from dbstorage.failed_tasks.groups import MOST_GROUPS, By, Group, find_groups
-from dbstorage.failed_tasks.readable import printable
+from dbstorage.printable import printable
 
 
 @click.command(epilog=EXIT_CODES, short_help="Count failed tasks by code and sentence, or by user.")

@@ -8,11 +8,11 @@ import click
 from dbstorage.cli.output import console, print_json, print_table, redraw, say
 from dbstorage.cli.settings import settings_for_command
 from dbstorage.failed_tasks.filters import State
-from dbstorage.failed_tasks.readable import printable
 from dbstorage.failed_tasks.trail import ACKNOWLEDGE, record_alone
 from dbstorage.metrics.figures import read_stream
 from dbstorage.operating.person import this_person
 from dbstorage.operating.workers import ASIDE, STANDS_BY, Worker
+from dbstorage.printable import printable
 from dbstorage.redis_access.client import connect_redis
 from dbstorage.redis_access.explained import redis_errors_explained
 from dbstorage.redis_access.keys import trimmed_key

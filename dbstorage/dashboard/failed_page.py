@@ -29,7 +29,8 @@ from dbstorage.failed_tasks.lookup import (
     load,
     newest_id,
 )
-from dbstorage.failed_tasks.readable import MOST_SHOWN, Readable, printable, readable_payload
+from dbstorage.failed_tasks.readable import MOST_SHOWN, Readable, readable_payload
+from dbstorage.printable import printable
 from dbstorage.settings import Scope
 from dbstorage.storage.orders import Field
 

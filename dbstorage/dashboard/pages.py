@@ -11,7 +11,7 @@ from tornado.web import HTTPError
 
 from dbstorage.dashboard.database import Database
 from dbstorage.errors import DBStorageError
-from dbstorage.failed_tasks.readable import printable
+from dbstorage.printable import printable
 
 HIDDEN = "Without a login, payloads are shown on this machine only: start Flower with FLOWER_BASIC_AUTH=user:password."
 

@@ -1,4 +1,4 @@
-"""A failed task's payload, and other text that we did not write, in a form that a person can read."""
+"""A failed task's payload in a form that a person can read."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from dbstorage.failed_tasks.lookup import Payload
-from dbstorage.printable import printable as printable
+from dbstorage.printable import printable
 from dbstorage.wire.entry import Layout
 from dbstorage.wire.payload import unpack
 
