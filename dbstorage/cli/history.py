@@ -41,8 +41,6 @@ NUMBERS = of_kind(ColumnKind.AMOUNT, ColumnKind.LIMIT, ColumnKind.LEVERAGE)
 class NoAnswerError(DBStorageError):
     """Raised when nobody answered in time."""
 
-    code = "no_answer"
-
 
 @click.command()
 @click.argument("user", metavar="USER")

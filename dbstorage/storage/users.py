@@ -23,13 +23,9 @@ MOVE_SECONDS = 25.0
 class ConcurrentChangeError(DBStorageError):
     """Raised when another program changed the same user in the meantime; the transaction is to be run again."""
 
-    code = "concurrent_change"
-
 
 class KeptAwayError(DBStorageError):
     """Raised when a row of "User" is not written and nobody refused it: a trigger or a rule kept it away."""
-
-    code = "not_stored"
 
 
 class UserWrite(NamedTuple):
