@@ -17,6 +17,7 @@ USER_QUEUED = "user_queued"
 NOT_STORED = "not_stored"
 TOO_LARGE = "too_large"
 POISON = "poison"
+EXPIRED_QUESTION = "expired_question"
 INTERNAL_ERROR = "internal_error"
 UNAVAILABLE = "unavailable"
 PAUSED = "paused"
@@ -92,6 +93,7 @@ FAILURES: dict[str, Code] = {
         Fault.SENDER,
     ),
     POISON: Code("The processes that ran it, or the database, died of it.", _AFTER_AN_UPDATE, Fault.SERVICE),
+    EXPIRED_QUESTION: Code("It is a question, and nobody waits for its answer any more.", "Discard it.", Fault.NOBODY),
     INTERNAL_ERROR: Code("It met a bug of ours.", _AFTER_AN_UPDATE, Fault.SERVICE),
     "unknown_function": BREAKS_A_RULE,
 }

@@ -5,7 +5,7 @@ from typing import NamedTuple, TypeAlias
 
 from sqlalchemy import Connection
 
-from dbstorage.codes import USER_CONFLICT
+from dbstorage.codes import EXPIRED_QUESTION, USER_CONFLICT
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.registry import kind_of
 from dbstorage.commands.users import CreateUser
@@ -32,7 +32,7 @@ CONFLICTING_USER = Outcome(
 )
 
 TOO_LATE = Outcome(
-    Status.FAILED, "expired_question", "It is a question, and nobody waits for its answer any more: discard it."
+    Status.FAILED, EXPIRED_QUESTION, "It is a question, and nobody waits for its answer any more: discard it."
 )
 
 
