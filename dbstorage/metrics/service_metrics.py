@@ -33,7 +33,7 @@ def outcomes_by_function() -> dict[str, tuple[str, ...]]:
 
 @dataclass
 class Totals:
-    """Counts since the worker started, for the log line of every minute."""
+    """Counts since the worker started, for the log line of every minute and for the points of the last hour."""
 
     orders_stored: int = 0
     queries_processed: int = 0
@@ -135,7 +135,7 @@ class ServiceMetrics:
         for (function, outcome), count in _counted([*outcomes]).items():
             self._entries.labels(function, outcome.status.value).inc(count)
             self.totals.entries += count
-            self._add_to_totals(function, outcome, count)
+            self._add_to_totals(outcome, count)
         self._batch_entries.observe(len(report.outcomes))
         for stage, seconds in report.seconds.items():
             self._stage_seconds.labels(stage).observe(seconds)
@@ -147,12 +147,12 @@ class ServiceMetrics:
         """Note that failed tasks were run again."""
         for (function, outcome), count in Counter((each.name, each.outcome) for each in retried).items():
             self._retries.labels(function, outcome.status.value).inc(count)
-            self._add_to_totals(function, outcome, count)
+            self._add_to_totals(outcome, count)
 
     def call_finished(self, function: str, status: Status) -> None:
         """Note that a task ended that an operator called through the broker."""
         self._calls.labels(function, status.value).inc()
-        self._add_to_totals(function, Outcome(status), 1)
+        self._add_to_totals(Outcome(status), 1)
 
     def reader_beat(
         self,
@@ -180,7 +180,7 @@ class ServiceMetrics:
         """Show these figures from now on (called by the thread that gathers them)."""
         self._figures.figures = figures
 
-    def _add_to_totals(self, function: str, outcome: Outcome, count: int) -> None:
+    def _add_to_totals(self, outcome: Outcome, count: int) -> None:
         if outcome.status is Status.STORED:
             self.totals.orders_stored += count
         elif outcome.status is Status.ANSWERED:

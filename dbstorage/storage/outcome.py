@@ -83,11 +83,6 @@ class Report(NamedTuple):
     refusal: str = ""
     lost: bool = False
 
-    @property
-    def finished(self) -> bool:
-        """Whether every entry is decided and acknowledged."""
-        return all(self.acknowledged)
-
 
 STORED = Outcome(Status.STORED)
 DUPLICATE = Outcome(Status.DUPLICATE)
