@@ -138,26 +138,27 @@ class FailedTaskPage(_FailedTaskHandler):
     async def get(self, failed_task_id: str) -> None:
         """Show it; 404 where there is no such task."""
 
-        def beside(connection: Connection) -> tuple[list[Attempt], list[Field] | None]:
-            compared = None
+        def beside(connection: Connection) -> tuple[list[Attempt], list[Field] | None, Readable | None]:
+            compared, original = None, None
             if shows_payloads():
                 limit = self.database.settings.history_limit
                 compared = compare_with_stored(connection, task, payload, limit)
-            return attempts_of(connection, task.id), compared
+                if payload.original is not None:
+                    original = readable_payload(payload.as_it_came, MOST_SHOWN)
+            return attempts_of(connection, task.id), compared, original
 
         try:
             task, payload, shown = await self.loaded(failed_task_id)
-            attempts, conflict = await self.database.run(beside)
+            attempts, conflict, original = await self.database.run(beside)
         except DBStorageError as error:
             raise HTTPError(503, "%s", error) from None
-        original = None if payload.original is None else readable_payload(payload.as_it_came, MOST_SHOWN)
         self.render_page(
             "failed_task.html",
             problem=None,
             task=task,
             attempts=attempts,
             conflict=conflict,
-            original=original.text if original and shows_payloads() else None,
+            original=original.text if original else None,
             advice=advice(task.code) if task.state in OPEN_STATES else None,
             layout=payload.layout,
             payload=shown.text if shows_payloads() else None,

@@ -11,7 +11,8 @@ from dbstorage.printable import printable
 from dbstorage.wire.entry import Layout
 from dbstorage.wire.payload import unpack
 
-_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
+# Possessive: a text that may be given back character by character takes 100 bytes of memory for each of them.
+_JSON_TOKEN = re.compile(r'"(?:[^"\\]++|\\.)*+"|[{}\[\],:]|[^\s{}\[\],:"]+')
 _INDENT = "  "
 #: Levels beyond which lines begin no further to the right.
 DEEPEST_INDENT = 50
@@ -85,7 +86,7 @@ def _readable(value: bytes, most: int, margin: str) -> Iterator[str]:
     """The parts of a value; each line behind the first begins with `margin`."""
     text = _json_text(value)
     if text is not None:
-        yield from _indented_json(text, margin)
+        yield from _indented_json(text, most, margin)
         return
     # Each byte becomes one character at least.
     lines = value[: most + 1].decode(errors="backslashreplace").split("\n")
@@ -104,7 +105,7 @@ def _json_text(value: bytes) -> str | None:
     return text
 
 
-def _indented_json(text: str, margin: str) -> Iterator[str]:
+def _indented_json(text: str, most: int, margin: str) -> Iterator[str]:
     """Valid JSON with an item a line; its parts stay as they were written, which parsing would not do."""
     depth = 0
     before = ""
@@ -118,5 +119,5 @@ def _indented_json(text: str, margin: str) -> Iterator[str]:
             yield f"\n{margin}{_INDENT * min(depth, DEEPEST_INDENT)}"
         if part in ("[", "{"):
             depth += 1
-        yield ": " if part == ":" else printable(part)
+        yield ": " if part == ":" else printable(part[: most + 1])
         before = part
