@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit
 
+from dbstorage.database.url import SCHEMES as DATABASE_SCHEMES
 from dbstorage.database.url import DatabaseAddress, parse_database_url
 from dbstorage.errors import SettingsError
 from dbstorage.urls.broker_url import AMQP_SCHEMES, checked_broker_url
@@ -24,6 +25,8 @@ BROKER_SCHEMES = (*REDIS_SCHEMES, *AMQP_SCHEMES)
 #: Schemes of URLs that name one server; the others name several hosts, or none.
 ONE_SERVER = ("redis", "rediss", *AMQP_SCHEMES)
 
+#: As RFC 3986 has it: what stands before a `://` may as well be half of a password.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
 _ONE_PLACE = r"(\[[\da-fA-F:]+\]|[\w.-]*)(:\d*)?"
 #: One host or several, and what stands behind them.
 _PLACE = re.compile(rf"{_ONE_PLACE}(,{_ONE_PLACE})*(/.*)?")
@@ -178,9 +181,14 @@ def without_password(url: str) -> str:
     # The last @ ends the login, also where the password was not percent-encoded and holds a / or another @.
     login, at, place = rest.rpartition("@")
     place = re.split(r"[?#]", place)[0]
-    if not separator or not (at or _PLACE.fullmatch(place)):
-        return f"{scheme}://***" if separator else "***"
+    if not separator or not _SCHEME.fullmatch(scheme):
+        return "***"
+    if not (at or _PLACE.fullmatch(place)):
+        return f"{scheme}://***"
     name, colon, _password = login.partition(":")
+    if at and not colon and scheme.lower() not in DATABASE_SCHEMES:
+        # With Redis, people leave the colon out: it may be the password.
+        name = "***"
     return f"{scheme}://{name}{colon and ':***'}{at}{place}"
 
 

@@ -211,6 +211,25 @@ def test_a_password_that_is_not_percent_encoded_is_told_without_any_part_of_it(n
     assert "secret" not in sentence
 
 
+@pytest.mark.parametrize("name", ["REDIS_URL", "CELERY_BROKER_URL"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://secret@cache:6379/0",
+        "rediss://secret@cache",
+        "unix://secret@/run/redis.sock",
+        "redis+sentinel://secret@one:26379/trading/0",
+        "sentinel://secret@one:26379/trading/0",
+    ],
+)
+def test_a_password_without_a_colon_before_it_is_not_taken_for_a_user(name: str, url: str):
+    with pytest.raises(SettingsError, match="no colon before it") as raised:
+        load_settings({**REQUIRED, name: url})
+    assert "secret" not in str(raised.value)
+
+    assert load_settings({**REQUIRED, name: url.replace("secret@", "ann:@")})
+
+
 @pytest.mark.parametrize(
     ("url", "shown"),
     [
@@ -224,6 +243,9 @@ def test_a_password_that_is_not_percent_encoded_is_told_without_any_part_of_it(n
         ("postgresql://ann:sec?ret@db:x/trading", "postgresql://ann:***@db:x/trading"),
         ("postgresql://ann:secret/trading", "postgresql://***"),
         ("redis://:secret", "redis://***"),
+        ("redis://secret@cache:6379/0", "redis://***@cache:6379/0"),
+        ("postgresql://ann@db/trading", "postgresql://ann@db/trading"),
+        ("redis:/ann:sec://ret@cache:6379/0", "***"),
         ("secret", "***"),
         ("", "***"),
     ],

@@ -64,6 +64,12 @@ def checked_redis_url(text: str) -> str:
     scheme = text.partition("://")[0]
     if scheme not in SCHEMES or "://" not in text:
         raise ValueError("expected a URL that begins with " + ", ".join(f"{name}://" for name in SCHEMES))
+    login, at, _place = text.partition("://")[2].rpartition("@")
+    if at and ":" not in login:
+        # Everybody would read it as a user's name, and print it.
+        raise ValueError(
+            f"its password has no colon before it: {scheme}://:password@…, or {scheme}://user:@… without one"
+        )
     if is_sentinel(text):
         check_tls_files(parse_sentinel_url(text).tls)
         return text
