@@ -120,7 +120,7 @@ def test_an_installed_wheel_migrates_stores_and_shows_what_failed(
 @pytest.fixture
 def shadowed(tmp_path: Path) -> Path:
     """A directory in which files of somebody else's have the names of our packages."""
-    for name in ("tasks.py", "dbstorage.py", "celery.py", "migrations.py"):
+    for name in ("tasks.py", "dbstorage.py", "celery.py", "migrations.py", "flowerconfig.py"):
         (tmp_path / name).write_text("raise SystemExit('the wrong file')\n")
     return tmp_path
 
@@ -159,6 +159,9 @@ def test_worker_and_flower_start_from_an_installed_wheel_wherever_one_is(
             f"{programs}/dbstorage generate --users 2 --orders 5 | {programs}/dbstorage send -", shadowed, **servers
         )
         assert "Failed: none." in sent
+    (shadowed / "named.py").write_text("max_tasks = 7\n")
+    with serving(f"{programs}/dbstorage flower --port=0 --conf=named.py", shadowed, "Visit me at", **servers):
+        pass
     with serving(f"{programs}/dbstorage flower --port=0", shadowed, "Visit me at", **servers):
         [address] = re.findall(r"Visit me at (\S+)", (shadowed / "serving.log").read_text())
         with urlopen(f"{address}/failed") as page:
