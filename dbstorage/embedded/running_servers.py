@@ -12,7 +12,7 @@ FILE_NAME = "servers.json"
 def running_servers(directory: Path = DEFAULT_DIRECTORY) -> dict[str, str] | None:
     """REDIS_URL and DATABASE_URL that `dbstorage up` is running with in `directory`; None when it is not running."""
     try:
-        noted = json.loads((directory / FILE_NAME).read_bytes())
+        noted = json.loads(_read_own(directory / FILE_NAME))
         urls = {name: str(noted[name]) for name in ("REDIS_URL", "DATABASE_URL")}
         running = _is_running(noted["pid"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -29,6 +29,15 @@ def note_servers(directory: Path, redis_url: str, database_url: str) -> None:
 def forget_servers(directory: Path) -> None:
     """Remove what `note_servers` wrote."""
     (directory / FILE_NAME).unlink(missing_ok=True)
+
+
+def _read_own(path: Path) -> bytes:
+    """What the file holds; raises OSError where another user wrote it, who could have us send commands to his servers."""
+    with path.open("rb") as file:
+        # Root may look after what anybody has started.
+        if os.geteuid() not in {0, os.fstat(file.fileno()).st_uid}:
+            raise PermissionError(f"{path} belongs to another user")
+        return file.read()
 
 
 def _is_running(pid: int) -> bool:

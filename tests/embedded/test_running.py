@@ -22,6 +22,16 @@ def test_noted_servers_are_found_by_their_owner_only_and_forgotten(tmp_path: Pat
     assert running_servers(tmp_path) is None
 
 
+def test_the_note_of_another_user_tells_nothing_but_to_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """In a directory that others write to, commands would go to a stranger's servers."""
+    note_servers(tmp_path, REDIS_URL, DATABASE_URL)
+    owner = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    assert running_servers(tmp_path) is None
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    assert running_servers(tmp_path) is not None
+
+
 def test_the_note_of_a_process_that_has_ended_tells_nothing(tmp_path: Path):
     note_servers(tmp_path, REDIS_URL, DATABASE_URL)
     note = json.loads((tmp_path / "servers.json").read_text())
