@@ -104,10 +104,15 @@ sbom: .venv/sbom/installed  ## Write sbom.cdx.json: what the image consists of, 
 	.venv/sbom/bin/pip install --quiet --group sbom
 	@touch $@
 
+# Python reads the path of this directory in the locale's encoding: one beyond ASCII would end each command under LC_ALL=C.
+RELATIVE := import os, pathlib, sysconfig; site = pathlib.Path(sysconfig.get_path("purelib")); \
+	[path.write_text(os.path.relpath(".", site)) for path in site.glob("*dbstorage.pth")]
+
 $(INSTALLED): requirements.lock pyproject.toml | $(BIN)/pip
 	@echo "Installing into $(VENV) (about half a minute) ..."
 	@$(BIN)/pip install --quiet --no-deps --require-hashes --requirement requirements.lock
 	@$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	@LC_ALL=C.UTF-8 $(BIN)/python -c '$(RELATIVE)'
 	@touch $@
 
 $(BIN)/pip:
