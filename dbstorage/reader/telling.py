@@ -113,12 +113,13 @@ class HoldLog:
     def __init__(self) -> None:
         #: What was logged of each outage that lasts, without what changes with each attempt.
         self._logged: dict[Outage | None, set[str]] = {}
+        #: Outages that another one has taken the place of: whether they are over shows only when something is stored.
+        self._hidden: dict[Outage | None, Hold] = {}
 
     def changed(self, before: Hold | None, after: Hold | None, now: float) -> None:
         """Log what has changed; `now` on the core's clock."""
         if before is not None and (after is None or after.outage is not before.outage):
-            self._logged.pop(before.outage, None)
-            _log_end(before, now)
+            self._ended(self._hidden.pop(before.outage, before), after, now)
         if after is None:
             return
         logged = self._logged.setdefault(after.outage, set())
@@ -126,6 +127,19 @@ class HoldLog:
         if reason not in logged:
             _log_reason(after, begins=not logged)
             logged.add(reason)
+
+    def _ended(self, hold: Hold, after: Hold | None, now: float) -> None:
+        answers = hold.outage is Outage.DATABASE and after is not None and after.outage in (Outage.FAULT, Outage.REPLAY)
+        if after is not None and not answers:
+            self._hidden[hold.outage] = hold
+            return
+        over = [hold]
+        if after is None and hold.outage is not None:
+            over += self._hidden.values()
+            self._hidden.clear()
+        for each in over:
+            self._logged.pop(each.outage, None)
+            _log_end(each, now)
 
 
 def _log_end(hold: Hold, now: float) -> None:

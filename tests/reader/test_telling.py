@@ -78,3 +78,28 @@ def test_a_pause_within_a_fault_does_not_end_it(caplog: pytest.LogCaptureFixture
         log.changed(pause, None, 2.0)
         log.changed(fault(FULL), fault(FULL), 3.0)
     assert [record.getMessage().split()[0] for record in caplog.records] == ["Nothing", "Paused", "The"]
+
+
+AWAY = Hold(Outage.DATABASE, "Connection refused.", 1.0)
+REPLAYED = Hold(Outage.REPLAY, "A replay of the stream is running", 1.0)
+
+
+@pytest.mark.parametrize("another", [AWAY, REPLAYED, Hold(Outage.REDIS, "Redis does not answer", 1.0)])
+def test_a_fault_that_another_outage_takes_the_place_of_is_told_as_over_when_storing_goes_on(
+    another: Hold, caplog: pytest.LogCaptureFixture
+) -> None:
+    began, taken_over, *ended = lines_of(caplog, fault(FULL), another)
+    assert began.startswith("Nothing can be stored")
+    assert another.reason.rstrip(".") in taken_over
+    assert len(ended) == 2
+    assert ended[1] == "Storing goes on after 2.0 s: what was wrong with the database is mended."
+
+
+def test_a_fault_that_shows_again_behind_an_outage_has_lasted(caplog: pytest.LogCaptureFixture) -> None:
+    lines = lines_of(caplog, fault(FULL), AWAY, Hold(Outage.FAULT, FULL, 2.0))
+    assert [line.split(":")[0] for line in lines] == [
+        "Nothing can be stored until this is mended",
+        "Database is away",
+        "Database is back after 1.0 s.",
+        "Storing goes on after 3.0 s",
+    ]
