@@ -62,7 +62,7 @@ def clone(tmp_path: Path) -> Path:
 
 def test_a_clone_may_lie_anywhere_under_any_locale(clone: Path, machine: dict[str, str]):
     elsewhere = clone.rename(clone.with_name("plà ce"))
-    command = [elsewhere / ".venv/bin/python", "-P", "-c", "import dbstorage; print(ascii(dbstorage.__file__))"]
+    command = [str(elsewhere / ".venv/bin/python"), "-P", "-c", "import dbstorage; print(ascii(dbstorage.__file__))"]
     found = subprocess.run(command, env={**machine, "LC_ALL": "C"}, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == ascii(str(elsewhere / "dbstorage" / "__init__.py"))
 

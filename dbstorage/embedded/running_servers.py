@@ -32,7 +32,7 @@ def forget_servers(directory: Path) -> None:
 
 
 def _read_own(path: Path) -> bytes:
-    """What the file holds; raises OSError where another user wrote it, who could have us send commands to his servers."""
+    """What the file holds; raises OSError where another user wrote it: who knows whose servers it names."""
     with path.open("rb") as file:
         # Root may look after what anybody has started.
         if os.geteuid() not in {0, os.fstat(file.fileno()).st_uid}:
