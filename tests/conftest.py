@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+import kombu.pools
 import psycopg2
 import pytest
 import redis
@@ -58,6 +59,12 @@ def pytest_report_header(config: pytest.Config) -> str:
     wanted = [config.getoption("postgres") and f"{config.getoption('postgres')}/postgres", config.getoption("redis")]
     told = [subprocess.check_output([program, "--version"], text=True).strip() for program in wanted if program]
     return "\n".join(told) or "servers: those of the wheels"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fresh_broker_pools() -> None:
+    """Kombu's pools belong to the process: the server may have closed what an earlier file has left in them."""
+    kombu.pools.reset()  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture(scope="session")

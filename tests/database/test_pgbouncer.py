@@ -1,7 +1,9 @@
 """Behind a real PgBouncer that pools transactions; skipped where there is none."""
 
+import os
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -64,22 +66,20 @@ class Pooler:
 
 
 @pytest.fixture
-def pooled(
-    tmp_path: Path, postgres_server: EmbeddedPostgres, database_url: str, request: pytest.FixtureRequest
-) -> Iterator[Pooler]:
+def pooled(postgres_server: EmbeddedPostgres, database_url: str, request: pytest.FixtureRequest) -> Iterator[Pooler]:
     """PgBouncer, with further lines of its configuration as the parameter."""
     program = find("pgbouncer")
-    tmp_path.chmod(0o755)
-    for parent in tmp_path.parents[:3]:
-        parent.chmod(0o755)
-    pooler = Pooler(program, tmp_path, postgres_server, *getattr(request, "param", ()))
-    try:
-        wait_until(lambda: pooler.answers(database_url) or pooler.process.poll() is not None, "PgBouncer to answer")
-        assert pooler.process.poll() is None, pooler.log.read_text()
-        yield pooler
-    finally:
-        pooler.process.terminate()
-        pooler.process.wait()
+    # Outside of pytest's directories, which each start of pytest closes to everybody else.
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        pooler = Pooler(program, Path(directory), postgres_server, *getattr(request, "param", ()))
+        try:
+            wait_until(lambda: pooler.answers(database_url) or pooler.process.poll() is not None, "PgBouncer to answer")
+            assert pooler.process.poll() is None, pooler.log.read_text()
+            yield pooler
+        finally:
+            pooler.process.terminate()
+            pooler.process.wait()
 
 
 IGNORING = ("ignore_startup_parameters = options,extra_float_digits",)
