@@ -12,15 +12,15 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTHON = $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 
-# The tests mostly wait for servers and workers: four processes keep two cores busy. tests/scheduling.py deals them out.
-PARALLEL := --numprocesses 4
+# The tests mostly wait for servers and workers: six processes keep two cores busy. tests/scheduling.py deals them out.
+PARALLEL := --numprocesses 6
 
 # Which lines no test runs in its own process; a worker is another one. sys.monitoring costs next to nothing.
 COVERAGE := --cov --cov-report=term
 COVERAGE_CORE = $(shell $(BIN)/python -c 'import sys; print("sysmon" if sys.version_info >= (3, 12) else "ctrace")')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-core test-servers test-lowest chaos mutants format bench bench-quick bench-full lock sbom
+.PHONY: help run test types every-test test-core test-servers test-lowest chaos mutants format bench bench-quick bench-full lock sbom
 
 help:  ## Print this.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -31,7 +31,13 @@ run: $(INSTALLED)  ## Start the whole service; Ctrl-C stops it.
 test: $(INSTALLED)  ## Check format, style and types, then run every test.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(MAKE) --jobs types every-test
+
+# One process, and for half a minute where it was never run: beside the tests it costs no time.
+types: $(INSTALLED)
 	$(BIN)/mypy
+
+every-test: $(INSTALLED)
 	COVERAGE_CORE=$(COVERAGE_CORE) $(BIN)/python -m pytest $(PARALLEL) --durations=10 $(COVERAGE)
 
 # Where a version matters most. Of servers: SQL, migrations, scripts, streams. Of Python and packages: JSON and Celery's less public

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
+from weakref import WeakSet
 
 import psutil
 
@@ -21,6 +22,7 @@ class Worker:
     prefix: tuple[str, ...] = ()
     #: The module of the Celery application.
     application = "dbstorage"
+    _started: ClassVar["WeakSet[Worker]"] = WeakSet()
 
     def __init__(self, environment: dict[str, str], directory: Path, name: str = "worker", *options: str) -> None:
         self.environment = {"LOG_LEVEL": "INFO", "PYTHONUNBUFFERED": "1", **environment}
@@ -33,6 +35,9 @@ class Worker:
 
     def start(self, *, ready: bool = True) -> Self:
         """Start the worker and wait until it is ready."""
+        # A worker waits for a second to hear from its neighbours what was revoked. Where there are none, it need not.
+        without = () if any(worker.alive for worker in self._started) else ("--without-mingle",)
+        self._started.add(self)
         self._seen = self.log.count(" ready.")
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
@@ -46,6 +51,7 @@ class Worker:
                     "worker",
                     "-n",
                     self.name,
+                    *without,
                     *self.options,
                 ],
                 env=self.environment,
