@@ -37,7 +37,7 @@ SENTENCES = {
         f"reads on (up to {core.LOOK_AHEAD:,} entries or {core.LOOK_AHEAD_BYTES // 2**20} mb)",
         f"to discard more than {failed_change.MOST_BY_YES}",
         f"waits up to {job.OLDER_PENDING_SECONDS:g} s for older commands",
-        f"its process died {NUMBERS[alone.POISON_DEATHS]} times",
+        f"its process, or the database, died of it {NUMBERS[alone.POISON_DEATHS]} times",
         f"tried again by itself, every {NUMBERS[int(backoff.ERROR_PAUSES[-1] / 60)]} minutes at the latest",
         f"its first {size.KEPT_BYTES // 1024} KiB are kept",
     ],
