@@ -7,7 +7,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from dbstorage.checks.finding import Finding, fine, warning
-from dbstorage.redis_access.client import ask_each_sentinel
+from dbstorage.redis_access.client import SentinelAnswer, ask_each_sentinel
 from dbstorage.settings import Settings
 from dbstorage.urls.redis_url import is_sentinel, parse_sentinel_url
 
@@ -35,12 +35,12 @@ def check_sentinel(redis: Redis, settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _agreement(told: dict[str, str | None], service: str) -> Finding:
+def _agreement(told: dict[str, SentinelAnswer], service: str) -> Finding:
     """Whether all sentinels answer, and name one master; `told` is what each of them says."""
-    masters = {master for master in told.values() if master is not None}
-    silent = [f"{place} does not answer, or knows no {service}" for place, master in told.items() if master is None]
+    masters = {master for master, _ in told.values() if master is not None}
+    silent = [instead for master, instead in told.values() if master is None]
     if len(masters) > 1:
-        named = [f"{place} names {master}" for place, master in told.items() if master is not None]
+        named = [f"{place} names {master}" for place, (master, _) in told.items() if master is not None]
         named[0] += f" as the master of {service}"
         disagree = f"{', '.join(named)}: they have to agree, or a worker follows whichever answers first."
         return warning(SENTINELS, "; ".join([*silent, disagree]))

@@ -1,6 +1,7 @@
 """DATABASE_URL as people write it for Prisma, turned into what libpq understands."""
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import TYPE_CHECKING
@@ -134,6 +135,7 @@ def parse_database_url(text: str) -> DatabaseAddress:
     schema = parameters.pop("schema", "") or (None if "search_path" in parameters.get("options", "") else "public")
     _check_parameters(parameters)
     kept = {name: value for name, value in parameters.items() if name in LIBPQ_PARAMETERS}
+    _check_libpq(kept)
     if "sslkey" not in kept:
         # Without a key these are Prisma's: the server's certificate and the password of a PKCS 12 file.
         kept.pop("sslcert", None)
@@ -208,6 +210,25 @@ def _check_parameters(parameters: dict[str, str]) -> None:
         value = parameters.get(name)
         if value is not None and not (value.isascii() and value.isdecimal() and len(value) < 9):
             raise ValueError(f"{name} is {value!r}; expected a whole number, {unit}")
+
+
+def _check_libpq(names: Collection[str]) -> None:
+    """Refuse parameters that only a newer libpq knows: it would refuse them itself, as if the server did."""
+    if not names:
+        return
+    # Not at the top: most of those who read settings never connect.
+    from psycopg2 import ProgrammingError
+    from psycopg2.extensions import libpq_version, parse_dsn
+
+    for name in names:
+        try:
+            parse_dsn(f"{name}=''")
+        except ProgrammingError:
+            major, minor = divmod(libpq_version(), 10_000)
+            raise ValueError(
+                f"{name} is not known to the libpq {major}.{minor} that psycopg2 brings here; leave it out, or install "
+                "a newer psycopg2"
+            ) from None
 
 
 def _decode(text: str) -> str:

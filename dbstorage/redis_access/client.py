@@ -30,7 +30,9 @@ MASTER_SECONDS = 0.5
 #: The same while no sentinel answers: each time takes as long as it takes to find that out.
 SILENT_SECONDS = 5.0
 #: What redis-py says of a sentinel that did not answer: its own object in Python's words, and the kind of error.
-_UNANSWERED = re.compile(r"<redis\.client\.Redis\(.*?\bhost=([^,]+),port=(\d+)[^<>]*(?:<[^<>]*>[^<>]*)*>\)>\)> - [^,]*")
+_UNANSWERED = re.compile(
+    r"<redis\.client\.Redis\(.*?\bhost=([^,]+),port=(\d+)[^<>]*(?:<[^<>]*>[^<>]*)*>\)>\)> - ([^,]*)"
+)
 
 
 #: For which sentinels, and which service -> the master that they named last to this process.
@@ -78,7 +80,13 @@ class PlainSentinels(Sentinel):
 
 def without_objects(error: Exception) -> tuple[str, int]:
     """The sentence of an error of sentinels, addresses in place of redis-py's objects, and how many did not answer."""
-    sentence, silent = _UNANSWERED.subn(r"\1:\2 does not answer", str(error))
+
+    def plain(found: re.Match[str]) -> str:
+        host, port, kind = found.groups()
+        refused = "AuthenticationError" in kind
+        return f"{host}:{port} {'refuses our sentinel_password' if refused else 'does not answer'}"
+
+    sentence, silent = _UNANSWERED.subn(plain, str(error))
     return (sentence.replace(" : ", ": ", 1) if silent else sentence), silent
 
 
@@ -176,19 +184,29 @@ def silence_of_sentinels(redis: Redis) -> str | None:
     return manager.silence if isinstance(manager, PlainSentinels) else None
 
 
-def ask_each_sentinel(url: str) -> dict[str, str | None]:
-    """For each sentinel of the URL, the address that it calls the master; None where it does not answer or know."""
+class SentinelAnswer(NamedTuple):
+    """The address that a sentinel calls the master, or a sentence, without its full stop, on why there is none."""
+
+    master: str | None
+    instead: str = ""
+
+
+def ask_each_sentinel(url: str) -> dict[str, SentinelAnswer]:
+    """What each sentinel of the URL says, by its own address."""
     address = parse_sentinel_url(url)
-    told: dict[str, str | None] = {}
+    told: dict[str, SentinelAnswer] = {}
     for place in address.hosts:
         name = "{}:{}".format(*place)
         sentinel = _sentinels(address._replace(hosts=(place,)))
         try:
             host, port = sentinel.discover_master(address.service)
+        except NoSentinelError as error:
+            told[name] = SentinelAnswer(None, error.silence)
         except (RedisError, OSError):
-            told[name] = None
+            told[name] = SentinelAnswer(None, f"{name} knows no {address.service}")
         else:
-            told[name] = f"{host}:{port}" if sentinel.silence is None else None
+            silence = sentinel.silence
+            told[name] = SentinelAnswer(f"{host}:{port}") if silence is None else SentinelAnswer(None, silence)
     return told
 
 

@@ -212,7 +212,7 @@ def test_check_names_a_sentinel_that_is_away_and_one_that_names_another_master(
     assert found() == [
         (
             "warning",
-            f"127.0.0.1:{second.port} does not answer, or knows no trading; 127.0.0.1:{first.port} names "
+            f"127.0.0.1:{second.port} does not answer; 127.0.0.1:{first.port} names "
             f"127.0.0.1:{master.port} as the master of trading, 127.0.0.1:{third.port} names 127.0.0.1:{other.port}: "
             "they have to agree, or a worker follows whichever answers first.",
         )

@@ -7,6 +7,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from psycopg2.extensions import parse_dsn
 
+from dbstorage.database import url as database_url
 from dbstorage.database.url import CHOICES, SSL_MODES, WHOLE_NUMBERS, parse_database_url
 
 # What people put into passwords, and what has a meaning of its own in a URL.
@@ -208,6 +209,13 @@ def test_values_that_are_refused_are_those_that_libpq_refuses(name):
     assert refused.search(refusal(**{name: "maybe"}))
     for value in CHOICES.get(name, ("1", "12345678")):
         assert not refused.search(refusal(**{name: value}))
+
+
+def test_a_parameter_that_only_a_newer_libpq_knows_is_refused_before_any_server_is_asked(monkeypatch):
+    """As 16 and older refuse `sslnegotiation`; no libpq knows this one."""
+    monkeypatch.setattr(database_url, "LIBPQ_PARAMETERS", database_url.LIBPQ_PARAMETERS | {"sslfuture"})
+    with pytest.raises(ValueError, match=r"sslfuture is not known to the libpq \d+\.\d+ .* install a newer psycopg2"):
+        parse_database_url("postgresql://db/trading?sslfuture=1")
 
 
 def test_a_password_that_cannot_be_told_from_the_host_asks_for_encoding():

@@ -1,9 +1,18 @@
+from pathlib import Path
+
 import pytest
 import redis
 from redis.connection import Connection, SSLConnection
 from redis.exceptions import RedisError
 
-from dbstorage.redis_access.client import connect_redis, connection_pool, find_master, redis_error
+from dbstorage.embedded.redis import EmbeddedRedis
+from dbstorage.redis_access.client import (
+    ask_each_sentinel,
+    connect_redis,
+    connection_pool,
+    find_master,
+    redis_error,
+)
 
 
 def test_a_connection_costs_no_round_trips_but_its_own(redis_url: str) -> None:
@@ -43,3 +52,19 @@ def test_silent_sentinels_are_told_of_in_one_sentence() -> None:
     assert str(caught.value) == (
         "No master found for 'prices': 127.0.0.1:1 does not answer, localhost:2 does not answer"
     )
+
+
+def test_a_sentinel_that_refuses_the_password_is_not_said_to_be_silent(tmp_path: Path) -> None:
+    server = EmbeddedRedis(tmp_path / "redis", durable=False)
+    server.start()
+    try:
+        place = server.url.rpartition("@")[2].partition("/")[0]
+        for password in ("", "?sentinel_password=wrong"):
+            url = f"redis+sentinel://{place},127.0.0.1:1/prices/0{password}"
+            with pytest.raises(RedisError) as caught:
+                find_master(url)
+            refuses = f"{place} refuses our sentinel_password"
+            assert str(caught.value) == f"No master found for 'prices': {refuses}, 127.0.0.1:1 does not answer"
+            assert ask_each_sentinel(url)[place] == (None, refuses)
+    finally:
+        server.kill()
