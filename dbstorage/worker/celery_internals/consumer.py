@@ -2,8 +2,9 @@
 
 Leans on `Consumer.ensure_connected`, `on_connection_error_before_connected` and `…_after_connected`: short pauses
 while the broker is away. On `Consumer.loop` and `stop`: the last moments before Celery closes its pool, and forgets
-what the pool has not begun. `worker_shutting_down` (documented) is sent by the handler of SIGTERM, whatever the main
-thread is waiting for.
+what the pool has not begun. On `on_decode_error`, `on_unknown_message`, `on_unknown_task` and `on_invalid_task`: Celery
+would log the whole body of a message that it cannot use. `worker_shutting_down` (documented) is sent by the handler of
+SIGTERM, whatever the main thread is waiting for.
 """
 
 import logging
@@ -17,6 +18,7 @@ from celery.exceptions import WorkerShutdown
 from celery.worker import state
 from celery.worker.consumer import Consumer
 
+from dbstorage.printable import without_addresses
 from dbstorage.redis_access.client import redis_error
 from dbstorage.urls.redis_url import is_redis
 from dbstorage.worker.broker_connections import BrokerChannel, give_up_broker
@@ -122,6 +124,33 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
                 turns = self.hub.create_loop()
         looking.cancel()
 
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Called with a message whose body cannot be decoded, for example because of half a surrogate pair."""
+        _log_refused(message, f"its body is no JSON in UTF-8 ({exc})")
+        message.ack()
+
+    def on_unknown_message(self, body: Any, message: Any) -> None:
+        """Called with a message that names no task."""
+        self._reject(message, None, "it names no task")
+
+    def on_invalid_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """Called with a message that Celery cannot make a task request of."""
+        self._reject(message, exc, f"it is no task request of Celery ({type(exc).__name__})")
+
+    def on_unknown_task(self, body: Any, message: Any, exc: Exception) -> None:
+        """Called with a call of a task that does not exist."""
+        _log_refused(message, "there is no such task")
+        name, task_id = message.headers["task"], message.headers.get("id")
+        message.reject_log_error(logger, self.connection_errors)
+        if self.event_dispatcher:
+            self.event_dispatcher.send("task-failed", uuid=task_id, exception=f"NotRegistered({name!r})")
+        signals.task_unknown.send(sender=self, message=message, exc=exc, name=name, id=task_id)
+
+    def _reject(self, message: Any, error: Exception | None, why: str) -> None:
+        _log_refused(message, why)
+        message.reject_log_error(logger, self.connection_errors)
+        signals.task_rejected.send(sender=self, message=message, exc=error)
+
     def ensure_connected(self, connection: Any) -> Any:
         """Connect, however long it takes, and react to SIGTERM meanwhile."""
         # A single attempt of kombu's at a frozen Redis blocks for 15 s, signals included.
@@ -165,3 +194,12 @@ class PatientConsumer(Consumer):  # type: ignore[misc]
         logger.log(
             level, "The broker %s is away: %s. The worker waits for it.", self.conninfo.as_uri(), str(error).rstrip(".")
         )
+
+
+def _log_refused(message: Any, why: str) -> None:
+    """Log a call without its body, which may hold personal data."""
+    headers = message.headers or {}
+    logger.error(
+        "A call was refused: %s. Task %s, task id %s.",
+        why, *(without_addresses(str(headers.get(name, "unknown"))[:100]) for name in ("task", "id")),
+    )  # fmt: skip
