@@ -33,7 +33,7 @@ from dbstorage.storage.locks import (
     read_queue,
 )
 from dbstorage.storage.outcome import STORED, WRITTEN, Outcome, Retried
-from dbstorage.storage.refused import Refused
+from dbstorage.storage.refused import TOO_SLOW, Refused
 from dbstorage.storage.retries import lock
 from dbstorage.storage.service import Applied
 from dbstorage.storage.work import Work
@@ -47,9 +47,11 @@ SPLITTING_SECONDS = 1.5
 PARTS = 8
 #: While everything waits for the database to be mended, so many commands of each kind are tried first, as a sample.
 SAMPLE = 3
-#: The SQLSTATE of a statement that took too long, and for how long it counts that the tables took another one.
-TOO_SLOW = "57014"
+#: For how long it counts that the tables took a command, and that a batch took too long.
 LATELY_SECONDS = 60.0
+#: Milliseconds that a statement may take where one for more entries has taken too long: much for a few rows, and so
+#: little that a row which takes seconds is found before splitting has to pause.
+HURRIED_TIMEOUT = 300
 #: Milliseconds that a statement waits for a lock, once it is known that it is not another program's on a row of "User":
 #: a table is being altered, or another worker of ours writes the same person.
 PATIENT_LOCK_TIMEOUT = 3_000
@@ -62,6 +64,8 @@ class _TrialOver(Exception):
 class _Refusal(NamedTuple):
     work: Work
     refused: Refused
+    #: Whether it had only `HURRIED_TIMEOUT`.
+    hurried: bool = False
 
 
 class _Result(NamedTuple):
@@ -88,6 +92,7 @@ class BatchWriter:
         self.released: list[Retried] = []
         self._locked: list[LockedUser] = []
         self._patient = self._was_patient = False
+        self._hurried = False
         self._refusals: list[_Refusal] = []
         self._works_decided: list[Work] = []
 
@@ -101,15 +106,26 @@ class BatchWriter:
         """
         if self.held_seconds and len(works) > SAMPLE:
             works = self._without_those_that_wait(works)
+        self._hurried = len(works) > 1 and time.monotonic() - self.resources.slow_at < LATELY_SECONDS
+        decided = len(self._works_decided)
         self._run(works)
+        if self._hurried and len(self._works_decided) == decided:
+            # It is not a few rows that are slow. The next job, which is smaller, has all the time of a statement.
+            self.resources.slow_at = -inf
         self._decide_refusals()
 
     def _run(self, works: Sequence[Work]) -> None:
         if not works or self._out_of_time:
             return
+        started = time.monotonic()
         try:
             result = in_transaction(self.resources, lambda connection: self._write(connection, works))
         except Refused as refused:
+            if len(works) > 1 and refused.took_too_long and not self._hurried:
+                self._hurried = True
+                self.resources.slow_at = time.monotonic()
+                # This time does not count: what was left before is for finding the slow ones.
+                self.deadline += time.monotonic() - started
             if refused.locked and self._find_locks(works):
                 self._run(works)
             elif len(works) > 1:
@@ -144,6 +160,8 @@ class BatchWriter:
         leave_waiting: bool = False,
         adapt: Callable[[TableShape], TableShape] = lambda shape: shape,
     ) -> _Result:
+        if self._hurried and not self._patient:
+            connection.exec_driver_sql(f"SET LOCAL statement_timeout = {HURRIED_TIMEOUT}")
         if self._patient:
             connection.exec_driver_sql(f"SET LOCAL lock_timeout = {PATIENT_LOCK_TIMEOUT}")
         shape, service = adapt(self.resources.shape(connection)), self.resources.service(connection)
@@ -177,7 +195,7 @@ class BatchWriter:
 
     def _refused(self, work: Work, refused: Refused) -> None:
         if not self._passes_otherwise(work, refused):
-            self._refusals.append(_Refusal(work, refused))
+            self._refusals.append(_Refusal(work, refused, self._hurried and refused.took_too_long))
 
     def _passes_otherwise(self, work: Work, refused: Refused) -> bool:
         """Try again without what may be the reason: the remark (closeReason), a record's text, orders that waited."""
@@ -233,10 +251,17 @@ class BatchWriter:
             waited = alone and self.held_seconds >= self.resources.settings.fault_wait
             # A failed task is aside already. Left as it is, it would be due again at once, in front of all others.
             aside = refusal.work.record is not None
+            if refusal.hurried and not aside and kind not in written:
+                # Perhaps all are slow: smaller jobs will tell.
+                continue
             if refusal.refused.blame is Blame.ENTRY or kind in written or waited or aside or self._is_slow(refusal):
-                if refusal.refused.ends_sessions:
-                    # Sessions may have been cut from outside. Others have passed by now, so it gets another try.
-                    if late or self._passes(refusal.work):
+                if refusal.hurried or refusal.refused.ends_sessions:
+                    # Sessions may have been cut from outside, or the server was slow for a moment. Others have passed
+                    # by now, so it gets another try; at a retry with all the time of a statement.
+                    if late:
+                        continue
+                    self._hurried = self._hurried and not aside
+                    if self._passes(refusal.work):
                         continue
                     late = self._out_of_time
                 try:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from redis import Redis
 from sqlalchemy import Connection, Engine
@@ -55,6 +56,8 @@ class Resources:
     is_open: bool = False
     #: Kind of command -> when the tables last took one, in monotonic seconds.
     written_at: dict[type, float] = field(default_factory=dict)
+    #: When a batch took too long last, while parts of it did not.
+    slow_at: float = -inf
     _service: Service | None = field(default=None)
     _database: str = ""
     _applied: Applied | None = field(default=None)

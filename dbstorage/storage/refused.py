@@ -12,6 +12,8 @@ from dbstorage.storage.outcome import Outcome, Status
 from dbstorage.storage.users import KeptAwayError
 
 _COLUMNS = {"User": frozenset(USER_NEEDS), "Orders": frozenset({*ORDER_NEEDS, CLOSE_REASON})}
+#: The SQLSTATE of a statement that was cancelled.
+TOO_SLOW = "57014"
 _IDENTITIES = (frozenset({"userID"}), frozenset({"email"}))
 
 
@@ -26,6 +28,7 @@ class Refused(Exception):
         self.locked = classify(error) is ErrorClass.LOCKED
         #: Whether session after session ended while it ran, and the database answers in others.
         self.ends_sessions = classify(error) is ErrorClass.OUTAGE
+        self.took_too_long = self.found.sqlstate == TOO_SLOW and not self.found.raised
         self.kept_away = isinstance(error, KeptAwayError)
         self._described = describe(error)
 

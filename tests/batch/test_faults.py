@@ -398,6 +398,51 @@ def test_where_none_was_taken_lately_the_database_may_be_too_slow_for_all(
     assert "statement took too long" in storage.fault
 
 
+#: Counts the runs of a statement that took nearly all its time.
+LASTING = """
+    CREATE SEQUENCE lasting;
+    CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF NEW."orderId" LIKE 'slow%' THEN
+            PERFORM pg_sleep(4); PERFORM nextval('lasting'); PERFORM pg_sleep(60);
+        END IF;
+        RETURN NEW;
+    END $$
+"""
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch):
+    """A busy machine shall not decide which order is slow."""
+    monkeypatch.setattr(batch_writer, "HURRIED_TIMEOUT", 600)
+
+
+@pytest.mark.usefixtures("unhurried")
+@pytest.mark.parametrize("places", [[70], [3, 4, 90]], ids=["one", "three"])
+def test_orders_that_take_too_long_cost_the_time_of_one_statement(storage: Storage, places: list[int]):
+    storage.change(LASTING, SLOWED)
+    storage.run(user("u"))
+    batch = [order(f"{'slow' if place in places else 'quick'}-{place}", "u") for place in range(100)]
+    codes = storage.codes(*batch)
+    assert [place for place, code in enumerate(codes) if code == "database_error"] == places
+    assert codes.count("stored") == 100 - len(places)
+    # And the next ones cost less, because it is known that there are such orders.
+    codes = storage.codes(*orders("a", 20), order("slow-again", "u"), *orders("b", 20))
+    assert codes == ["stored"] * 20 + ["database_error"] + ["stored"] * 20
+    assert storage.rows("SELECT last_value FROM lasting") == [(1,)]
+
+
+@pytest.mark.usefixtures("unhurried")
+@pytest.mark.parametrize(("seconds", "count", "code"), [(0.02, 300, "stored"), (0.8, 8, None)])
+def test_where_all_take_their_time_none_is_put_aside(storage: Storage, seconds: float, count: int, code: str | None):
+    storage.change(SLOW.replace("pg_sleep(60)", f"pg_sleep({seconds})"), SLOWED)
+    storage.run(user("u"))
+    assert storage.codes(*orders("slow", count)) == [code] * count
+    assert storage.fault == ""
+    assert storage.rows("SELECT count(*) FROM dbstorage.failed_tasks") == [(0,)]
+    # Alone each has all its time.
+    assert storage.codes(order("slow-alone", "u")) == ["stored"]
+
+
 #: What ends the session that inserts a row.
 TERMINATE = "PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(1);"
 END = """

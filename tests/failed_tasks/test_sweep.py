@@ -79,6 +79,20 @@ def test_those_that_the_database_refuses_again_do_not_stand_in_front_of_others(
     ) == [("database_error", "retrying", 2, True)]
 
 
+def test_those_that_together_take_too_long_are_stored_one_after_the_other(storing: Service):
+    fail(storing, *(f"o-{number}" for number in range(6)))
+    storing.query("""INSERT INTO "User" ("userID", email) VALUES ('ann', 'ann@example.com')""")
+    storing.query(
+        """
+        CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(1); RETURN NEW; END $$;
+        CREATE TRIGGER slow BEFORE INSERT ON "Orders" FOR EACH ROW EXECUTE FUNCTION slow()
+        """
+    )
+    for _ in range(6):
+        storing.sweep()
+    assert len(storing.owners()) == 6
+
+
 def test_a_function_that_this_version_does_not_know_stays_and_stops_nobody(storing: Service):
     fail(storing, "before", "unknown", "behind")
     storing.query("UPDATE dbstorage.failed_tasks SET function = 'renameUser' WHERE order_id = 'unknown'")
