@@ -79,14 +79,23 @@ class _Result(NamedTuple):
 class BatchWriter:
     """Runs the writes of one pool job; `held_seconds`: for how long a fault of the database has kept them waiting.
 
-    What `is_suspect` runs by itself: a createUser stores no orders that waited for its user.
+    What `is_suspect` runs by itself: a createUser stores no orders that waited for its user. When splitting has taken
+    `splitting_seconds`, the rest is left undecided.
     """
 
-    def __init__(self, resources: Resources, held_seconds: float = 0.0, *, is_suspect: bool = False) -> None:
+    def __init__(
+        self,
+        resources: Resources,
+        held_seconds: float = 0.0,
+        *,
+        is_suspect: bool = False,
+        splitting_seconds: float = SPLITTING_SECONDS,
+    ) -> None:
         self.resources = resources
         self.held_seconds = held_seconds
         self.is_suspect = is_suspect
-        self.deadline = time.monotonic() + SPLITTING_SECONDS
+        self.splitting_seconds = splitting_seconds
+        self.deadline = time.monotonic() + splitting_seconds
         self.splitting = False
         #: Orders that waited for a user of these batches, and what became of them.
         self.released: list[Retried] = []
@@ -358,7 +367,7 @@ class BatchWriter:
         if self._patient:
             # The wait does not count: what is left of the time is for finding the commands that meet the lock.
             self._patient = False
-            self.deadline = time.monotonic() + SPLITTING_SECONDS
+            self.deadline = time.monotonic() + self.splitting_seconds
         if holder.process_id is not None:
             raise DatabaseFaultError(locked_by(holder))
         return False

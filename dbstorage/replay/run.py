@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
@@ -211,10 +212,8 @@ class _Run:
             self.report.unclear += [work.entry.id for work in missing if work.entry is not None]
             again = [work for work in again if not any(work is each for each in missing)]
         for segment in segments(resources, again):
-            writer = BatchWriter(resources)
             # There is no time limit here: no job has to end in time.
-            writer.deadline = float("inf")
-            writer.run(segment)
+            BatchWriter(resources, splitting_seconds=inf).run(segment)
         for work in again:
             if work.outcome is not None:
                 self.report.count(work.identity.name, work.outcome.code or work.outcome.status.value)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing
+from math import inf
 from typing import Any
 
 import orjson
@@ -50,9 +51,8 @@ class Storage:
             self._entries += 1
             works.append(understand(StreamEntry(f"{self._entries}-0", [b"message", orjson.dumps(command)]), 100))
         try:
-            writer = BatchWriter(self.resources, held)
             # A busy machine shall not decide what comes of a test.
-            writer.deadline += 60
+            writer = BatchWriter(self.resources, held, splitting_seconds=60)
             writer.run(works)
         except DatabaseFaultError as error:
             self.fault = str(error)
@@ -500,3 +500,29 @@ def test_a_function_that_runs_out_of_something_is_no_outage(storage: Storage):
     storage.run(user("u"))
     codes = storage.codes(*orders("a", 5), *orders("bad", 2), *orders("b", 5))
     assert codes == ["stored"] * 5 + ["database_error"] * 2 + ["stored"] * 5
+
+
+UNCOMMITTED = """
+INSERT INTO "Orders" ("orderId", "userId", symbol, type, quantity, leverage, "openPrice", "closePrice", "openTime",
+                      "closeTime", "profitLoss")
+VALUES ('o200', 'u', 'btc', 'buy', 1, 1, 1, 2, '2025-01-01', '2025-01-02', 1)
+"""
+
+
+def test_without_a_limit_on_splitting_a_wait_for_a_lock_sets_none(storage: Storage):
+    """Slow (6 s): as in a replay, which goes on behind a batch and so must leave nothing of it undecided."""
+    storage.run(user("u"))
+    # Its name is that of all our sessions.
+    session = create_engine(storage.resources.settings.database, idle_in_transaction_timeout=60)
+    with session.connect() as ours:
+        # Left by a process that was killed: it has written an order and not committed yet.
+        ours.execute(text(UNCOMMITTED))
+        entries = [
+            StreamEntry(f"{10 + number}-0", [b"message", orjson.dumps(each)])
+            for number, each in enumerate(orders("o", 300))
+        ]
+        works = [understand(entry, 100) for entry in entries]
+        writer = BatchWriter(storage.resources, splitting_seconds=inf)
+        writer.run(works)
+        assert [work.entry for work in works if work.outcome is None] == []
+    session.dispose()
