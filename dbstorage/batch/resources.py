@@ -19,6 +19,7 @@ from dbstorage.storage.service import (
     Stored,
     apply_position,
     check_may_write,
+    find_copy,
     find_service,
     forget_gone_writers,
     last_of,
@@ -60,6 +61,7 @@ class Resources:
     slow_at: float = -inf
     _service: Service | None = field(default=None)
     _database: str = ""
+    _copy: str = ""
     _applied: Applied | None = field(default=None)
     #: What this job has committed, and Redis was not told of yet.
     _untold: Stored | None = field(default=None)
@@ -91,9 +93,12 @@ class Resources:
             # Else a standby that is promoted without it, while the job runs, would pass for the database as it was.
             remember(self.redis, self.settings, self._untold)
             self._untold = None
+        # Before the positions are looked at: what is restored meanwhile is another copy.
+        copy = find_copy(connection)
         self._service, self._database = open_service(
             connection, self.redis, self.settings, self.group_creation, self.remembered
         )
+        self._copy = copy
         self.is_open = True
 
     def serves(self, consumer: str, group_creation: str, remembered: str) -> None:
@@ -114,14 +119,16 @@ class Resources:
         """Note in this transaction how far the stream is applied with these entries; None where there are none.
 
         Tells, too, whether anybody may be waiting for a locked row. Raises PositionGoneError where what this process
-        has committed is not noted any more, and ReplayRunningError while a replay runs.
+        has committed is not noted any more, or our tables were restored, and ReplayRunningError while a replay runs.
         """
         service = self.service(connection)
         if not entries:
-            check_may_write(connection, service)
+            check_may_write(connection, service, self._copy)
             return None, True
         applied = last_of(entries, service.life)
-        somebody_waits = apply_position(connection, service, self.writer, applied, self._applied, [*LOCK_PAUSES])
+        somebody_waits = apply_position(
+            connection, service, self.writer, applied, self._applied, self._copy, [*LOCK_PAUSES]
+        )
         if self._applied is None:
             # Once in each process: every process that starts adds a row, and those of pods that are gone would pile up.
             forget_gone_writers(connection, service, self.writer)
@@ -161,6 +168,7 @@ class Resources:
 
     def _forget_service(self) -> None:
         self._service = self._applied = None
+        self._copy = ""
         self.is_open = False
 
     def forget_redis(self) -> None:

@@ -44,7 +44,7 @@ return ''
 
 
 class PositionGoneError(Exception):
-    """The database does not know any more what this writer has committed.
+    """The database does not know any more what this writer has committed, or its tables were put in place anew.
 
     A replay has put its own position in the place of all others, the row was deleted after a month of silence, or the
     database has gone back: `open_service` tells these apart.
@@ -101,6 +101,11 @@ def find_stored(connection: Connection, service: Service) -> Stored:
     database = connection.exec_driver_sql("SELECT id::text FROM dbstorage.this_database").scalar()
     applied = find_applied(connection, service)
     return Stored(str(database), service.life, applied.position if applied else 0)
+
+
+def find_copy(connection: Connection) -> str:
+    """Which copy of our tables this is; another one after they were restored, even under an open connection."""
+    return str(connection.exec_driver_sql(COPY).scalar())
 
 
 def find_applied(connection: Connection, service: Service) -> Applied | None:
@@ -234,6 +239,8 @@ def last_of(entries: Sequence[StreamEntry], life: int) -> Applied:
 
 # How far each process is
 
+#: A row that nothing ever changes: whatever puts it in place anew has restored a backup.
+COPY = "SELECT tableoid::text || ' ' || xmin::text FROM dbstorage.this_database"
 #: Held shared by every transaction that writes, and alone by a replay: whoever comes meanwhile waits as in an outage.
 MAY_WRITE = "SELECT pg_try_advisory_xact_lock_shared(hashtextextended(%s, 0))"
 HOLD_WRITERS = "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
@@ -250,7 +257,7 @@ WITH before AS (
 SELECT ({MAY_WRITE}), (SELECT life FROM before), (SELECT entry_position FROM before), EXISTS (
     SELECT FROM dbstorage.failed_tasks
     WHERE stream = %s AND consumer_group = %s AND state = 'retrying' AND code = ANY(%s)
-)
+), ({COPY})
 """
 #: Deletes the rows of processes that have been silent for so long: their pods are gone. The row with the highest
 #: position always stays. Rows that another process is deleting or writing are skipped.
@@ -269,10 +276,13 @@ DELETE FROM dbstorage.positions WHERE (stream, consumer_group, writer) IN (
 REPLAYING = "A replay of the stream is running; what comes meanwhile waits until it has ended."
 
 
-def check_may_write(connection: Connection, service: Service) -> None:
-    """Raise ReplayRunningError while a replay runs."""
-    if not connection.exec_driver_sql(MAY_WRITE, (_lock_name(service),)).scalar():
+def check_may_write(connection: Connection, service: Service, copy: str) -> None:
+    """Raise ReplayRunningError while a replay runs, PositionGoneError where this is another `copy` of our tables."""
+    may_write, copy_now = connection.exec_driver_sql(f"SELECT ({MAY_WRITE}), ({COPY})", (_lock_name(service),)).one()
+    if not may_write:
         raise ReplayRunningError(REPLAYING)
+    if copy and copy_now != copy:
+        raise PositionGoneError
 
 
 def hold_writers(connection: Connection, service: Service) -> None:
@@ -286,23 +296,27 @@ def apply_position(
     writer: str,
     applied: Applied,
     before: Applied | None,
+    copy: str,
     codes: Sequence[str] = (),
 ) -> bool:
     """Note in this transaction that an entry, and what stands before it, is applied by this writer.
 
-    `before` is the last that this writer has committed. Returns whether failed tasks with one of these codes wait for
-    their next attempt. Raises PositionGoneError where the database does not know of `before` any more, and
-    ReplayRunningError while a replay runs.
+    `before` is the last that this writer has committed, `copy` that of our tables which it has opened ("": none).
+    Returns whether failed tasks with one of these codes wait for their next attempt. Raises PositionGoneError where the
+    database does not know of `before` any more, or this is another copy, and ReplayRunningError while a replay runs.
     """
     scope = (service.stream, service.group)
     noted = (*scope, writer, applied.life, applied.position, applied.digest)
     found: Any = execute_prepared(
         connection, APPLY, *scope, writer, *noted, _lock_name(service), *scope, list(codes)
     ).one()
-    may_write, life, position, wait = found
+    may_write, life, position, wait, copy_now = found
     if not may_write:
         raise ReplayRunningError(REPLAYING)
-    if before is not None and (life or 0, position or 0) < (before.life, before.position):
+    # A position of this writer may be older than the backup that was restored: it does not show that.
+    if (copy and copy_now != copy) or (
+        before is not None and (life or 0, position or 0) < (before.life, before.position)
+    ):
         raise PositionGoneError
     return bool(wait)
 

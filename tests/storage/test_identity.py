@@ -15,7 +15,7 @@ from dbstorage.batch.job import BatchJob, run_job
 from dbstorage.batch.resources import Resources
 from dbstorage.redis_access.keys import creation_key, stored_key
 from dbstorage.settings import Settings
-from dbstorage.storage.outcome import DUPLICATE, STORED, Outage, Status
+from dbstorage.storage.outcome import DUPLICATE, STORED, Outage, Report, Status
 from dbstorage.storage.service import Stored, difference, open_service
 from tests.service.platform import order, question, user
 from tests.storage.service import Service
@@ -309,3 +309,61 @@ def test_one_that_goes_back_while_no_batch_runs_is_noticed_with_the_next(storing
     report = storing.store()
     assert report.outage is Outage.FAULT
     assert storing.owners() == {"o-1": "ann"}
+
+
+class _Backup:
+    """What our tables hold of the position, and a restore of it as pg_restore does, under open connections."""
+
+    def __init__(self, storing: Service) -> None:
+        self._storing = storing
+        self._positions = storing.query("SELECT * FROM dbstorage.positions")
+
+    def restore(self) -> None:
+        with closing(psycopg2.connect(self._storing.environment["DATABASE_URL"])) as other, other:
+            cursor = other.cursor()
+            cursor.execute("DELETE FROM dbstorage.positions")
+            for row in self._positions:
+                cursor.execute(f"INSERT INTO dbstorage.positions VALUES ({', '.join(['%s'] * len(row))})", row)
+            cursor.execute("DELETE FROM dbstorage.this_database RETURNING id")
+            cursor.execute("INSERT INTO dbstorage.this_database (id) VALUES (%s)", cursor.fetchone())
+
+
+def test_a_process_that_stored_nothing_since_the_backup_notices_that_it_was_restored(storing: Service):
+    storing.outcomes(user("ann"))
+    one = storing.resources
+    other = Resources(storing.settings, one.engine, one.redis)
+
+    def store(resources: Resources, order_id: str) -> Report:
+        [entry_id] = storing.send(order(order_id, "ann"))
+        [(_, fields)] = storing.redis.xrange(storing.settings.command_stream, entry_id, entry_id)
+        pairs = [part for pair in fields.items() for part in pair]
+        name = "other" if resources is other else "test"
+        return run_job(resources, BatchJob([entry_id], [pairs], name, group_creation=storing.creation))
+
+    assert store(other, "o-1").outcomes == [STORED]
+    backup = _Backup(storing)
+    assert store(one, "o-2").outcomes == [STORED]
+    backup.restore()
+    report = store(other, "o-3")
+    assert report.outcomes == [None]
+    assert report.reason.startswith("The database has gone back: it holds")
+
+
+def test_no_failed_task_is_run_in_a_database_that_was_restored(storing: Service):
+    storing.outcomes(user("ann"), order("waits", "ben"))
+    storing.sweep()
+    backup = _Backup(storing)
+    storing.outcomes(order("o-1", "ann"))
+    before = storing.failed("state", "attempts")
+    backup.restore()
+    storing.make_due()
+    report = storing.sweep()
+    assert report.outage is Outage.FAULT
+    assert report.reason.startswith("The database has gone back: it holds")
+    assert storing.failed("state", "attempts") == before
+
+
+def test_a_restore_of_all_that_was_stored_holds_nobody_up(storing: Service):
+    storing.outcomes(user("ann"))
+    _Backup(storing).restore()
+    assert storing.outcomes(order("o-1", "ann")) == [STORED]
