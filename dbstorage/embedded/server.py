@@ -210,7 +210,7 @@ class EmbeddedServer(ABC):
         """Stop a server of this directory that an earlier start has left; delete the pid file of one that is gone."""
         pid_file = self._pid_file()
         try:
-            process = psutil.Process(int(pid_file.read_text().split("\n")[0]))
+            process = psutil.Process(int((read_private(pid_file) or "").split("\n")[0]))
             if process.name().startswith(self.programs) and Path(process.cwd()) == self.data:
                 process.send_signal(self.signal_stop)
                 _wait_until_ended([process])

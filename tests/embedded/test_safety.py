@@ -111,6 +111,17 @@ def test_a_link_that_the_server_left_leads_to_no_file_of_roots(
     assert server.directory.stat().st_uid == 0
 
 
+def test_a_pipe_that_the_server_left_holds_up_no_start(tmp_path: Path):
+    """Reading it would wait for a writer, without an end."""
+    server = EmbeddedRedis(tmp_path / "server", durable=False)
+    server.start()
+    server.stop()
+    (server.data / "pid").unlink(missing_ok=True)
+    os.mkfifo(server.data / "pid")
+    server.start()
+    server.stop()
+
+
 @as_root
 @pytest.mark.parametrize("kind", [EmbeddedPostgres, EmbeddedRedis])
 @pytest.mark.parametrize("name", ["server", "server/data"])
