@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
 from time import monotonic
 
 #: Failures without a delay, because people mistype.
@@ -36,7 +37,7 @@ class Throttle:
 
     def wait(self, address: str) -> float:
         """Seconds until the address may try again; 0 where it may now."""
-        failures = self._failures.get(address)
+        failures = self._failures.get(_place(address))
         if failures is None:
             return 0.0
         return max(0.0, failures.last + failures.pause - self._clock())
@@ -44,15 +45,26 @@ class Throttle:
     def failed(self, address: str) -> None:
         """Note a wrong login."""
         now = self._clock()
-        failures = self._failures.setdefault(address, _Failures(0, now))
+        failures = self._failures.setdefault(_place(address), _Failures(0, now))
         if now - failures.last > FORGOTTEN_AFTER:
             failures.number = 0
         failures.number += 1
         failures.last = now
-        self._failures.move_to_end(address)
+        self._failures.move_to_end(_place(address))
         if len(self._failures) > MOST_ADDRESSES:
             self._failures.popitem(last=False)
 
     def succeeded(self, address: str) -> None:
         """Note a right login: the failures of the address are forgotten."""
-        self._failures.pop(address, None)
+        self._failures.pop(_place(address), None)
+
+
+def _place(address: str) -> str:
+    """The address; of IPv6 its first half, since whoever has one address there has all with the same one."""
+    try:
+        read = ip_address(address)
+    except ValueError:
+        return address  # of a Unix socket
+    if not isinstance(read, IPv6Address):
+        return address
+    return str(read.ipv4_mapped or IPv6Address(int(read) >> 64 << 64))

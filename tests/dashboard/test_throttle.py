@@ -33,6 +33,22 @@ def test_the_pause_grows_with_the_failures(throttle: Throttle, failures: int, se
     assert throttle.wait("192.0.2.2") == 0
 
 
+def test_who_has_one_address_of_ipv6_has_its_neighbours_too(throttle: Throttle):
+    for number in range(6):
+        throttle.failed(f"2001:db8:0:1::{number}")
+    assert throttle.wait("2001:db8:0:1:ffff::1") == 2
+    assert throttle.wait("2001:db8:0:2::1") == 0
+    throttle.succeeded("2001:db8:0:1::9")
+    assert throttle.wait("2001:db8:0:1::1") == 0
+
+
+def test_an_address_of_ipv4_is_the_same_in_the_clothes_of_ipv6(throttle: Throttle):
+    for _ in range(5):
+        throttle.failed(PERSON)
+    assert throttle.wait(f"::ffff:{PERSON}") == 1
+    assert throttle.wait("::ffff:192.0.2.2") == 0
+
+
 def test_an_address_may_try_again_when_its_pause_is_over(throttle: Throttle, clock: Clock):
     for _ in range(6):
         throttle.failed(PERSON)
