@@ -179,6 +179,25 @@ def test_no_page_of_ours_scrolls_sideways_on_a_telephone(
     assert page <= window
 
 
+def test_the_buttons_over_the_table_stand_in_one_line_on_a_small_desktop(
+    browser: Chrome, open_flower: Flower, connection: Connection
+):
+    add(connection, *(record() for _ in range(30)))
+    open_page(browser, open_flower, "/failed?state=all", width=1280)
+    one(browser, ".failed-table thead input[type=checkbox]").click()
+    wait_until(lambda: text_of(browser, "#failed-selected") != "", "the number of selected tasks")
+    tops = browser.execute_script(
+        "return [...document.querySelectorAll('.failed-toolbar > *')].map((each) => each.getBoundingClientRect())"
+        ".filter((each) => each.height > 0).map((each) => Math.round(each.top + each.height / 2))"
+    )
+    assert len(tops) >= 8
+    assert max(tops) - min(tops) < 4
+    heights = browser.execute_script(
+        "return [...document.querySelectorAll('.failed-toolbar button')].map((each) => each.offsetHeight)"
+    )
+    assert max(heights) == min(heights), "no button has a second line"
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize(
     "path",
