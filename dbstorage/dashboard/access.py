@@ -1,4 +1,4 @@
-"""Who may use Flower: its login, the host names it answers to, and what browsers may do with its pages."""
+"""Who may use Flower: logins, the host names that it answers to, and what pages of other sites may do with it."""
 
 import hmac
 import math
@@ -36,7 +36,7 @@ throttle = Throttle()
 
 
 class Protection(OutputTransform):
-    """Adds PROTECTION to every response, and removes headers that let pages of other sites read it (CORS)."""
+    """Adds PROTECTION to every response, and removes the headers of CORS: with them, other sites could read it."""
 
     def __init__(self, request: HTTPServerRequest) -> None:
         super().__init__(request)
@@ -44,7 +44,7 @@ class Protection(OutputTransform):
     def transform_first_chunk(
         self, status_code: int, headers: HTTPHeaders, chunk: bytes, finishing: bool
     ) -> tuple[int, HTTPHeaders, bytes]:
-        """Change the headers; the rest stays."""
+        """Change the headers, and leave status and content as they are."""
         for name in [name for name in headers if name.startswith("Access-Control-")]:
             del headers[name]
         headers.update(PROTECTION)
@@ -57,11 +57,11 @@ class Refusal(RequestHandler):
     """Answers every request with the same status and sentence."""
 
     def initialize(self, status: int, sentence: str, retry_after: int | None = None) -> None:
-        """Take the status and the sentence; for a refusal that ends, the seconds until then."""
+        """Take status and sentence; `retry_after`: after how many seconds another attempt may succeed."""
         self._status, self._sentence, self._retry_after = status, sentence, retry_after
 
     def prepare(self) -> None:
-        """Answer before any method is called."""
+        """Answer at once, whatever the method (GET, POST, …)."""
         self.set_status(self._status)
         self.set_header("Content-Type", "text/plain; charset=UTF-8")
         if self._retry_after is not None:
@@ -70,17 +70,17 @@ class Refusal(RequestHandler):
 
 
 def has_login() -> bool:
-    """Whether Flower asks who somebody is."""
+    """Whether Flower has logins."""
     return bool(options.basic_auth or options.auth)
 
 
 def shows_payloads() -> bool:
-    """Whether payloads are shown. They hold e-mail addresses: without a login, only this machine sees them."""
+    """Whether pages show payloads, which hold e-mail addresses: with logins, or where only this machine has access."""
     return has_login() or is_loopback(options.address)
 
 
 def protect(settings: dict[str, Any]) -> None:
-    """Change Flower before it starts; `settings` are those that it makes its application with."""
+    """Put the rules of this file into Flower before it starts; `settings` are those of its Tornado application."""
     define(
         "allowed_hosts",
         default=[],
@@ -96,7 +96,7 @@ def protect(settings: dict[str, Any]) -> None:
         help="logins that may change something (retry, discard, pause, shut down); without it every login may",
     )
     settings["transforms"] = [Protection]
-    # As methods of Flower's classes: they get the instance first.
+    # These functions replace methods of Flower's classes: their first argument is what a method calls `self`.
     Flower.find_handler = find_handler
     Flower.start_http_server = start_http_server
     BaseHandler.get_current_user = get_current_user
@@ -108,7 +108,7 @@ _start_http_server = Flower.start_http_server
 
 
 def find_handler(application: Any, request: HTTPServerRequest, **arguments: Any) -> Any:
-    """Find what handles a request: Flower, or a refusal."""
+    """Find what answers a request: a handler of Flower's or ours, or a refusal."""
     if not has_login() and not is_expected(request.host, {*options.allowed_hosts, options.address}):
         refusal = {
             "status": 403,
@@ -125,7 +125,7 @@ def find_handler(application: Any, request: HTTPServerRequest, **arguments: Any)
 
 
 def start_http_server(application: Any) -> int | None:
-    """Start to listen; without a login on loopback, unless an address was given."""
+    """Start to listen. Without logins Flower listens on the loopback address, unless another one was set."""
     if problem := wrong_operators():
         print(problem, file=sys.stderr)
         raise SystemExit(2)
@@ -136,7 +136,10 @@ def start_http_server(application: Any) -> int | None:
 
 
 def get_current_user(handler: Any) -> Any:
-    """The login of a request: True where none is needed, None without one; raises HTTPError 401 for a wrong login."""
+    """The login that a request comes with, True where none is needed, None where it is missing.
+
+    Raises HTTPError 401 where FLOWER_BASIC_AUTH asks for a login, and it is wrong or missing.
+    """
     address = handler.request.remote_ip
     if options.basic_auth:
         given = handler.request.headers.get("Authorization", "")
@@ -153,7 +156,7 @@ def get_current_user(handler: Any) -> Any:
 
 
 def person(handler: Any) -> str:
-    """The name to record with an operation: the login, or without logins the address that the request comes from."""
+    """The name under which an operation is recorded: the login, or without logins the address of the browser."""
     if options.basic_auth:
         encoded = handler.request.headers.get("Authorization", "").partition(" ")[2]
         with suppress(ValueError):
@@ -169,7 +172,7 @@ def operators() -> set[str]:
 
 
 def looks_only(handler: Any) -> bool:
-    """Whether the request has a login that may look and may not change anything."""
+    """Whether whoever sent the request may not change anything."""
     return bool(operators()) and person(handler) not in operators()
 
 
@@ -182,7 +185,7 @@ def refusal(handler: Any) -> str | None:
             "Without a login nothing can be changed here: start Flower with FLOWER_BASIC_AUTH=user:password, "
             "or use the command dbstorage."
         )
-    # Not `current_user`, which would ask for the login: a page that says that it was wrong is rendered, too.
+    # Not `current_user`, which checks the login and raises HTTPError: the page on a wrong login is rendered here, too.
     return LOOKS_ONLY if getattr(handler, "_current_user", None) and looks_only(handler) else None
 
 
@@ -190,7 +193,7 @@ _render = BaseHandler.render
 
 
 def render(handler: Any, *arguments: Any, **values: Any) -> None:
-    """Render a page of Flower's or ours: what may not be used is not shown, and the page says why."""
+    """Render a page of Flower's or ours. It leaves out buttons that the user may not press, and says why."""
     values["refusal"] = sentence = refusal(handler)
     if sentence is not None and "read_only" in values:
         values["read_only"] = True
@@ -198,7 +201,7 @@ def render(handler: Any, *arguments: Any, **values: Any) -> None:
 
 
 def wrong_operators() -> str | None:
-    """What is wrong with the list of operators, in a sentence."""
+    """What is wrong with FLOWER_OPERATORS, in a sentence; None where nothing is."""
     if not operators():
         return None
     if not has_login():

@@ -1,25 +1,26 @@
-"""The host names that Flower answers to where it has no login.
+"""The host names under which Flower answers where it has no login.
 
-Without a login, whoever can send a request may do everything. A page of another site cannot read the answers, unless
-the page's own name is made to point to Flower's address (DNS rebinding): then the browser takes both for the same site.
-But the browser still sends the page's name as `Host`, and no such page is named `localhost` or by an IP address.
+Without a login, whoever reaches Flower may do everything, and the browser of somebody who reaches it can be abused. A
+page of another site cannot read answers of Flower, unless the owner of that site points its name to Flower's address
+(DNS rebinding): then the browser takes both for one site. But the browser sends that name as `Host`, so Flower answers
+only to names that no stranger owns: `localhost`, IP addresses, and what FLOWER_ALLOWED_HOSTS lists.
 """
 
 from collections.abc import Collection
 from ipaddress import ip_address
 
-#: Addresses that only this machine can reach.
+#: Names of addresses that only this machine can reach.
 LOOPBACK_NAMES = ("localhost", "ip6-localhost")
 ANY = "*"
 
 
 def is_loopback(address: str) -> bool:
-    """Whether only this machine can reach what listens on the address."""
+    """Whether only this machine can reach a server that listens on this address."""
     return address in LOOPBACK_NAMES or (_is_number(address) and ip_address(_bare(address)).is_loopback)
 
 
 def is_expected(host: str, allowed: Collection[str]) -> bool:
-    """Whether no page of a stranger can have this `Host`: an IP address, localhost, or a name that is allowed."""
+    """Whether the `Host` of a request is one that no stranger owns: an IP address, localhost, or one of `allowed`."""
     name = _without_port(host).rstrip(".").lower()
     return (
         name in LOOPBACK_NAMES

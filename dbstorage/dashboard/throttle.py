@@ -1,4 +1,4 @@
-"""Slows down whoever guesses passwords."""
+"""Makes an address that sends wrong logins wait before its next one, so that nobody can try many passwords."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from time import monotonic
 
-#: Failures without a delay, because people mistype.
+#: Wrong logins that cost no pause, because people mistype.
 FREE_FAILURES = 4
-#: Seconds after the next failure, doubled with each further one.
+#: Seconds of pause after the next wrong login; each further one doubles it, up to the longest pause.
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
-#: Seconds without a failure after which all is forgotten.
+#: Seconds without a wrong login after which earlier ones do not count.
 FORGOTTEN_AFTER = 900.0
-#: Addresses that are remembered; beyond it, those that failed longest ago are forgotten.
+#: The most addresses that are remembered; the one whose last wrong login is oldest is forgotten first.
 MOST_ADDRESSES = 10_000
 
 
@@ -29,14 +29,14 @@ class _Failures:
 
 
 class Throttle:
-    """Counts failed logins by address, and says for how long an address has to wait; `clock` gives seconds."""
+    """Counts wrong logins by address, and says how long each has to wait; `clock` is monotonic, in seconds."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
 
     def wait(self, address: str) -> float:
-        """Seconds until the address may try again; 0 where it may now."""
+        """Seconds until the address may log in again; 0 where it may now."""
         failures = self._failures.get(_place(address))
         if failures is None:
             return 0.0
@@ -55,12 +55,12 @@ class Throttle:
             self._failures.popitem(last=False)
 
     def succeeded(self, address: str) -> None:
-        """Note a right login: the failures of the address are forgotten."""
+        """Note a right login: earlier wrong ones of the address count no more."""
         self._failures.pop(_place(address), None)
 
 
 def _place(address: str) -> str:
-    """The address; of IPv6 its first half, since whoever has one address there has all with the same one."""
+    """The address; of an IPv6 address the network (/64), all of whose addresses belong to one customer."""
     try:
         read = ip_address(address)
     except ValueError:
