@@ -1,15 +1,17 @@
 """An order that harms its session in the database, or the server, is put aside, and its neighbours are stored."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
+import psycopg2
 import pytest
 
-from tests.chaos.conftest import Servers, scaled
+from tests.chaos.conftest import Servers, full_only, scaled
 from tests.chaos.proxy import Proxy
 from tests.chaos.traffic import Traffic
 from tests.service.platform import Platform, order, question, user
 from tests.service.worker import StartWorker
-from tests.waiting import let_it_last
+from tests.waiting import let_it_last, wait_until
 
 SETTINGS = {"QUERY_TTL": "3600", "RESPONSE_MAXLEN": "100000", "USER_WAIT": "3600"}
 #: Ends its own session, and nothing else.
@@ -58,6 +60,51 @@ def test_an_order_that_crashes_the_server_is_found_and_left_to_the_operators(
     harmed.wait_until_finished(60)
     assert len(harmed.orders()) == 600
     assert harmed.failed_codes() == {ids[301]: ("failed", "poison")}
+
+
+def test_one_that_has_no_neighbours_is_put_aside_when_some_come(harmed: Platform, start_worker: StartWorker) -> None:
+    harmed.query(TRIGGER.replace("WHAT", TERMINATES))
+    worker = start_worker(**SETTINGS, FAULT_WAIT="3600")
+    ids = harmed.send(user("u"), order("bad", "u"))
+    wait_until(
+        lambda: "The database ended the session that ran it" in worker.log, "the log to say why nothing is stored"
+    )
+    assert harmed.failed_codes() == {}
+    harmed.send(*good("a", 3))
+    harmed.wait_until_finished()
+    assert len(harmed.orders()) == 3
+    assert harmed.failed_codes() == {ids[1]: ("retrying", "database_error")}
+
+
+@full_only
+def test_an_order_that_is_never_answered_is_found_and_left_to_the_operators(
+    harmed: Platform, start_worker: StartWorker
+) -> None:
+    goes_on = "LOOP BEGIN PERFORM pg_sleep(60); EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP;"
+    harmed.query(TRIGGER.replace("WHAT", goes_on))
+    start_worker(**SETTINGS)
+    ids = harmed.send(user("u"), *good("a", 30), order("bad", "u"), *good("b", 30))
+    harmed.wait_until_finished(120)
+    assert len(harmed.orders()) == 60
+    assert harmed.failed_codes() == {ids[31]: ("failed", "poison")}
+
+
+@full_only
+def test_a_failed_task_that_crashes_the_server_is_found_too(harmed: Platform, start_worker: StartWorker) -> None:
+    start_worker(**SETTINGS)
+    bad, fine = harmed.send(order("bad", "u"), order("fine", "v"))
+    harmed.wait_until_finished()
+    harmed.query(TRIGGER.replace("WHAT", KILLS))
+    harmed.query("""INSERT INTO public."User" ("userID", email) VALUES ('u', 'u@x'), ('v', 'v@x')""")
+
+    def states() -> dict[str, tuple[str, str]]:
+        # The server recovers again and again.
+        with suppress(psycopg2.OperationalError):
+            return harmed.failed_codes()
+        return {}
+
+    wait_until(lambda: states().get(bad) == ("failed", "poison"), "the task to be given up", 120)
+    wait_until(lambda: states()[fine][0] == "resolved", "its neighbour to be stored")
 
 
 def test_a_link_that_cuts_session_after_session_is_no_orders_fault(
