@@ -5,7 +5,6 @@ retry the same task at once cause one run.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from enum import StrEnum
 from typing import Any, NamedTuple
 
@@ -103,27 +102,20 @@ def apply(
     were changed in it. Each part is recorded in its transaction, and the end of the operation, also where an error ends
     it. `described` stands in that record in the place of the filter, where the filter is too long.
     """
-    changed, after, ended = 0, -1, False
+    changed, after = 0, -1
     told = which.described() if described is None else described
     trail = PartsRecord(scope, change.value, who, filter=told, reason=reason)
-    try:
+    with trail.ended_by_errors(connection):
         while True:
             ids = _change_chunk(connection, scope, which, change, after, trail)
             changed += len(ids)
-            ended = len(ids) < CHUNK
-            if not ended:
+            trail.ended = len(ids) < CHUNK
+            if not trail.ended:
                 trail.committed(len(ids))
             progress(ids)
-            if ended:
+            if trail.ended:
                 return changed
             after = max(ids)
-    except BaseException:
-        if not ended:
-            with suppress(DBAPIError):
-                connection.rollback()
-                trail.end(connection)
-                connection.commit()
-        raise
 
 
 def delete_old(connection: Connection, scope: Scope, which: Filter, *, who: str) -> int:

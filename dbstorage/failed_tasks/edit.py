@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, func, select, update
-from sqlalchemy.exc import DBAPIError
 
 from dbstorage.database.tables import failed_tasks
 from dbstorage.errors import RejectedEntry
@@ -168,10 +167,11 @@ def edit(
     ends it.
     """
     result = Edited()
-    after, ended = -1, dry_run
+    after = -1
     told = {**which.described(), "set": dict(changes)}
     trail = PartsRecord(settings.scope, EDIT, who, filter=told, reason=reason)
-    try:
+    trail.ended = dry_run
+    with trail.ended_by_errors(connection):
         while True:
             rows = _part(connection, settings.scope, which, after)
             ids = _edit_part(connection, settings, rows, changes, result, dry_run=dry_run)
@@ -181,20 +181,13 @@ def edit(
             elif not dry_run and ids:
                 trail.part(connection, len(ids))
             connection.commit()
-            ended = ended or last
+            trail.ended = trail.ended or last
             if not last and ids:
                 trail.committed(len(ids))
             progress(ids)
             if last:
                 return result
             after = rows[-1].id
-    except BaseException:
-        if not ended:
-            with suppress(DBAPIError):
-                connection.rollback()
-                trail.end(connection)
-                connection.commit()
-        raise
 
 
 def _part(connection: Connection, scope: Scope, which: Filter, after: int) -> Sequence[Any]:

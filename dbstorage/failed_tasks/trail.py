@@ -6,13 +6,15 @@ last one is missing, the operation was broken off, and the others say how far it
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 from sqlalchemy import Connection, func, insert, text
+from sqlalchemy.exc import DBAPIError
 
 from dbstorage.database.engine import create_engine
 from dbstorage.database.tables import operations
@@ -95,6 +97,21 @@ class PartsRecord:
         self._key = uuid4().hex
         self._total = 0
         self._has_parts = False
+        #: Whether the last part is committed, or nothing is to be recorded.
+        self.ended = False
+
+    @contextmanager
+    def ended_by_errors(self, connection: Connection) -> Iterator[None]:
+        """Where an error ends the operation before it has `ended`, record that, in a transaction of its own."""
+        try:
+            yield
+        except BaseException:
+            if not self.ended:
+                with suppress(DBAPIError):
+                    connection.rollback()
+                    self.end(connection)
+                    connection.commit()
+            raise
 
     def part(self, connection: Connection, affected: int) -> None:
         """Record a part that others follow, in the transaction of the connection; `committed` says that it holds."""
