@@ -184,8 +184,8 @@ class PoolJobs:
             return
         if outstanding.job.entries:
             logger.warning(
-                "The pool process of %d entries was lost (%s); they are run again.",
+                "A pool process with %d entries in hand was lost (%s); what it left is run again.",
                 len(outstanding.job.entries),
-                reason,
+                reason.rstrip("."),
             )
         self._ended(number, ProcessLost(number))

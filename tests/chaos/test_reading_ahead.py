@@ -56,6 +56,7 @@ def test_the_order_is_kept_when_one_of_the_two_processes_is_killed(
     blocker.close()
     check_order(platform)
     assert worker.log.count(" was lost ") == 1
+    assert "entries in hand was lost (Worker exited prematurely: signal 9 (SIGKILL)" in worker.log
 
 
 @full_only

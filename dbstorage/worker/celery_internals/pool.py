@@ -43,7 +43,8 @@ def submit(
         {},
         accept_callback=lambda process_id, *_: on_accepted(process_id),
         callback=on_result,
-        error_callback=lambda information: on_lost(repr(information.exception)),
+        # billiard wraps what says how the process ended.
+        error_callback=lambda lost: on_lost(str(getattr(lost.exception, "exc", lost.exception))),
     )
     # The solo pool has run the function by now, and returns nothing.
     return submitted is not None or getattr(pool, "_pool", None) is None
