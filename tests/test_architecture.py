@@ -46,7 +46,7 @@ PRIVATE_NAMES = {
     "dbstorage/dashboard/flower_internals.py": {"_create_template"},
     "dbstorage/reader/connection.py": {"_sock"},  # the socket that the event loop watches; redis-py has no other way
     # where redis-py makes the socket, kombu its class and its notes of a queue
-    "dbstorage/worker/broker_connections.py": {"_connect", "_connparams", "_queue_bind"},
+    "dbstorage/worker/broker_connections.py": {"_brpop_read", "_connect", "_connparams", "_queue_bind", "_receive_one"},
     "dbstorage/worker/unacknowledged_tasks.py": {"_raw"},  # a message of the broker as it came
 }
 NAMED_TUPLE_METHODS = {"_asdict", "_fields", "_replace"}

@@ -1,4 +1,4 @@
-"""Celery's connections to a Redis broker: all of them can be given up at once, and refusals are logged in one line.
+"""Celery's connections to a Redis broker: all can be given up at once; what is refused or malformed is one log line.
 
 A worker that stops still has a dozen commands for its broker. With a frozen Redis each would wait until its timeout.
 kombu documents none of the classes below as open to change: tests/worker/test_celery_internals.py names the versions.
@@ -83,10 +83,26 @@ def _nothing() -> Collection[str]:
     return ()
 
 
+class BrokerMessage(virtual.Message):
+    """A message whose envelope may be anything."""
+
+    def __init__(self, payload: Any, channel: Any = None, **options: Any) -> None:
+        """Raises ValueError where Celery did not write the envelope."""
+        try:
+            super().__init__(payload, channel, **options)  # type: ignore[no-untyped-call]
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(f"not an envelope of Celery's: {error!r}") from error
+
+
 class BrokerChannel(Channel):
-    """Takes these connections instead of kombu's choice, and lets tasks outlive the connection that brought them."""
+    """Takes these connections instead of kombu's choice, and lets tasks outlive the connection that brought them.
+
+    A message that was written by hand into a queue, and is none of Celery's, is dropped with a line in the log; kombu
+    alone would end the worker.
+    """
 
     QoS = BrokerQoS
+    Message = BrokerMessage
     connection_class: Any = BrokerConnection
     connection_class_ssl: Any = TLSBrokerConnection
     #: Tags of the tasks that processes are working on.
@@ -124,6 +140,14 @@ class BrokerChannel(Channel):
             self._close_clients()  # type: ignore[no-untyped-call]
             virtual.Channel.close(self)  # type: ignore[no-untyped-call]
 
+    def _brpop_read(self, **options: Any) -> Any:
+        with _dropping_malformed("queue of tasks"):
+            return super()._brpop_read(**options)  # type: ignore[no-untyped-call]
+
+    def _receive_one(self, client: Any) -> Any:
+        with _dropping_malformed("channel of remote control"):
+            return super()._receive_one(client)  # type: ignore[no-untyped-call]
+
     @property
     def is_open(self) -> bool:
         """Whether the channel has its connection."""
@@ -157,6 +181,16 @@ class BrokerChannel(Channel):
             super().maybe_refresh_binding_expiry()  # type: ignore[no-untyped-call]
         except ResponseError as error:
             logger.debug("The broker refuses to keep its bindings, which is tried again: %s", error)
+
+
+@contextmanager
+def _dropping_malformed(source: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, RecursionError) as error:
+        # Without what stands in it, which may be about people. Redis does not have it any more.
+        kind = type(error).__name__
+        logger.error("A message in the broker's %s is none of Celery's and was dropped (%s).", source, kind)
 
 
 class BrokerPoller(MultiChannelPoller):

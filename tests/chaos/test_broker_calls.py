@@ -39,6 +39,40 @@ def nothing_is_left(platform: Platform) -> bool:
     return not platform.redis.exists(f"{PREFIX}tasks", f"{PREFIX}unacked")
 
 
+#: What a person may write into a queue by hand; the last one has an envelope of Celery's and no body that can be read.
+MALFORMED = (
+    b"no JSON",
+    b"\xff\x00",
+    b"5",
+    b"null",
+    b"{}",
+    b"[" * 100_000,
+    b'{"properties": 5}',
+    b'{"properties": {}}',
+    b'{"body": "abc", "properties": {"body_encoding": "base64", "delivery_tag": "t"}}',
+)
+
+
+@pytest.mark.parametrize("way", ["queue of tasks", "channel of remote control"])
+def test_messages_that_are_none_of_celerys_end_no_worker(
+    way: str, platform: Platform, start_worker: StartWorker, app: Celery
+) -> None:
+    worker = start_worker()
+    platform.send(user("u"))
+    dropped = f"A message in the broker's {way} is none of Celery's and was dropped"
+    for number, message in enumerate(MALFORMED):
+        if way == "queue of tasks":
+            platform.redis.lpush(f"{PREFIX}tasks", message)
+        else:
+            assert platform.redis.publish(f"{PREFIX}/0.celery.pidbox", message)
+        call_order(app, f"behind-{number}")
+        wait_until(lambda: f"behind-{number}" in platform.orders(), "the call behind it to be run")  # noqa: B023
+    if way == "queue of tasks":
+        assert worker.log.count(dropped) == len(MALFORMED)
+    assert worker.alive
+    assert app.control.ping(timeout=2)
+
+
 def test_calls_in_hand_survive_restarts_of_redis(
     servers: Servers, platform: Platform, start_worker: StartWorker, app: Celery
 ) -> None:
