@@ -7,13 +7,15 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import inf
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection
 
 from dbstorage.batch.resources import Resources
-from dbstorage.batch.transaction import in_transaction, look
+from dbstorage.batch.transaction import Denial, WriteResult, in_transaction, look
+from dbstorage.batch.turn import PlaceInLine
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.users import CreateUser
 from dbstorage.database.engine import APPLICATION
@@ -32,10 +34,9 @@ from dbstorage.storage.locks import (
     name_lock,
     read_queue,
 )
-from dbstorage.storage.outcome import STORED, WRITTEN, Outcome, Retried
+from dbstorage.storage.outcome import DUPLICATE, STORED, WRITTEN, Outcome, Retried
 from dbstorage.storage.refused import TOO_SLOW, Refused
 from dbstorage.storage.retries import lock
-from dbstorage.storage.service import Applied
 from dbstorage.storage.work import Work
 from dbstorage.storage.writes import write
 
@@ -59,21 +60,6 @@ PATIENT_LOCK_TIMEOUT = 3_000
 
 class _TrialOver(Exception):
     """Raised to roll a trial back."""
-
-
-class _Refusal(NamedTuple):
-    work: Work
-    refused: Refused
-    #: Whether it had only `HURRIED_TIMEOUT`.
-    hurried: bool = False
-
-
-class _Result(NamedTuple):
-    """What one transaction did. An outcome is None where the record of the failed task was changed meanwhile."""
-
-    outcomes: Sequence[Outcome | None]
-    released: list[Retried]
-    applied: Applied | None
 
 
 class BatchWriter:
@@ -102,8 +88,9 @@ class BatchWriter:
         self._locked: list[LockedUser] = []
         self._patient = self._was_patient = False
         self._hurried = False
-        self._refusals: list[_Refusal] = []
+        self._refusals: list[Denial] = []
         self._works_decided: list[Work] = []
+        self.place = PlaceInLine()
 
     def run(self, works: Sequence[Work]) -> None:
         """Decide every work: its outcome is set once the transaction that holds it has committed.
@@ -128,8 +115,9 @@ class BatchWriter:
             return
         started = time.monotonic()
         try:
-            result = in_transaction(self.resources, lambda connection: self._write(connection, works))
+            result = in_transaction(self.resources, lambda connection: self.write_whole(connection, works))
         except Refused as refused:
+            self.place.runs_again()
             if len(works) > 1 and refused.took_too_long and not self._hurried:
                 self._hurried = True
                 self.resources.slow_at = time.monotonic()
@@ -147,9 +135,10 @@ class BatchWriter:
             else:
                 self._refused(works[0], refused)
             return
-        self._decide(works, result)
+        self.decide(works, result)
 
-    def _decide(self, works: Sequence[Work], result: _Result) -> None:
+    def decide(self, works: Sequence[Work], result: WriteResult) -> None:
+        """Set the outcomes; their transaction has committed."""
         for work, outcome in zip(works, result.outcomes, strict=True):
             work.outcome = outcome
         self._works_decided += works
@@ -160,15 +149,26 @@ class BatchWriter:
         self.released += result.released
         self.resources.committed(result.applied)
 
+    def write_whole(self, connection: Connection, works: Sequence[Work], *, ahead: bool = False) -> WriteResult:
+        """Write in a transaction that the caller commits; it waits for the turn of the job where that has not come."""
+        in_turn = partial(self.place.wait, writes_ahead=ahead)
+        self.place.runs_again()
+        result = self._write(connection, works, inserted=in_turn)
+        in_turn()
+        if not self.splitting and result.outcomes.count(STORED) + result.outcomes.count(DUPLICATE) == len(works):
+            self.place.commits()
+        return result
+
     def _write(
         self,
         connection: Connection,
         works: Sequence[Work],
         *,
+        inserted: Callable[[], None] = lambda: None,
         plain: bool = False,
         leave_waiting: bool = False,
         adapt: Callable[[TableShape], TableShape] = lambda shape: shape,
-    ) -> _Result:
+    ) -> WriteResult:
         if self._hurried and not self._patient:
             connection.exec_driver_sql(f"SET LOCAL statement_timeout = {HURRIED_TIMEOUT}")
         if self._patient:
@@ -181,16 +181,16 @@ class BatchWriter:
         for user in self._locked:
             queue.lock(user)
         leave_waiting = leave_waiting or self.is_suspect
-        written = write(connection, shape, service, mine, queue, leave_waiting=leave_waiting)
+        written = write(connection, shape, service, mine, queue, inserted, leave_waiting=leave_waiting)
         if len(entries) == len(works) == written.outcomes.count(STORED):
             # Nearly always: nothing failed, and nothing had failed before.
-            return _Result(written.outcomes, written.released, applied)
+            return WriteResult(written.outcomes, written.released, applied)
         decided = list(zip(mine, written.outcomes, strict=True))
         kept = keep(connection, service, decided, self.resources.settings.user_wait, plain=plain)
         if len(mine) == len(works):
-            return _Result([*kept], written.released, applied)
+            return WriteResult([*kept], written.released, applied)
         outcome_of = {id(work): outcome for work, outcome in zip(mine, kept, strict=True)}
-        return _Result([outcome_of.get(id(work)) for work in works], written.released, applied)
+        return WriteResult([outcome_of.get(id(work)) for work in works], written.released, applied)
 
     def _still_as_taken(self, connection: Connection, works: Sequence[Work]) -> Sequence[Work]:
         """The works that may still run: first attempts, and retries whose record nobody has changed. Locks records."""
@@ -204,7 +204,7 @@ class BatchWriter:
 
     def _refused(self, work: Work, refused: Refused) -> None:
         if not self._passes_otherwise(work, refused):
-            self._refusals.append(_Refusal(work, refused, self._hurried and refused.took_too_long))
+            self._refusals.append(Denial(work, refused, self._hurried and refused.took_too_long))
 
     def _passes_otherwise(self, work: Work, refused: Refused) -> bool:
         """Try again without what may be the reason: the remark (closeReason), a record's text, orders that waited."""
@@ -219,7 +219,7 @@ class BatchWriter:
             result = in_transaction(self.resources, lambda connection: self._write(connection, [work], **otherwise))
         except Refused:
             return False
-        self._decide([work], result)
+        self.decide([work], result)
         return True
 
     def fail(self, work: Work, outcome: Outcome) -> None:
@@ -283,7 +283,7 @@ class BatchWriter:
         if faults:
             raise DatabaseFaultError(faults[0])
 
-    def _is_slow(self, refusal: _Refusal) -> bool:
+    def _is_slow(self, refusal: Denial) -> bool:
         """Whether it is the command that takes too long: the tables have taken one of its kind not long ago.
 
         A statement may take so long that nothing else fits into its job.
@@ -314,7 +314,7 @@ class BatchWriter:
             if first is not None and len(alike) > SAMPLE and all(refusals):
                 refused_kinds[kind] = first
         self._refusals = [
-            _Refusal(work, refused_kinds[type(work.command)]) for work in works if type(work.command) in refused_kinds
+            Denial(work, refused_kinds[type(work.command)]) for work in works if type(work.command) in refused_kinds
         ]
         return [work for work in works if type(work.command) not in refused_kinds]
 

@@ -3,8 +3,10 @@
 import time
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
+from dbstorage.batch.ahead import may_write_ahead, write_ahead
 from dbstorage.batch.alone import POISON_DEATHS, begin_alone, end_alone
 from dbstorage.batch.answers import (
     Answered,
@@ -18,8 +20,9 @@ from dbstorage.batch.outages import outage_of
 from dbstorage.batch.resources import Resources
 from dbstorage.batch.segments import segments
 from dbstorage.batch.transaction import open_database, without_transaction
-from dbstorage.batch.turn import Turn
+from dbstorage.batch.turn import PlaceInLine, Turn, WithdrawnError
 from dbstorage.codes import INTERNAL_ERROR, POISON, UNAVAILABLE
+from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.questions import HistoryQuestion
 from dbstorage.errors import (
     DatabaseUnavailableError,
@@ -60,7 +63,7 @@ class BatchJob(NamedTuple):
 
     The entries are two plain lists, which pickle faster than 500 named tuples. `alone` marks the job of a suspect.
     With an `error` nothing is stored or looked up: the questions are answered with it. `held_seconds`: for how long a
-    fault of the database has kept these entries from being stored. A job with a `turn` is decoded, then waits for it.
+    fault of the database has kept these entries from being stored. `turn`: its place behind the job before (see there).
     """
 
     entry_ids: list[str]
@@ -88,9 +91,10 @@ def run_job(resources: Resources, job: BatchJob) -> Report:
                 batch.run_alone()
         else:
             batch.understand()
-            if job.turn is None or job.turn.wait():
-                with batch_span(batch.settings.command_stream, len(job.entry_ids)):
-                    batch.run_together()
+            batch.run_in_turn()
+    except WithdrawnError:
+        # Nothing was done but decoding, or it was rolled back.
+        pass
     except (DatabaseUnavailableError, RedisUnavailableError) as error:
         if isinstance(error, RedisUnavailableError):
             resources.forget_redis()
@@ -127,6 +131,7 @@ class Batch:
         resources.serves(job.consumer, job.group_creation, job.remembered)
         self.entries = stream_entries(job.entry_ids, job.fields)
         self.works: list[Work] = []
+        self.place = PlaceInLine(job.turn)
         self.acknowledged: set[str] = set()
         self.answer_seconds: list[float] = []
         self.released: list[Retried] = []
@@ -140,6 +145,31 @@ class Batch:
         self.works = [understand(entry, self.settings.history_limit) for entry in self.entries]
         self.seconds["decode"] = time.perf_counter() - started
 
+    def run_in_turn(self) -> None:
+        """Run the entries when the job before has ended, or, where they are all orders, while it commits."""
+        place = self.place
+        writes_ahead = self.stores_only_orders and may_write_ahead(self.resources) and place.may_write_ahead()
+        if not writes_ahead:
+            place.wait()
+        # That it had to give up is no error for the span to tell.
+        with batch_span(self.settings.command_stream, len(self.job.entry_ids)), suppress(WithdrawnError):
+            if not (writes_ahead and self._run_ahead()):
+                place.wait()
+                self.run_together()
+
+    @property
+    def stores_only_orders(self) -> bool:
+        """Whether all entries are orders."""
+        return all([type(work.command) is CloseOrder for work in self.works])
+
+    def _run_ahead(self) -> bool:
+        started = time.perf_counter()
+        if not write_ahead(self.resources, self.works, self.place):
+            return False
+        self.seconds["database"] += time.perf_counter() - started
+        self._acknowledge(self.works)
+        return True
+
     def run_together(self) -> None:
         """Run the entries; a job with an error only answers its questions with it."""
         if self.job.error:
@@ -151,6 +181,8 @@ class Batch:
         """Segment by segment: writes in one transaction, then its questions, then the acknowledgement."""
         # Made here, because the time limit for splitting counts from now.
         writer = BatchWriter(self.resources, self.job.held_seconds, is_suspect=self.job.alone)
+        if self.stores_only_orders:
+            writer.place = self.place
         open_database(self.resources)
         hand_back_at = time.monotonic() + LONGEST_RUN_SECONDS
         for segment in segments(self.resources, self.works):

@@ -1,8 +1,8 @@
 """Runs transactions: after a deadlock again at once; an outage and a fault of the database raise errors of our own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
@@ -27,9 +27,11 @@ from dbstorage.errors import (
     SessionLostError,
 )
 from dbstorage.storage.locks import find_table_holder, locked_by
+from dbstorage.storage.outcome import Outcome, Retried
 from dbstorage.storage.refused import Refused, examine
-from dbstorage.storage.service import PositionGoneError
+from dbstorage.storage.service import Applied, PositionGoneError
 from dbstorage.storage.users import ConcurrentChangeError, KeptAwayError
+from dbstorage.storage.work import Work
 
 Result = TypeVar("Result")
 
@@ -37,6 +39,23 @@ Result = TypeVar("Result")
 MAXIMUM_RUNS = 10
 #: Runs of one transaction that met a unique index of "User": a program that was faster is seen in the second.
 MAXIMUM_RACES = 3
+
+
+class Denial(NamedTuple):
+    """A single work that the database refuses."""
+
+    work: Work
+    refused: Refused
+    #: Whether it had only `HURRIED_TIMEOUT`.
+    hurried: bool = False
+
+
+class WriteResult(NamedTuple):
+    """What one transaction did. An outcome is None where the record of the failed task was changed meanwhile."""
+
+    outcomes: Sequence[Outcome | None]
+    released: list[Retried]
+    applied: Applied | None
 
 
 def in_transaction(resources: Resources, run: Callable[[Connection], Result]) -> Result:

@@ -83,7 +83,7 @@ class PoolJobs:
 
     def submit(self, job: Job) -> None:
         """Give a job to the pool; with `ahead` it waits for `begin`."""
-        outstanding = _Outstanding(job, self._turns.next() if job.ahead else None)
+        outstanding = _Outstanding(job, self._turns.next(ahead=job.ahead) if job.kind is Kind.RUN else None)
         self._outstanding[job.number] = outstanding
         hub = self._consumer.hub
 

@@ -1,6 +1,6 @@
 """Storing closed orders: one statement for a batch, a second one for what it did not write."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -54,13 +54,17 @@ class Inserted(NamedTuple):
 
 
 def store_orders(
-    connection: Connection, shape: TableShape, orders: Sequence[CloseOrder], turns: Sequence[int] = ()
+    connection: Connection,
+    shape: TableShape,
+    orders: Sequence[CloseOrder],
+    turns: Sequence[int] = (),
+    inserted: Callable[[], None] = lambda: None,
 ) -> list[OrderResult]:
     """Write the orders that are new and whose user exists; say for each, in order, what became of it.
 
     Of several orders with one id the first whose user exists is written: the one with the smallest of the `turns`,
-    which are their own order where none are given. Raises ConcurrentChangeError where the shape does not explain what
-    the tables do.
+    which are their own order where none are given. `inserted` is called behind the first statement, before anything
+    else is read. Raises ConcurrentChangeError where the shape does not explain what the tables do.
     """
     verdicts: list[OrderResult | None] = [None] * len(orders)
     undecided = list(range(len(orders)))
@@ -72,6 +76,7 @@ def store_orders(
             first_of = {orders[index].order_id: index for index in last_first}
         firsts = sorted(first_of.values())
         new, tried = insert_orders(connection, shape, [orders[index] for index in firsts])
+        inserted()
         if len(new) == len(orders):
             return [OrderResult.STORED] * len(orders)
         for index in firsts:

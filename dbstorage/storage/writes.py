@@ -53,6 +53,7 @@ def write(
     service: Service,
     works: Sequence[Work],
     queue: Queue,
+    inserted: Callable[[], None] = lambda: None,
     *,
     leave_waiting: bool = False,
 ) -> Written:
@@ -60,7 +61,8 @@ def write(
 
     The outcomes hold once the caller's transaction has committed. A createUser that is recorded as a conflict is
     decided anew only where it is its record that is run again. Commands that have to wait in the `queue` for a locked
-    row are put aside. With `leave_waiting` the orders that waited are left to the sweep.
+    row are put aside. With `leave_waiting` the orders that waited are left to the sweep. `inserted` as in
+    `store_orders`.
     """
     released: list[Retried] = []
     outcomes: dict[int, Outcome] = {}
@@ -109,7 +111,7 @@ def write(
         else:
             left, stored, turns = orders_at, orders, []
         if left:
-            verdicts.update(zip(left, store_orders(connection, shape, stored, turns), strict=True))
+            verdicts.update(zip(left, store_orders(connection, shape, stored, turns, inserted), strict=True))
         for index, order in zip(orders_at, orders, strict=True):
             verdict = verdicts[index]
             outcomes[index] = STORED if verdict is OrderResult.STORED else order_outcome(order, verdict)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import psutil
+import psycopg2
 import pytest
 
 from dbstorage.batch.turn import PATIENCE
@@ -152,3 +154,64 @@ def test_the_order_is_kept_in_other_pools_too(
     platform.wait_until_finished()
     two_batches(platform)
     check_order(platform)
+
+
+#: Keeps the COMMIT of the batch with the order `held` waiting for this lock.
+HELD_COMMIT = """
+CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    SET LOCAL lock_timeout = 0;
+    PERFORM pg_advisory_xact_lock_shared(42);
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON "Orders" DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW WHEN (NEW."orderId" = 'held') EXECUTE FUNCTION hold();
+"""
+NOT_HELD = "DROP FUNCTION IF EXISTS hold() CASCADE"
+#: The sessions of a batch that commits, and of the next one, which is written.
+COMMITTING = "SELECT pid FROM pg_stat_activity WHERE query = 'COMMIT' AND wait_event_type = 'Lock'"
+WRITTEN = (
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND state = 'idle in transaction' "
+    "AND query LIKE '%%INSERT INTO \"Orders\"%%'"
+)
+
+
+@pytest.mark.parametrize("victim", ["neither", "what commits", "what is written", "both", "its session", "the worker"])
+def test_orders_that_are_written_while_the_batch_before_commits_stay_behind_it(
+    victim: str, platform: Platform, start_worker: StartWorker
+) -> None:
+    worker = start_worker(**SETTINGS, TASK_EVENTS="failures")
+    platform.send(user("u"))
+    platform.wait_until_finished()
+    platform.query(f"{NOT_HELD}; {HELD_COMMIT}")
+    ids = [f"{batch}-{number}" for batch in ("first", "second") for number in range(BATCH)]
+    ids[BATCH // 2] = "held"
+    blocker = psycopg2.connect(platform.database_url)
+    try:
+        blocker.cursor().execute("SELECT pg_advisory_xact_lock(42)")
+        # In one step, so that they are read as two batches.
+        platform.send(*[order(order_id, "u") for order_id in ids])
+        wait_until(lambda: platform.query(COMMITTING) and platform.query(WRITTEN), "one to commit, one to be written")
+        assert platform.orders() == {}
+        if victim == "its session":
+            platform.query("SELECT pg_terminate_backend(%s)", platform.query(COMMITTING)[0][0])
+        elif victim == "the worker":
+            worker.kill()
+            worker.start()
+        else:
+            backends = {"what commits": [COMMITTING], "what is written": [WRITTEN], "both": [COMMITTING, WRITTEN]}
+            for process in [client_of(platform, look) for look in backends.get(victim, [])]:
+                psutil.Process(process).kill()
+    finally:
+        blocker.close()
+    platform.wait_until_finished()
+    stored = [order_id for (order_id,) in platform.query('SELECT "orderId" FROM "Orders" ORDER BY id')]
+    platform.query(NOT_HELD)
+    assert stored == ids
+    assert platform.failed("code") == []
+
+
+def client_of(platform: Platform, session: str) -> int:
+    """The process whose session this is."""
+    [(port,)] = platform.query(f"SELECT client_port FROM pg_stat_activity WHERE pid = ({session})")
+    [process] = [each.pid for each in psutil.net_connections() if each.laddr and each.laddr.port == port and each.pid]
+    return process
