@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from dbstorage.batch.resources import Resources
-from dbstorage.batch.transaction import Denial, WriteResult, in_transaction, look
+from dbstorage.batch.transaction import Denial, WriteResult, in_transaction, look, tried
 from dbstorage.batch.turn import PlaceInLine
 from dbstorage.commands.orders import CloseOrder
 from dbstorage.commands.users import CreateUser
@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds after which splitting a refused batch pauses; the rest is handed back, so that the worker can stop in time.
 SPLITTING_SECONDS = 1.5
+#: How often a command has to end its session, each time while another transaction passes, before it is blamed.
+ROUNDS = 6
 #: Into how many parts a refused batch is split.
 PARTS = 8
 #: While everything waits for the database to be mended, so many commands of each kind are tried first, as a sample.
@@ -56,10 +58,6 @@ HURRIED_TIMEOUT = 300
 #: Milliseconds that a statement waits for a lock, once it is known that it is not another program's on a row of "User":
 #: a table is being altered, or another worker of ours writes the same person.
 PATIENT_LOCK_TIMEOUT = 3_000
-
-
-class _TrialOver(Exception):
-    """Raised to roll a trial back."""
 
 
 class BatchWriter:
@@ -233,14 +231,14 @@ class BatchWriter:
                 raise DatabaseFaultError(f"A failure could not be recorded. {refused.sentence}") from refused
 
     def _kept(self, work: Work, outcome: Outcome, *, plain: bool = False) -> Outcome | None:
-        def run(connection: Connection) -> Outcome | None:
-            if not self._still_as_taken(connection, [work]):
-                return None
-            service, user_wait = self.resources.service(connection), self.resources.settings.user_wait
-            [kept] = keep(connection, service, [(work, outcome)], user_wait, plain=plain)
-            return kept
+        return in_transaction(self.resources, lambda connection: self._keep(connection, work, outcome, plain=plain))
 
-        return in_transaction(self.resources, run)
+    def _keep(self, connection: Connection, work: Work, outcome: Outcome, *, plain: bool = False) -> Outcome | None:
+        if not self._still_as_taken(connection, [work]):
+            return None
+        service, user_wait = self.resources.service(connection), self.resources.settings.user_wait
+        [kept] = keep(connection, service, [(work, outcome)], user_wait, plain=plain)
+        return kept
 
     # Whose fault it is, where the diagnostics leave that open
 
@@ -265,12 +263,11 @@ class BatchWriter:
                 continue
             if refusal.refused.blame is Blame.ENTRY or kind in written or waited or aside or self._is_slow(refusal):
                 if refusal.hurried or refusal.refused.ends_sessions:
-                    # Sessions may have been cut from outside, or the server was slow for a moment. Others have passed
-                    # by now, so it gets another try; at a retry with all the time of a statement.
                     if late:
                         continue
+                    # At a retry it gets all the time of a statement.
                     self._hurried = self._hurried and not aside
-                    if self._passes(refusal.work):
+                    if not self._is_refused_again(refusal):
                         continue
                     late = self._out_of_time
                 try:
@@ -282,6 +279,18 @@ class BatchWriter:
                 faults.append(self._sentence(refusal.refused))
         if faults:
             raise DatabaseFaultError(faults[0])
+
+    def _is_refused_again(self, refusal: Denial) -> bool:
+        """Try again what was refused while others passed; False where it passes now, or nothing else does.
+
+        The server may have been slow for a moment, or sessions are cut from outside, now and again. However often that
+        happens: it is next to impossible that it hits this command in each round, and never what is tried between.
+        """
+        work, refused = refusal.work, refusal.refused
+        if not refused.ends_sessions:
+            return not self._passes(work)
+        record = partial(self._keep, work=work, outcome=refused.outcome)
+        return all(not self._passes(work) and tried(self.resources, record) is None for _ in range(ROUNDS))
 
     def _is_slow(self, refusal: Denial) -> bool:
         """Whether it is the command that takes too long: the tables have taken one of its kind not long ago.
@@ -324,18 +333,8 @@ class BatchWriter:
         Raises DatabaseUnavailableError.
         """
 
-        def run(connection: Connection) -> None:
-            self._write(connection, [work])
-            raise _TrialOver
-
-        try:
-            in_transaction(self.resources, run)
-        except _TrialOver:
-            pass
-        except Refused as refused:
-            if refused.blame is not Blame.ENTRY and not refused.locked:
-                return refused
-        return None
+        refused = tried(self.resources, lambda connection: self._write(connection, [work]))
+        return None if refused is None or refused.blame is Blame.ENTRY or refused.locked else refused
 
     def try_recording(self, work: Work) -> None:
         """Record this failed work and roll back, to see that the database takes writes before a suspect runs.

@@ -58,6 +58,10 @@ class WriteResult(NamedTuple):
     applied: Applied | None
 
 
+class _TrialOver(Exception):
+    """Raised to roll a trial back."""
+
+
 def in_transaction(resources: Resources, run: Callable[[Connection], Result]) -> Result:
     """Run in one transaction; deadlocks and other programs' changes are met by running it again at once.
 
@@ -70,6 +74,22 @@ def in_transaction(resources: Resources, run: Callable[[Connection], Result]) ->
 def without_transaction(resources: Resources, run: Callable[[Connection], Result]) -> Result:
     """Run what only reads and may see each statement's own state of the tables; raises as `in_transaction`."""
     return _run(resources, lambda: reading(resources.engine), run)
+
+
+def tried(resources: Resources, run: Callable[[Connection], object]) -> Refused | None:
+    """Run in a transaction that is rolled back; what refuses it. Raises as `in_transaction`, but not Refused."""
+
+    def run_and_end(connection: Connection) -> None:
+        run(connection)
+        raise _TrialOver
+
+    try:
+        in_transaction(resources, run_and_end)
+    except _TrialOver:
+        pass
+    except Refused as refused:
+        return refused
+    return None
 
 
 def look(resources: Resources, find: Callable[[Connection], Result]) -> Result:
