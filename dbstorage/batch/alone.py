@@ -8,9 +8,11 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import RedisError
 
-from dbstorage.errors import RedisUnavailableError
+from dbstorage.batch.batch_writer import BatchWriter
+from dbstorage.errors import DatabaseUnavailableError, RedisUnavailableError, SessionLostError
 from dbstorage.redis_access.keys import alone_key
 from dbstorage.settings import Settings
+from dbstorage.storage.work import Work
 
 #: Deaths after which a suspect is poison. More than one, because a kill from outside may meet it by chance.
 POISON_DEATHS = 3
@@ -35,6 +37,17 @@ return starts
 
 #: Keys of runs that ended in this process while Redis was away, so that their counts are still to be deleted.
 _ended: set[str] = set()
+
+
+def try_recording(writer: BatchWriter, work: Work) -> None:
+    """Record this failed work and roll back, to see that the database takes writes before a suspect runs.
+
+    Raises DatabaseUnavailableError, as SessionLostError only what the suspect may have done.
+    """
+    try:
+        writer.trial(work)
+    except SessionLostError as lost:
+        raise DatabaseUnavailableError(str(lost)) from lost
 
 
 def begin_alone(redis: Redis, settings: Settings, name: str) -> int:

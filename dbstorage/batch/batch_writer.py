@@ -21,7 +21,7 @@ from dbstorage.commands.users import CreateUser
 from dbstorage.database.engine import APPLICATION
 from dbstorage.database.refusal import Blame
 from dbstorage.database.shape import TableShape, with_null_for_remark, without_remark
-from dbstorage.errors import DatabaseFaultError, DatabaseUnavailableError, SessionLostError
+from dbstorage.errors import DatabaseFaultError
 from dbstorage.storage.failures import keep
 from dbstorage.storage.locks import (
     LockedUser,
@@ -37,7 +37,7 @@ from dbstorage.storage.locks import (
 from dbstorage.storage.outcome import DUPLICATE, STORED, WRITTEN, Outcome, Retried
 from dbstorage.storage.refused import TOO_SLOW, Refused
 from dbstorage.storage.retries import lock
-from dbstorage.storage.work import Work
+from dbstorage.storage.work import Work, another_like
 from dbstorage.storage.writes import write
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ logger = logging.getLogger(__name__)
 #: Seconds after which splitting a refused batch pauses; the rest is handed back, so that the worker can stop in time.
 SPLITTING_SECONDS = 1.5
 #: How often a command has to end its session, each time while another transaction passes, before it is blamed.
-ROUNDS = 6
+ROUNDS = 4
 #: Into how many parts a refused batch is split.
 PARTS = 8
 #: While everything waits for the database to be mended, so many commands of each kind are tried first, as a sample.
@@ -144,6 +144,8 @@ class BatchWriter:
         for work in (works[0], works[-1]):
             if work.outcome is not None and work.outcome.status in WRITTEN:
                 self.resources.written_at[type(work.command)] = time.monotonic()
+                if work.record is None:
+                    self.resources.taken[type(work.command)] = work
         self.released += result.released
         self.resources.committed(result.applied)
 
@@ -252,6 +254,8 @@ class BatchWriter:
         }
         faults: list[str] = []
         late = False
+        # As much time again as splitting has taken: else all of it would go into finding the same ones in each job.
+        until = max(self.deadline, time.monotonic() + SPLITTING_SECONDS)
         for refusal in refusals:
             kind = type(refusal.work.command)
             alone = sum(type(each.work.command) is kind for each in refusals) == 1
@@ -261,6 +265,8 @@ class BatchWriter:
             if refusal.hurried and not aside and kind not in written:
                 # Perhaps all are slow: smaller jobs will tell.
                 continue
+            if refusal.refused.ends_sessions and kind not in written and self._takes_another(kind):
+                written.add(kind)
             if refusal.refused.blame is Blame.ENTRY or kind in written or waited or aside or self._is_slow(refusal):
                 if refusal.hurried or refusal.refused.ends_sessions:
                     if late:
@@ -269,7 +275,7 @@ class BatchWriter:
                     self._hurried = self._hurried and not aside
                     if not self._is_refused_again(refusal):
                         continue
-                    late = self._out_of_time
+                    late = time.monotonic() > until
                 try:
                     self.fail(refusal.work, refusal.refused.outcome)
                 except DatabaseFaultError as error:
@@ -291,6 +297,11 @@ class BatchWriter:
             return not self._passes(work)
         record = partial(self._keep, work=work, outcome=refused.outcome)
         return all(not self._passes(work) and tried(self.resources, record) is None for _ in range(ROUNDS))
+
+    def _takes_another(self, kind: type) -> bool:
+        """Whether the tables take one like the last of this kind; a job may hold none beside the culprits."""
+        taken = self.resources.taken.get(kind)
+        return taken is not None and self.trial(another_like(taken)) is None
 
     def _is_slow(self, refusal: Denial) -> bool:
         """Whether it is the command that takes too long: the tables have taken one of its kind not long ago.
@@ -335,16 +346,6 @@ class BatchWriter:
 
         refused = tried(self.resources, lambda connection: self._write(connection, [work]))
         return None if refused is None or refused.blame is Blame.ENTRY or refused.locked else refused
-
-    def try_recording(self, work: Work) -> None:
-        """Record this failed work and roll back, to see that the database takes writes before a suspect runs.
-
-        Raises DatabaseUnavailableError, as SessionLostError only what the suspect may have done.
-        """
-        try:
-            self.trial(work)
-        except SessionLostError as lost:
-            raise DatabaseUnavailableError(str(lost)) from lost
 
     # Locks
 

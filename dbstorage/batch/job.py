@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from dbstorage.batch.ahead import may_write_ahead, write_ahead
-from dbstorage.batch.alone import POISON_DEATHS, begin_alone, end_alone
+from dbstorage.batch.alone import POISON_DEATHS, begin_alone, end_alone, try_recording
 from dbstorage.batch.answers import (
     Answered,
     Told,
@@ -214,7 +214,7 @@ class Batch:
         if not self.job.error:
             # A database that is away, or stuck, is no death of the entry.
             open_database(self.resources)
-            BatchWriter(self.resources).try_recording(_poisoned(entry))
+            try_recording(BatchWriter(self.resources), _poisoned(entry))
         deaths = begin_alone(self.resources.redis, self.settings, entry.id)
         died = False
         try:

@@ -26,6 +26,7 @@ from dbstorage.storage.service import (
     open_service,
     remember,
 )
+from dbstorage.storage.work import Work
 from dbstorage.wire.entry import StreamEntry
 
 #: Milliseconds that a statement waits for a lock, before we look who holds it.
@@ -59,6 +60,8 @@ class Resources:
     written_at: dict[type, float] = field(default_factory=dict)
     #: When a batch took too long last, while parts of it did not.
     slow_at: float = -inf
+    #: Kind of command -> one that the tables have taken, to see whether they still do.
+    taken: dict[type, Work] = field(default_factory=dict)
     _service: Service | None = field(default=None)
     _database: str = ""
     _copy: str = ""

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 
-from dbstorage.batch.alone import POISON_DEATHS, begin_alone, end_alone
+from dbstorage.batch.alone import POISON_DEATHS, begin_alone, end_alone, try_recording
 from dbstorage.batch.batch_writer import BatchWriter
 from dbstorage.batch.job import bug
 from dbstorage.batch.outages import outage_of
@@ -106,7 +106,7 @@ class Sweep:
         self.is_full = len(tasks) > MOST_ALONE
         for task in tasks[:MOST_ALONE]:
             name = f"failed-task:{task.record_id}"
-            self.writer.try_recording(task.not_understood())
+            try_recording(self.writer, task.not_understood())
             try:
                 self._run_alone(task, name)
             except SessionLostError:

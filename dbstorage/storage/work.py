@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
+from uuid import uuid4
 
 import msgspec
 
@@ -102,6 +103,16 @@ def understand_request(request: Request, history_limit: int, entry: StreamEntry 
         return Work(entry, request, interpret(request, history_limit))
     except RejectedEntry as rejection:
         return Work(entry, request, _alone(rejection))
+
+
+def another_like(work: Work) -> Work:
+    """The same command with a key of its own: one that is stored already would meet no trigger."""
+    command, key = work.command, uuid4().hex
+    if isinstance(command, CloseOrder):
+        return Work(work.entry, None, command._replace(order_id=key))
+    if isinstance(command, CreateUser):
+        return Work(work.entry, None, CreateUser(key, f"{key}@example.com"))
+    return work
 
 
 def _alone(rejection: RejectedEntry) -> RejectedEntry:

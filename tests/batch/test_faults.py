@@ -478,6 +478,39 @@ def test_where_every_order_ends_its_session_all_of_them_wait(storage: Storage):
     assert "The database ended the session that ran it" in storage.fault
 
 
+def test_those_that_end_their_sessions_are_found_also_where_a_job_has_no_others(storage: Storage):
+    storage.change(END.replace("WHAT", TERMINATE), AT_ONCE)
+    storage.run(user("u"), order("good", "u"))
+    assert storage.codes(*orders("bad", 5)) == ["database_error"] * 5
+    assert storage.codes(order("bad lone", "u"), held=9) == ["database_error"]
+    assert storage.codes(*orders("bad again ", 5), held=9) == ["database_error"] * 5
+
+
+def test_where_sessions_end_with_orders_that_were_taken_before_all_wait(storage: Storage):
+    storage.run(user("u"), order("good", "u"))
+    storage.change(END.replace("WHAT", TERMINATE).replace("LIKE 'bad%'", "<> ''"), AT_ONCE)
+    assert storage.codes(*orders("a", 5)) == [None] * 5
+    assert storage.codes(*orders("a", 5), held=9) == [None] * 5
+    assert "The database ended the session that ran it" in storage.fault
+    assert storage.orders() == {"good"}
+
+
+USERS_TOO = """
+CREATE FUNCTION end_session_of_user() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    IF NEW."userID" LIKE 'bad%' THEN PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(1); END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER end_session BEFORE INSERT ON "User" FOR EACH ROW EXECUTE FUNCTION end_session_of_user()
+"""
+
+
+def test_a_lone_createuser_that_ends_its_session_keeps_nobody_waiting(storage: Storage):
+    storage.change(USERS_TOO)
+    storage.run(user("u"))
+    assert storage.codes(user("bad"), *orders("a", 5)) == ["database_error"] + ["stored"] * 5
+    assert storage.rows('SELECT "userID" FROM "User"') == [("u",)]
+
+
 def test_one_that_passes_when_it_runs_again_was_cut_from_outside(storage: Storage):
     # Each of the first tries is cut: in the batch, by itself, and the try that comes at once after each.
     storage.change(
