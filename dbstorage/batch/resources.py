@@ -31,6 +31,9 @@ from dbstorage.wire.entry import StreamEntry
 
 #: Milliseconds that a statement waits for a lock, before we look who holds it.
 LOCK_TIMEOUT = 200
+#: Seconds after which the server ends a transaction whose process does not stir: before the lease of its worker is up,
+#: and before a batch that meets its locks gives up waiting. So nothing is put aside because of a session of ours.
+IDLE_IN_TRANSACTION_SECONDS = 3.0
 #: Settings for histories. PostgreSQL plans for the average user: of one with ten thousand orders it would gather and
 #: sort them all, instead of reading the first through the index. And it plans for a hundred questions where there is
 #: one, so compiling the statement (JIT) would seem worth its time.
@@ -188,7 +191,12 @@ def resources_of(settings: Settings) -> Resources:
     process_id = os.getpid()
     if _resources is None or _resources[1].settings != settings:
         # Without a ping: a transaction that finds its connection cut takes a new one by itself.
-        engine = create_engine(settings.database, ping=False, session_settings=SESSION_SETTINGS)
+        engine = create_engine(
+            settings.database,
+            idle_in_transaction_timeout=IDLE_IN_TRANSACTION_SECONDS,
+            ping=False,
+            session_settings=SESSION_SETTINGS,
+        )
         _resources = (process_id, Resources(settings, engine, connect_redis(settings.redis_url)))
     elif _resources[0] != process_id:
         # The client sees by itself that it is in another process.

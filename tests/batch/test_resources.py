@@ -4,7 +4,9 @@ import json
 import os
 from typing import Any
 
-from dbstorage.batch.resources import Resources, resources_of
+from dbstorage.batch.batch_writer import PATIENT_LOCK_TIMEOUT
+from dbstorage.batch.resources import IDLE_IN_TRANSACTION_SECONDS, LOCK_TIMEOUT, Resources, resources_of
+from dbstorage.reader.core import LEASE_SECONDS, RENEW_SECONDS
 from dbstorage.settings import load_settings
 
 
@@ -31,3 +33,11 @@ def test_a_forked_process_has_connections_of_its_own(environment: dict[str, str]
     os.waitpid(child, 0)
     assert not set(theirs) & set(ours)
     assert sessions(resources_of(settings)) == ours
+
+
+def test_the_transactions_of_a_frozen_worker_end_before_its_lease() -> None:
+    assert IDLE_IN_TRANSACTION_SECONDS < LEASE_SECONDS - RENEW_SECONDS
+
+
+def test_the_transactions_of_a_frozen_process_end_before_others_give_up_waiting() -> None:
+    assert IDLE_IN_TRANSACTION_SECONDS * 1000 < LOCK_TIMEOUT + PATIENT_LOCK_TIMEOUT

@@ -210,6 +210,36 @@ def test_orders_that_are_written_while_the_batch_before_commits_stay_behind_it(
     assert platform.failed("code") == []
 
 
+def test_whoever_takes_over_from_a_frozen_worker_meets_no_locks_of_what_that_has_written(
+    platform: Platform, start_worker: StartWorker
+) -> None:
+    """Slow (8 s): the frozen one's sessions end before its lease, so nothing is put aside because of them."""
+    frozen = start_worker("one", **SETTINGS)
+    platform.send(user("u"))
+    platform.wait_until_finished()
+    start_worker("two", **SETTINGS)
+    platform.query(f"{NOT_HELD}; {HELD_COMMIT}")
+    # The second batch is a small one, so that whoever takes over has it together with what comes later.
+    ids = ["held", *[f"o-{number}" for number in range(BATCH + BATCH // 2)]]
+    later = [f"later-{number}" for number in range(BATCH)]
+    blocker = psycopg2.connect(platform.database_url)
+    try:
+        blocker.cursor().execute("SELECT pg_advisory_xact_lock(42)")
+        platform.send(*[order(order_id, "u") for order_id in ids])
+        wait_until(lambda: platform.query(COMMITTING) and platform.query(WRITTEN), "one to commit, one to be written")
+        with frozen.frozen():
+            blocker.close()
+            platform.send(*[order(order_id, "u") for order_id in later])
+            wait_until(lambda: len(platform.orders()) == len(ids + later), "the other one to store them")
+    finally:
+        blocker.close()
+    platform.wait_until_finished()
+    stored = [order_id for (order_id,) in platform.query('SELECT "orderId" FROM "Orders" ORDER BY id')]
+    platform.query(NOT_HELD)
+    assert stored == ids + later
+    assert platform.failed("code") == []
+
+
 def client_of(platform: Platform, session: str) -> int:
     """The process whose session this is."""
     [(port,)] = platform.query(f"SELECT client_port FROM pg_stat_activity WHERE pid = ({session})")
