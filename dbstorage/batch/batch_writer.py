@@ -21,7 +21,7 @@ from dbstorage.commands.users import CreateUser
 from dbstorage.database.engine import APPLICATION
 from dbstorage.database.refusal import Blame
 from dbstorage.database.shape import TableShape, with_null_for_remark, without_remark
-from dbstorage.errors import DatabaseFaultError
+from dbstorage.errors import DatabaseFaultError, DatabaseUnavailableError
 from dbstorage.storage.failures import keep
 from dbstorage.storage.locks import (
     LockedUser,
@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 #: Seconds after which splitting a refused batch pauses; the rest is handed back, so that the worker can stop in time.
 SPLITTING_SECONDS = 1.5
-#: How often a command has to end its session, each time while another transaction passes, before it is blamed.
+#: How often commands have to end their session again, while another transaction passes each time, before that counts.
 ROUNDS = 4
 #: Into how many parts a refused batch is split.
 PARTS = 8
@@ -124,6 +124,8 @@ class BatchWriter:
             if refused.locked and self._find_locks(works):
                 self._run(works)
             elif len(works) > 1:
+                if refused.ends_sessions and not self.splitting and not self._are_refused_again(works, refused):
+                    return
                 self.splitting = True
                 size = -(-len(works) // PARTS)
                 for first in range(0, len(works), size):
@@ -209,17 +211,17 @@ class BatchWriter:
     def _passes_otherwise(self, work: Work, refused: Refused) -> bool:
         """Try again without what may be the reason: the remark (closeReason), a record's text, orders that waited."""
         if isinstance(work.command, CloseOrder) and refused.names_remark:
-            return any(self._passes(work, adapt=adapt) for adapt in (without_remark, with_null_for_remark))
+            return any(self._passes([work], adapt=adapt) for adapt in (without_remark, with_null_for_remark))
         if isinstance(work.command, CreateUser) and refused.ends_sessions:
-            return self._passes(work, leave_waiting=True)
-        return refused.may_be_about_text and self._passes(work, plain=True)
+            return self._passes([work], leave_waiting=True)
+        return refused.may_be_about_text and self._passes([work], plain=True)
 
-    def _passes(self, work: Work, **otherwise: Any) -> bool:
+    def _passes(self, works: Sequence[Work], **otherwise: Any) -> bool:
         try:
-            result = in_transaction(self.resources, lambda connection: self._write(connection, [work], **otherwise))
+            result = in_transaction(self.resources, lambda connection: self._write(connection, works, **otherwise))
         except Refused:
             return False
-        self.decide([work], result)
+        self.decide(works, result)
         return True
 
     def fail(self, work: Work, outcome: Outcome) -> None:
@@ -273,7 +275,7 @@ class BatchWriter:
                         continue
                     # At a retry it gets all the time of a statement.
                     self._hurried = self._hurried and not aside
-                    if not self._is_refused_again(refusal):
+                    if not self._are_refused_again([refusal.work], refusal.refused):
                         continue
                     late = time.monotonic() > until
                 try:
@@ -286,17 +288,19 @@ class BatchWriter:
         if faults:
             raise DatabaseFaultError(faults[0])
 
-    def _is_refused_again(self, refusal: Denial) -> bool:
-        """Try again what was refused while others passed; False where it passes now, or nothing else does.
+    def _are_refused_again(self, works: Sequence[Work], refused: Refused) -> bool:
+        """Try again; what ended its session, in several rounds, and between them a record of its failure.
 
-        The server may have been slow for a moment, or sessions are cut from outside, now and again. However often that
-        happens: it is next to impossible that it hits this command in each round, and never what is tried between.
+        Raises DatabaseUnavailableError where that does not pass: then sessions are cut from outside. However often that
+        happens, it is next to impossible that it hits these each time, and never what is tried between.
         """
-        work, refused = refusal.work, refusal.refused
-        if not refused.ends_sessions:
-            return not self._passes(work)
-        record = partial(self._keep, work=work, outcome=refused.outcome)
-        return all(not self._passes(work) and tried(self.resources, record) is None for _ in range(ROUNDS))
+        for _ in range(ROUNDS if refused.ends_sessions else 1):
+            if self._passes(works):
+                return False
+            record = partial(self._keep, work=works[0], outcome=refused.outcome)
+            if refused.ends_sessions and tried(self.resources, record) is not None:
+                raise DatabaseUnavailableError("Session after session is ended, whatever runs in it.")
+        return True
 
     def _takes_another(self, kind: type) -> bool:
         """Whether the tables take one like the last of this kind; a job may hold none beside the culprits."""
@@ -304,10 +308,7 @@ class BatchWriter:
         return taken is not None and self.trial(another_like(taken)) is None
 
     def _is_slow(self, refusal: Denial) -> bool:
-        """Whether it is the command that takes too long: the tables have taken one of its kind not long ago.
-
-        A statement may take so long that nothing else fits into its job.
-        """
+        """Whether the command takes too long, perhaps for anything else to fit into its job: others passed lately."""
         written_at = self.resources.written_at.get(type(refusal.work.command), -inf)
         return refusal.refused.found.sqlstate == TOO_SLOW and time.monotonic() - written_at < LATELY_SECONDS
 
@@ -339,10 +340,7 @@ class BatchWriter:
         return [work for work in works if type(work.command) not in refused_kinds]
 
     def trial(self, work: Work) -> Refused | None:
-        """Write a work and roll back; what refuses it, unless that is a value of its own or a lock.
-
-        Raises DatabaseUnavailableError.
-        """
+        """Write a work and roll back; what refuses it, but a value of its own or a lock."""
 
         refused = tried(self.resources, lambda connection: self._write(connection, [work]))
         return None if refused is None or refused.blame is Blame.ENTRY or refused.locked else refused

@@ -64,13 +64,45 @@ def test_messages_that_are_none_of_celerys_end_no_worker(
         if way == "queue of tasks":
             platform.redis.lpush(f"{PREFIX}tasks", message)
         else:
-            assert platform.redis.publish(f"{PREFIX}/0.celery.pidbox", message)
+            channel = f"{PREFIX}/0.celery.pidbox"
+            wait_until(lambda: platform.redis.publish(channel, message), "the worker to listen")  # noqa: B023
         call_order(app, f"behind-{number}")
         wait_until(lambda: f"behind-{number}" in platform.orders(), "the call behind it to be run")  # noqa: B023
     if way == "queue of tasks":
         assert worker.log.count(dropped) == len(MALFORMED)
     assert worker.alive
     assert app.control.ping(timeout=2)
+
+
+#: Headers and body of messages, and what is said of each.
+UNUSABLE = [
+    ({"task": "createUser", "id": "1"}, rb'[[], {"userEmail": "ann\ud800@secret.example"}, {}]', "no JSON in UTF-8"),
+    ({"task": "createUser", "id": "2"}, b'[["ann\xed\xa0\x80@secret.example"], {}, {}]', "no JSON in UTF-8"),
+    ({"task": "renameUser", "id": "3"}, b'[["ann@secret.example"], {}, {}]', "there is no such task"),
+    ({}, b'{"userEmail": "ann@secret.example"}', "it names no task"),
+]
+
+
+def test_messages_that_cannot_be_run_are_refused_with_a_sentence_and_without_their_body(
+    platform: Platform, start_worker: StartWorker, app: Celery
+) -> None:
+    worker = start_worker()
+    with app.connection_for_write() as connection, app.amqp.Producer(connection) as producer:
+        for headers, body, _ in UNUSABLE:
+            producer.publish(
+                body, content_type="application/json", content_encoding="utf-8", headers=headers,
+                exchange=app.conf.task_default_exchange, routing_key=app.conf.task_default_routing_key,
+            )  # fmt: skip
+    for headers, _, sentence in UNUSABLE:
+        named = f"Task {headers.get('task', 'unknown')}, task id {headers.get('id', 'unknown')}."
+        wait_until(
+            lambda: any(sentence in line and named in line for line in worker.log.splitlines()),  # noqa: B023
+            f"the log line on {named}",
+        )
+    assert "secret.example" not in worker.log
+    assert "CRITICAL" not in worker.log
+    app.send_task("createUser", kwargs={"userId": "ann", "userEmail": "ann@secret.example"})
+    wait_until(lambda: "ann" in platform.users(), "the next call to be run")
 
 
 def test_calls_in_hand_survive_restarts_of_redis(

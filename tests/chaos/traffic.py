@@ -86,7 +86,8 @@ class Traffic:
     def check_everything_is_stored_once(self) -> None:
         """Assert the end that this traffic must come to."""
         platform = self.platform
-        assert platform.failed("task_id", "state", "code", "message") == []
+        failed = platform.failed("task_id", "state", "code", "message")
+        assert failed == [], failed
         stored = platform.query('SELECT "orderId", "userId", "profitLoss" FROM "Orders"')
         assert len(stored) == len(self.orders), "orders lost or doubled"
         assert {row[0]: row[1] for row in stored} == self.orders

@@ -15,7 +15,6 @@ from dbstorage.application import create_app
 from dbstorage.settings import load_settings
 from tasks.running import TaskFailed
 from tests.service.platform import Platform, order, user
-from tests.service.worker import StartWorker
 from tests.waiting import wait_until
 
 Call = Callable[..., str]
@@ -186,35 +185,3 @@ def test_a_call_with_arguments_that_no_command_has_fails_with_a_sentence(app: Ce
     with pytest.raises(Exception, match=r"^invalid_") as raised:
         task(*call.get("args", []), **call.get("kwargs", {}))
     assert isinstance(raised.value, TaskFailed)
-
-
-#: Headers and body of messages, and what is said of each.
-UNUSABLE = [
-    ({"task": "createUser", "id": "1"}, rb'[[], {"userEmail": "ann\ud800@secret.example"}, {}]', "no JSON in UTF-8"),
-    ({"task": "createUser", "id": "2"}, b'[["ann\xed\xa0\x80@secret.example"], {}, {}]', "no JSON in UTF-8"),
-    ({"task": "renameUser", "id": "3"}, b'[["ann@secret.example"], {}, {}]', "there is no such task"),
-    ({}, b'{"userEmail": "ann@secret.example"}', "it names no task"),
-]
-
-
-def test_messages_that_cannot_be_run_are_refused_with_a_sentence_and_without_their_body(
-    platform: Platform, start_worker: StartWorker
-) -> None:
-    worker = start_worker()
-    app = create_app(load_settings(platform.environment))
-    with app.connection_for_write() as connection, app.amqp.Producer(connection) as producer:
-        for headers, body, _ in UNUSABLE:
-            producer.publish(
-                body, content_type="application/json", content_encoding="utf-8", headers=headers,
-                exchange=app.conf.task_default_exchange, routing_key=app.conf.task_default_routing_key,
-            )  # fmt: skip
-    for headers, _, sentence in UNUSABLE:
-        named = f"Task {headers.get('task', 'unknown')}, task id {headers.get('id', 'unknown')}."
-        wait_until(
-            lambda: any(sentence in line and named in line for line in worker.log.splitlines()),  # noqa: B023
-            f"the log line on {named}",
-        )
-    assert "secret.example" not in worker.log
-    assert "CRITICAL" not in worker.log
-    app.send_task("createUser", kwargs={"userId": "ann", "userEmail": "ann@secret.example"})
-    wait_until(lambda: "ann" in platform.users(), "the next call to be run")
